@@ -1,0 +1,68 @@
+//! The key store on SQLite.
+
+use std::path::Path;
+
+use sqlx::{
+    SqlitePool,
+    migrate::MigrateError,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
+
+/// Keeps wrapped keys in SQLite, in a file of their own.
+///
+/// ```
+/// use ophie_crypt_sqlx::SqliteKeyStore;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = std::env::temp_dir().join(format!("ophie-crypt-sqlx-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir)?;
+/// let store = SqliteKeyStore::open(dir.join("keys.db")).await?;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct SqliteKeyStore {
+    pool: SqlitePool,
+}
+
+impl SqliteKeyStore {
+    /// Opens the file, makes it if there is none, and brings its tables up to date.
+    ///
+    /// It must not be the application's own database: while a transaction of the application holds the
+    /// write lock, no owner could be provisioned.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`] if the file cannot be opened or its tables cannot be made.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, MigrateError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal);
+        let store = Self::new(SqlitePool::connect_with(options).await?);
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// On the database of this pool.
+    #[must_use]
+    pub const fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+
+    /// Brings the library's tables up to date. Or run the files in `migrations/sqlite` with a migrator
+    /// of your own.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`].
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        super::migrator(sqlx::migrate!("migrations/sqlite"))
+            .run(&self.pool)
+            .await
+    }
+}
+
+super::key_store!(SqliteKeyStore, "BEGIN IMMEDIATE", |error| error
+    .message()
+    .starts_with("no such table"));

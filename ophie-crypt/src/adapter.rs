@@ -1,0 +1,158 @@
+//! What adapter crates build their hooks from: the current session, byte by byte.
+//!
+//! Invariant: each hook takes the session from `scope` once, and fails closed without one.
+//! Absent: ORMs. Not for applications, and exempt from semantic versioning.
+
+use crate::{
+    blind_index::Fingerprint,
+    column::{ColumnRef, IndexColumn},
+    error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
+    hazmat::aead::{Nonce, Nonces},
+    owner::{CanonicalId, OwnerId},
+    plaintext::Plaintext,
+    scope,
+    session::Session,
+};
+
+/// Seals under the current session.
+///
+/// # Errors
+///
+/// [`SealError`].
+pub fn seal<T: Plaintext>(column: ColumnRef, value: &T) -> Result<Vec<u8>, Error> {
+    let current = scope::current().map_err(|reason| SealError::NoSession { column, reason })?;
+    Ok(current.keys.seal(column, None, value, Nonce::make())?)
+}
+
+/// Opens under the current session.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub fn open<T: Plaintext>(column: ColumnRef, bytes: &[u8]) -> Result<T, Error> {
+    let current = scope::current().map_err(|reason| OpenError::NoSession { column, reason })?;
+    Ok(current.keys.open(column, None, bytes)?)
+}
+
+/// Seals under a session; with `row`, bound to it.
+///
+/// # Errors
+///
+/// [`SealError`].
+pub fn seal_in<T: Plaintext>(
+    session: &Session,
+    column: ColumnRef,
+    row: Option<&CanonicalId>,
+    value: &T,
+) -> Result<Vec<u8>, Error> {
+    let pinned = session
+        .pin()
+        .map_err(|reason| SealError::NoSession { column, reason })?;
+    Ok(pinned.keys.seal(column, row, value, Nonce::make())?)
+}
+
+/// Seals many values under a session, drawing nonces in blocks within this call.
+///
+/// # Errors
+///
+/// [`SealError`] of the first value that cannot be sealed.
+pub fn seal_many<'a, T: Plaintext + 'a>(
+    session: &Session,
+    column: ColumnRef,
+    values: impl ExactSizeIterator<Item = &'a T>,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let pinned = session
+        .pin()
+        .map_err(|reason| SealError::NoSession { column, reason })?;
+    let mut nonces = Nonces::for_values(values.len());
+    values
+        .map(|value| Ok(pinned.keys.seal(column, None, value, nonces.next())?))
+        .collect()
+}
+
+/// Opens under a session; with `row`, bound to it.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub fn open_in<T: Plaintext>(
+    session: &Session,
+    column: ColumnRef,
+    row: Option<&CanonicalId>,
+    bytes: &[u8],
+) -> Result<T, Error> {
+    let pinned = session
+        .pin()
+        .map_err(|reason| OpenError::NoSession { column, reason })?;
+    Ok(pinned.keys.open(column, row, bytes)?)
+}
+
+/// A fingerprint under the current session.
+///
+/// # Errors
+///
+/// [`FingerprintError`].
+pub fn fingerprint<T: Plaintext, C: IndexColumn>(value: T) -> Result<Fingerprint, Error> {
+    let value = crate::plaintext::Wiped(value);
+    let current = scope::current().map_err(|reason| no_session::<C>(reason))?;
+    Ok(current.keys.fingerprint::<T, C>(&value.0)?)
+}
+
+/// A fingerprint under a session.
+///
+/// # Errors
+///
+/// [`FingerprintError`].
+pub fn fingerprint_in<T: Plaintext, C: IndexColumn>(
+    session: &Session,
+    value: T,
+) -> Result<Fingerprint, Error> {
+    let value = crate::plaintext::Wiped(value);
+    let pinned = session.pin().map_err(|reason| no_session::<C>(reason))?;
+    Ok(pinned.keys.fingerprint::<T, C>(&value.0)?)
+}
+
+fn no_session<C: IndexColumn>(reason: NoSession) -> FingerprintError {
+    FingerprintError::NoSession {
+        index: C::COLUMN,
+        reason,
+    }
+}
+
+/// A fingerprint from stored bytes.
+///
+/// # Errors
+///
+/// [`FingerprintError::NotAFingerprint`].
+pub fn load_fingerprint(index: ColumnRef, bytes: &[u8]) -> Result<Fingerprint, Error> {
+    Ok(Fingerprint::load(index, bytes)?)
+}
+
+/// Refuses to write a fingerprint in a session that is not its owner's. Without a session it passes:
+/// whoever made it held its owner's session.
+///
+/// # Errors
+///
+/// [`FingerprintError::OtherOwner`].
+pub fn check_fingerprint(index: ColumnRef, fingerprint: &Fingerprint) -> Result<(), Error> {
+    match scope::current() {
+        Ok(current) if !fingerprint.may_be_written_by(&current.keys.owner) => {
+            Err(FingerprintError::OtherOwner { index }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an owner that is not the current session's.
+///
+/// # Errors
+///
+/// [`OwnerError`].
+pub fn check_owner(owner: &(impl OwnerId + ?Sized)) -> Result<(), Error> {
+    let current = scope::current().map_err(OwnerError::NoSession)?;
+    if current.keys.owner == owner.canonical() {
+        Ok(())
+    } else {
+        Err(OwnerError::OtherOwner.into())
+    }
+}

@@ -1,0 +1,210 @@
+//! Fingerprints for equality look-up, and the normalisers that decide what is equal.
+//!
+//! Invariant: a normaliser's result for a given text never changes under its id; a golden digest over
+//! all code points holds the Unicode tables to it. Absent: sessions, column types.
+
+use core::fmt;
+use std::borrow::Cow;
+
+use icu_casemap::CaseMapper;
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    binding,
+    column::{ColumnRef, IndexColumn},
+    error::FingerprintError,
+    hazmat::data_key::IndexKey,
+    owner::CanonicalId,
+    plaintext::{PlainBuf, Plaintext},
+};
+
+/// What makes two values equal for a blind index. Named and versioned: it never changes silently.
+///
+/// ```
+/// use ophie_crypt::Normalizer;
+///
+/// assert_eq!(Normalizer::Name.apply("  MÜLLER\u{a0}  anna "), "müller anna");
+/// assert_eq!(Normalizer::Email.apply("Anna@Example.org "), "anna@example.org");
+/// assert_eq!(Normalizer::Exact.apply(" Mom "), " Mom ");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Normalizer {
+    /// For addresses: NFKC, full case fold, default-ignorables dropped, NFC, white space removed. Dots and `+tags` count.
+    Email,
+    /// No change: equal bytes are equal.
+    Exact,
+    /// For people's names: NFKC, full case fold, default-ignorables dropped, NFC, white space trimmed and collapsed.
+    Name,
+}
+
+impl Normalizer {
+    /// Its id in the fingerprint's message.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Email => "email/1",
+            Self::Exact => "exact/1",
+            Self::Name => "name/1",
+        }
+    }
+
+    /// The normal form of a text.
+    ///
+    /// # Security
+    ///
+    /// The result is plaintext; wipe it.
+    #[must_use]
+    pub fn apply(self, text: &str) -> String {
+        match self {
+            Self::Exact => text.to_owned(),
+            Self::Email => {
+                let folded = fold(text);
+                let mut out = String::with_capacity(folded.len());
+                out.extend(folded.chars().filter(|c| !c.is_whitespace()));
+                out
+            }
+            Self::Name => {
+                let folded = fold(text);
+                let mut out = String::with_capacity(folded.len());
+                for word in folded.split_whitespace() {
+                    if !out.is_empty() {
+                        out.push(' ');
+                    }
+                    out.push_str(word);
+                }
+                out
+            }
+        }
+    }
+}
+
+/// NFKC, full case fold, default-ignorable code points dropped, NFC.
+fn fold(text: &str) -> Zeroizing<String> {
+    if text.is_ascii() {
+        let mut folded = Zeroizing::new(text.to_owned());
+        folded.make_ascii_lowercase();
+        return folded;
+    }
+    let folded = owned(CaseMapper::new().fold_string(&nfkc(text)));
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let mut kept = Zeroizing::new(String::with_capacity(folded.len()));
+    kept.extend(folded.chars().filter(|c| !ignorable.contains(*c)));
+    nfc(&kept)
+}
+
+fn nfkc(text: &str) -> Zeroizing<String> {
+    owned(ComposingNormalizerBorrowed::new_nfkc().normalize(text))
+}
+
+fn nfc(text: &str) -> Zeroizing<String> {
+    owned(ComposingNormalizerBorrowed::new_nfc().normalize(text))
+}
+
+fn owned(text: Cow<'_, str>) -> Zeroizing<String> {
+    Zeroizing::new(text.into_owned())
+}
+
+/// The stored bytes of a blind index: the index key's generation, then 16 bytes of HMAC-SHA-256.
+///
+/// It remembers whose session made it, so that it cannot be written in another's.
+#[derive(Clone, Eq)]
+pub struct Fingerprint {
+    bytes: [u8; Self::LEN],
+    owner: Option<CanonicalId>,
+}
+
+impl Fingerprint {
+    /// Its length in bytes.
+    pub const LEN: usize = 17;
+
+    /// As stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.bytes
+    }
+
+    /// From stored bytes; whose it is, is not known then.
+    pub(crate) fn load(index: ColumnRef, bytes: &[u8]) -> Result<Self, FingerprintError> {
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| FingerprintError::NotAFingerprint {
+                index,
+                len: bytes.len(),
+            })?;
+        Ok(Self { bytes, owner: None })
+    }
+
+    /// Of a value, under an owner's index key.
+    pub(crate) fn derive<T: Plaintext, C: IndexColumn>(
+        key: &IndexKey,
+        owner: &CanonicalId,
+        value: &T,
+    ) -> Result<Self, FingerprintError> {
+        let fail = |source| FingerprintError::Codec {
+            index: C::COLUMN,
+            source,
+        };
+        let mut plain = PlainBuf::with_capacity(value.size_hint());
+        value.encode(&mut plain).map_err(fail)?;
+        let normalized = match C::NORMALIZER {
+            Normalizer::Exact => plain,
+            normalizer => {
+                let text = core::str::from_utf8(plain.as_slice()).map_err(|_| {
+                    fail(crate::CodecError::new(
+                        "a normaliser for text on a value that is no text",
+                    ))
+                })?;
+                let text = Zeroizing::new(normalizer.apply(text));
+                let mut out = PlainBuf::with_capacity(text.len());
+                out.extend(text.as_bytes());
+                out
+            }
+        };
+        let mut message = binding::fingerprint(
+            &C::OF,
+            &C::COLUMN,
+            C::NORMALIZER.id(),
+            normalized.as_slice(),
+        );
+        let mut tag = key.prf().tag(&message);
+        message.zeroize();
+        let mut bytes = [key.generation(); Self::LEN];
+        let (_, rest) = bytes.split_at_mut(1);
+        rest.iter_mut().zip(tag).for_each(|(byte, tag)| *byte = tag);
+        tag.zeroize();
+        Ok(Self {
+            bytes,
+            owner: Some(owner.clone()),
+        })
+    }
+
+    /// Whether `owner` may write it: it was not made in another owner's session.
+    pub(crate) fn may_be_written_by(&self, owner: &CanonicalId) -> bool {
+        self.owner.as_ref().is_none_or(|made_by| made_by == owner)
+    }
+}
+
+/// Equal bytes: equal values of one owner, to the normaliser.
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl core::hash::Hash for Fingerprint {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests;

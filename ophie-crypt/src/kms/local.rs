@@ -1,0 +1,312 @@
+//! A master key in a file: for development and embedded use.
+//!
+//! Invariant: the file holds 32 bytes that nobody but its owner can read, or it is refused; a missing
+//! or bad file never leads to another key. Absent: everything that a real KMS adds (audit, policy, HSM).
+
+use core::fmt;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use zeroize::Zeroizing;
+
+use super::{EncryptionContext, GeneratedDek, Kms, KmsError, WrappedDek};
+use crate::{
+    binding::{Pae, pae},
+    hazmat::{
+        aead::{AeadKey, NONCE_LEN, Nonce, TAG_LEN},
+        data_key::{Dek, KeyId},
+        prf::{derive, label},
+    },
+};
+
+/// A master key on this machine instead of a KMS.
+///
+/// The file holds 32 random bytes, mode 0600. Losing it loses every value; whoever reads it and the
+/// key store reads every value. Back it up apart from the database.
+///
+/// ```
+/// use ophie_crypt::LocalKms;
+///
+/// # let dir = std::env::temp_dir().join(format!("ophie-crypt-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir)?;
+/// let path = dir.join("master.key");
+/// # let _ = std::fs::remove_file(&path);
+/// assert!(LocalKms::open(&path).is_err()); // there is none yet
+/// let made = LocalKms::open_or_create(&path)?;
+/// let read = LocalKms::open(&path)?;
+/// assert_eq!(made.kek(), read.kek());
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct LocalKms {
+    id: KeyId,
+    wrap: AeadKey,
+}
+
+/// A local master key could not be had.
+///
+/// ```
+/// let error = ophie_crypt::LocalKms::open("/nowhere/master.key").unwrap_err();
+/// assert!(error.to_string().contains("/nowhere/master.key"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalKmsError {
+    /// The file cannot be read or made.
+    #[error("the master key file {path} cannot be used: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others than its owner may read it.
+    #[error(
+        "the master key file {path} has mode {mode:04o}; others may have read it: replace the key, or at least run `chmod 600`"
+    )]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes for a master key; try again")]
+    Randomness,
+    /// Not 32 bytes, or all zero.
+    #[error(
+        "the master key file {path} holds no key (32 bytes, not all zero); restore it from its backup"
+    )]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl LocalKms {
+    /// Reads the master key file; makes it, mode 0600, if there is none.
+    ///
+    /// Any number of processes may do this at once: they end with one key. It blocks; call it at start.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalKmsError`]; a file that is there but bad is never replaced.
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self, LocalKmsError> {
+        let path = path.as_ref();
+        match Self::open(path) {
+            Err(LocalKmsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                create(path)?;
+                Self::open(path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Reads the master key file.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalKmsError`] if it is missing, unreadable, not 32 bytes, all zero, or (on Unix) readable by
+    /// others than its owner.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LocalKmsError> {
+        let path = path.as_ref();
+        let fail = |source| LocalKmsError::Io {
+            path: path.into(),
+            source,
+        };
+        let file = fs::File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        check_mode(path, &metadata)?;
+        let not_a_key = || LocalKmsError::NotAKey { path: path.into() };
+        let mut bytes = Box::new(Zeroizing::new([0; 33])); // one more than a key, to see a longer file
+        let len = read_up_to(file, bytes.as_mut_slice()).map_err(fail)?;
+        let key = bytes.get(..len).ok_or_else(not_a_key)?;
+        Dek::from_slice(key)
+            .map(|key| Self::from_key(&key))
+            .map_err(|_| not_a_key())
+    }
+
+    /// A random master key that is gone with this value: everything wrapped under it is lost then.
+    /// For tests.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalKmsError::Randomness`].
+    pub fn ephemeral() -> Result<Self, LocalKmsError> {
+        let key = Dek::make().map_err(|_| LocalKmsError::Randomness)?;
+        Ok(Self::from_key(&key))
+    }
+
+    fn from_key(key: &Dek) -> Self {
+        let key = key.expose_secret();
+        Self {
+            id: KeyId::from_bytes(**derive(key, label::LOCAL_KMS_KEY_ID)),
+            wrap: AeadKey::new(&derive(key, label::LOCAL_KMS_WRAP)),
+        }
+    }
+
+    /// The name of the master key: `local:` and 16 bytes of commitment in hex.
+    #[must_use]
+    pub fn kek(&self) -> String {
+        format!("local:{}", self.id)
+    }
+
+    fn header(&self) -> [u8; HEADER_LEN] {
+        let mut header = [VERSION; HEADER_LEN];
+        let (_, id) = header.split_at_mut(1);
+        id.copy_from_slice(self.id.as_bytes());
+        header
+    }
+
+    fn wrap(&self, dek: &Dek, context: &EncryptionContext) -> Result<Vec<u8>, KmsError> {
+        let nonce = Nonce::make().map_err(KmsError::unavailable)?;
+        let header = self.header();
+        let mut key = Box::new(Zeroizing::new(*dek.expose_secret()));
+        let mut wrapped = [&header[..], nonce.as_bytes()].concat();
+        let tag = self
+            .wrap
+            .seal(nonce, &aad(&header, context), key.as_mut_slice())
+            .map_err(|_| KmsError::refused("the key cannot be wrapped"))?;
+        wrapped.extend_from_slice(key.as_slice());
+        wrapped.extend_from_slice(&tag);
+        Ok(wrapped)
+    }
+
+    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Option<Dek> {
+        let (header, rest) = wrapped.split_first_chunk::<HEADER_LEN>()?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let (key, tag) = rest.split_last_chunk::<TAG_LEN>()?;
+        if *header != self.header() {
+            return None;
+        }
+        let key = self
+            .wrap
+            .open(nonce, &aad(header, context), key, tag)
+            .ok()?;
+        Dek::from_slice(&key).ok()
+    }
+}
+
+#[async_trait]
+impl Kms for LocalKms {
+    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
+        let dek = Dek::make().map_err(KmsError::unavailable)?;
+        let wrapped = WrappedDek::new(self.kek(), self.wrap(&dek, context)?);
+        Ok(GeneratedDek { dek, wrapped })
+    }
+
+    async fn unwrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        context: &EncryptionContext,
+    ) -> Result<Dek, KmsError> {
+        self.unwrap(wrapped.as_bytes(), context).ok_or_else(|| {
+            KmsError::refused(
+                "the wrapped key does not open under this master key and context; is this the master key file that it was made with?",
+            )
+        })
+    }
+}
+
+impl fmt::Debug for LocalKms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalKms")
+            .field("kek", &self.kek())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Layout version of a wrapped key.
+const VERSION: u8 = 1;
+const HEADER_LEN: usize = 1 + KeyId::LEN;
+
+fn aad(header: &[u8; HEADER_LEN], context: &EncryptionContext) -> Pae {
+    let [
+        (app, its_app),
+        (generation, its_generation),
+        (owner, its_owner),
+    ] = context.pairs();
+    pae([
+        b"ophie-crypt/v1/local-kms",
+        header,
+        app.as_bytes(),
+        its_app.as_bytes(),
+        generation.as_bytes(),
+        its_generation.as_bytes(),
+        owner.as_bytes(),
+        its_owner.as_bytes(),
+    ])
+}
+
+fn read_up_to(mut file: impl io::Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while let Some(rest) = buf.get_mut(len..)
+        && !rest.is_empty()
+    {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => len = len.saturating_add(read),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), LocalKmsError> {
+    use std::os::unix::fs::MetadataExt;
+
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(LocalKmsError::Permissions {
+        path: path.into(),
+        mode,
+    })
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path, _: &fs::Metadata) -> Result<(), LocalKmsError> {
+    Ok(()) // the file inherits the folder's access list
+}
+
+/// Writes a new key beside the file and links it into place: whole or not at all, and the first wins.
+fn create(path: &Path) -> Result<(), LocalKmsError> {
+    let fail = |source| LocalKmsError::Io {
+        path: path.into(),
+        source,
+    };
+    let key = Dek::make().map_err(|_| LocalKmsError::Randomness)?;
+    let suffix = Nonce::make().map_err(|_| LocalKmsError::Randomness)?;
+    let suffix: String = suffix
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{suffix}"));
+    let draft = PathBuf::from(draft);
+    let linked = write_new(&draft, key.expose_secret()).and_then(|()| fs::hard_link(&draft, path));
+    let removed = fs::remove_file(&draft);
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()), // another was first
+        linked => linked.and(removed).map_err(fail),
+    }
+}
+
+fn write_new(path: &Path, key: &[u8]) -> io::Result<()> {
+    use io::Write;
+
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(key)?;
+    file.sync_all()
+}

@@ -1,0 +1,222 @@
+//! The master key's side: what a KMS must do, and what it is told.
+//!
+//! Invariant: a DEK is wrapped for one application, owner and generation, and unwraps for no other.
+//! Absent: where wrapped keys are stored (`store`), how long unwrapped ones live (`keyring`).
+
+mod local;
+
+use core::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::local::{LocalKms, LocalKmsError};
+use crate::{hazmat::data_key::Dek, owner::CanonicalId};
+
+/// A key management service that holds the KEK and never gives it away.
+///
+/// Implemented by [`LocalKms`]. An implementation must refuse to unwrap under another context than the
+/// key was wrapped under, and must keep neither key nor context.
+///
+/// ```
+/// use ophie_crypt::{Dek, EncryptionContext, GeneratedDek, Kms, KmsError, WrappedDek};
+///
+/// /// Counts unwraps, and passes everything on.
+/// struct Counting<K>(K, std::sync::atomic::AtomicU64);
+///
+/// #[async_trait::async_trait]
+/// impl<K: Kms> Kms for Counting<K> {
+///     async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
+///         self.0.make_dek(context).await
+///     }
+///     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &EncryptionContext) -> Result<Dek, KmsError> {
+///         self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         self.0.unwrap_dek(wrapped, context).await
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Kms: Send + Sync + 'static {
+    /// Makes a random DEK and wraps it under the KEK, bound to `context`.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError`], split into what a retry may mend and what it cannot.
+    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError>;
+
+    /// Unwraps a DEK under the context that it was wrapped under.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError`], split into what a retry may mend and what it cannot.
+    async fn unwrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        context: &EncryptionContext,
+    ) -> Result<Dek, KmsError>;
+}
+
+/// A new DEK, in clear and wrapped.
+#[derive(Debug)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "a pair that KMS implementations build"
+)]
+pub struct GeneratedDek {
+    /// The key.
+    pub dek: Dek,
+    /// The same key, wrapped.
+    pub wrapped: WrappedDek,
+}
+
+/// A wrapped DEK: bytes that only the KMS can unwrap, and the name of the KEK.
+///
+/// ```
+/// let wrapped = ophie_crypt::WrappedDek::new("alias/ophie", vec![1, 2, 3]);
+/// assert_eq!((wrapped.kek(), wrapped.as_bytes()), ("alias/ophie", &[1, 2, 3][..]));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct WrappedDek {
+    kek: String,
+    bytes: Vec<u8>,
+}
+
+impl WrappedDek {
+    /// From the KEK's name (an ARN, say) and the KMS's bytes.
+    #[must_use]
+    pub fn new(kek: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            kek: kek.into(),
+            bytes: bytes.into(),
+        }
+    }
+
+    /// The name of the KEK.
+    #[must_use]
+    pub fn kek(&self) -> &str {
+        &self.kek
+    }
+
+    /// The wrapped key.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for WrappedDek {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WrappedDek")
+            .field("kek", &self.kek)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a DEK is wrapped for: application, owner, generation. KMS logs show it in clear.
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, EncryptionContext};
+///
+/// let context = EncryptionContext::new("ophie", &CanonicalId::text("ada"), 1);
+/// assert_eq!(
+///     context.pairs(),
+///     [("app", "ophie"), ("generation", "1"), ("owner", "74616461")],
+/// );
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncryptionContext {
+    app: Arc<str>,
+    owner: String,
+    generation: String,
+}
+
+impl EncryptionContext {
+    /// Of an owner's DEK generation.
+    #[must_use]
+    pub fn new(app: impl Into<Arc<str>>, owner: &CanonicalId, generation: u32) -> Self {
+        Self {
+            app: app.into(),
+            owner: owner.to_hex(),
+            generation: generation.to_string(),
+        }
+    }
+
+    /// Its keys and values, in the order of the keys: the canonical form.
+    #[must_use]
+    pub fn pairs(&self) -> [(&'static str, &str); 3] {
+        [
+            ("app", &self.app),
+            ("generation", &self.generation),
+            ("owner", &self.owner),
+        ]
+    }
+}
+
+impl fmt::Debug for EncryptionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncryptionContext")
+            .field("app", &self.app)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a KMS answered instead of a key.
+///
+/// ```
+/// let error = ophie_crypt::KmsError::unavailable("connection refused");
+/// assert!(matches!(error, ophie_crypt::KmsError::Unavailable { .. }));
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KmsError {
+    /// It refused: wrong key, context or permission, or a changed blob. A retry changes nothing.
+    #[error(
+        "the KMS refused the key; check the KEK's name, state and permissions, and that app, owner and generation are unchanged"
+    )]
+    Refused {
+        /// What it said.
+        #[source]
+        source: Arc<dyn core::error::Error + Send + Sync>,
+    },
+    /// It could not be reached or is overloaded. A retry may help.
+    #[error("the KMS is unavailable; try again")]
+    Unavailable {
+        /// What happened.
+        #[source]
+        source: Arc<dyn core::error::Error + Send + Sync>,
+    },
+}
+
+impl KmsError {
+    /// A terminal error.
+    #[must_use]
+    pub fn refused(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
+        Self::Refused {
+            source: source.into().into(),
+        }
+    }
+
+    /// A passing error.
+    #[must_use]
+    pub fn unavailable(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable {
+            source: source.into().into(),
+        }
+    }
+}
+
+#[async_trait]
+impl<K: Kms + ?Sized> Kms for Arc<K> {
+    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
+        (**self).make_dek(context).await
+    }
+
+    async fn unwrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        context: &EncryptionContext,
+    ) -> Result<Dek, KmsError> {
+        (**self).unwrap_dek(wrapped, context).await
+    }
+}

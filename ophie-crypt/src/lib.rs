@@ -1,0 +1,52 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+#[doc(hidden)]
+pub mod adapter;
+mod binding;
+mod blind_index;
+mod clock;
+mod column;
+mod column_types;
+mod envelope;
+mod error;
+mod hazmat;
+mod keyring;
+mod kms;
+mod model;
+mod owner;
+mod plaintext;
+mod scope;
+mod session;
+mod store;
+mod value;
+#[cfg(feature = "tower")]
+mod web;
+
+pub use ophie_crypt_derive::EncryptedModel;
+
+#[cfg(feature = "json")]
+pub use self::plaintext::Json;
+#[cfg(feature = "axum")]
+pub use self::web::SessionRejection;
+#[cfg(feature = "tower")]
+pub use self::web::{SessionLayer, SessionService};
+pub use self::{
+    blind_index::{Fingerprint, Normalizer},
+    column::{BoundColumn, BoundTo, ColumnRef, ColumnType, IndexColumn, Kind, Unbound},
+    envelope::{Envelope, NotAnEnvelope},
+    error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
+    hazmat::data_key::{Dek, InvalidDek, KeyId},
+    keyring::{BuildError, Keyring, KeyringBuilder, ProvisionError, SessionError},
+    kms::{EncryptionContext, GeneratedDek, Kms, KmsError, LocalKms, LocalKmsError, WrappedDek},
+    model::{ColumnInfo, EncryptedModel, ModelInfo},
+    owner::{CanonicalId, OwnerId},
+    plaintext::{Codec, CodecError, PlainBuf, Plaintext},
+    scope::{InSession, Scoped},
+    session::{Purpose, Session},
+    store::{KeyStore, MemoryKeyStore, OwnerRecord, StoreError},
+    value::MAX_PLAINTEXT_LEN,
+};

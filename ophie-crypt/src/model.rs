@@ -1,0 +1,173 @@
+//! What the derive knows of a table, for the tools that come after it.
+//!
+//! Invariant: constants only; what a model says is fixed when it is compiled.
+//! Absent: proofs about field types (`private`).
+
+use crate::{
+    blind_index::Normalizer,
+    column::{ColumnRef, ColumnType, IndexColumn, Kind},
+    plaintext::Codec,
+};
+
+/// What `#[derive(EncryptedModel)]` knows of a table.
+///
+/// ```
+/// use ophie_crypt::{ColumnInfo, ColumnRef, Kind, ModelInfo};
+///
+/// const COLUMNS: &[ColumnInfo] = &[ColumnInfo::new(ColumnRef::new("notes", "user_id"), Kind::Owner)];
+/// const NOTES: ModelInfo = ModelInfo::new("notes", COLUMNS);
+/// assert_eq!(NOTES.owner().name(), "user_id");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ModelInfo {
+    table: &'static str,
+    columns: &'static [ColumnInfo],
+    owner: ColumnRef,
+}
+
+impl ModelInfo {
+    /// A table and its classified columns.
+    ///
+    /// # Panics
+    ///
+    /// At compile time, in the derive's constant, if not exactly one column is the owner.
+    #[must_use]
+    pub const fn new(table: &'static str, columns: &'static [ColumnInfo]) -> Self {
+        let mut owner = None;
+        let mut rest = columns;
+        while let [column, others @ ..] = rest {
+            if matches!(column.kind, Kind::Owner) {
+                assert!(
+                    owner.is_none(),
+                    "a model has exactly one field of type `Owner<..>`; this one has more"
+                );
+                owner = Some(column.column);
+            }
+            rest = others;
+        }
+        let Some(owner) = owner else {
+            panic!("a model has exactly one field of type `Owner<..>`; this one has none")
+        };
+        Self {
+            table,
+            columns,
+            owner,
+        }
+    }
+
+    /// The table's SQL name.
+    #[must_use]
+    pub const fn table(&self) -> &'static str {
+        self.table
+    }
+
+    /// The column that holds the row's owner.
+    #[must_use]
+    pub const fn owner(&self) -> ColumnRef {
+        self.owner
+    }
+
+    /// Every field that is not marked plain, the owner among them.
+    #[must_use]
+    pub const fn columns(&self) -> &'static [ColumnInfo] {
+        self.columns
+    }
+}
+
+/// What `#[derive(EncryptedModel)]` knows of a column.
+///
+/// ```
+/// use ophie_crypt::{ColumnInfo, ColumnRef, Kind};
+///
+/// let info = ColumnInfo::new(ColumnRef::new("notes", "text_ct"), Kind::Encrypted).with_twin("text");
+/// assert_eq!((info.kind(), info.twin(), info.is_nullable()), (Kind::Encrypted, Some("text"), false));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnInfo {
+    column: ColumnRef,
+    kind: Kind,
+    nullable: bool,
+    codec: Option<Codec>,
+    index_of: Option<(ColumnRef, Normalizer)>,
+    twin: Option<&'static str>,
+}
+
+impl ColumnInfo {
+    /// A column of this kind.
+    #[must_use]
+    pub const fn new(column: ColumnRef, kind: Kind) -> Self {
+        Self {
+            column,
+            kind,
+            nullable: false,
+            codec: None,
+            index_of: None,
+            twin: None,
+        }
+    }
+
+    /// What the field's type says of it.
+    #[must_use]
+    pub const fn of<F: ColumnType>(column: ColumnRef) -> Self {
+        let mut info = Self::new(column, F::KIND);
+        info.nullable = F::NULLABLE;
+        info.codec = F::CODEC;
+        info
+    }
+
+    /// As a blind index.
+    #[must_use]
+    pub const fn indexing<C: IndexColumn>(mut self) -> Self {
+        self.index_of = Some((C::OF, C::NORMALIZER));
+        self
+    }
+
+    /// With a plaintext column of this name beside it.
+    #[must_use]
+    pub const fn with_twin(mut self, twin: &'static str) -> Self {
+        self.twin = Some(twin);
+        self
+    }
+
+    /// The column.
+    #[must_use]
+    pub const fn column(&self) -> ColumnRef {
+        self.column
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether it takes NULL.
+    #[must_use]
+    pub const fn is_nullable(&self) -> bool {
+        self.nullable
+    }
+
+    /// The codec of its values.
+    #[must_use]
+    pub const fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// The column that it indexes, and how values are made equal.
+    #[must_use]
+    pub const fn index_of(&self) -> Option<(ColumnRef, Normalizer)> {
+        self.index_of
+    }
+
+    /// The plaintext column beside it.
+    #[must_use]
+    pub const fn twin(&self) -> Option<&'static str> {
+        self.twin
+    }
+}
+
+/// A struct whose every field is classified. Write `#[derive(EncryptedModel)]`.
+pub trait EncryptedModel {
+    /// Its table and columns.
+    const MODEL: ModelInfo;
+}

@@ -1,0 +1,159 @@
+//! Whose data it is: the canonical bytes of owners and rows.
+//!
+//! Invariant: two ids of different types never have the same canonical bytes.
+//! Absent: keys, sessions.
+
+use core::fmt;
+
+use smallvec::SmallVec;
+
+/// An id in canonical bytes: a type tag, then the id. It stands in the AAD and names the owner's keys.
+///
+/// | from | bytes |
+/// |---|---|
+/// | text | `t`, then UTF-8 |
+/// | integers | `i`, then 8 bytes, big-endian, two's complement |
+/// | UUID | `u`, then its 16 bytes |
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, OwnerId};
+///
+/// assert_eq!(7_i32.canonical(), 7_i64.canonical()); // a column may be widened
+/// assert_ne!("7".canonical(), 7_i64.canonical());
+/// assert_eq!(CanonicalId::text("ada").as_bytes(), b"tada");
+/// ```
+///
+/// # Security
+///
+/// Use opaque ids, never an e-mail address: KMS logs show the owner in clear. `Debug` prints no id.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CanonicalId(SmallVec<[u8; 24]>);
+
+impl CanonicalId {
+    /// From an integer.
+    #[must_use]
+    pub fn integer(id: i64) -> Self {
+        Self::tagged(b'i', &id.to_be_bytes())
+    }
+
+    /// From text.
+    #[must_use]
+    pub fn text(id: &str) -> Self {
+        Self::tagged(b't', id.as_bytes())
+    }
+
+    /// From a UUID's 16 bytes.
+    #[must_use]
+    pub fn uuid(id: &[u8; 16]) -> Self {
+        Self::tagged(b'u', id)
+    }
+
+    fn tagged(tag: u8, id: &[u8]) -> Self {
+        let mut bytes = SmallVec::new();
+        bytes.push(tag);
+        bytes.extend_from_slice(id);
+        Self(bytes)
+    }
+
+    /// The tag and the id.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Lower-case hex, as it stands in a KMS encryption context.
+    ///
+    /// ```
+    /// assert_eq!(ophie_crypt::CanonicalId::text("ada").to_hex(), "74616461");
+    /// ```
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Only a tag: an empty text, which is a missing id rather than an id.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.len() <= 1
+    }
+}
+
+impl fmt::Debug for CanonicalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CanonicalId(..)")
+    }
+}
+
+/// A type that names an owner (or, for row-bound values, a row).
+///
+/// Implemented for text, `i16`, `i32`, `i64` and, with feature `uuid`, `Uuid`. For an id type of your
+/// own, pass on what it holds:
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, OwnerId};
+///
+/// struct UserId(i64);
+///
+/// impl OwnerId for UserId {
+///     fn canonical(&self) -> CanonicalId {
+///         self.0.canonical()
+///     }
+/// }
+/// assert_eq!(UserId(7).canonical(), 7_i64.canonical());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot name an owner",
+    note = "owners are `Uuid` (feature `uuid`), text or integers; implement `OwnerId` for a type of your own"
+)]
+pub trait OwnerId {
+    /// The canonical bytes.
+    fn canonical(&self) -> CanonicalId;
+}
+
+impl<T: OwnerId + ?Sized> OwnerId for &T {
+    fn canonical(&self) -> CanonicalId {
+        (**self).canonical()
+    }
+}
+
+impl OwnerId for CanonicalId {
+    fn canonical(&self) -> CanonicalId {
+        self.clone()
+    }
+}
+
+impl OwnerId for str {
+    fn canonical(&self) -> CanonicalId {
+        CanonicalId::text(self)
+    }
+}
+
+impl OwnerId for String {
+    fn canonical(&self) -> CanonicalId {
+        CanonicalId::text(self)
+    }
+}
+
+impl OwnerId for i16 {
+    fn canonical(&self) -> CanonicalId {
+        CanonicalId::integer((*self).into())
+    }
+}
+
+impl OwnerId for i32 {
+    fn canonical(&self) -> CanonicalId {
+        CanonicalId::integer((*self).into())
+    }
+}
+
+impl OwnerId for i64 {
+    fn canonical(&self) -> CanonicalId {
+        CanonicalId::integer(*self)
+    }
+}
+
+#[cfg(feature = "uuid")]
+impl OwnerId for uuid::Uuid {
+    fn canonical(&self) -> CanonicalId {
+        CanonicalId::uuid(self.as_bytes())
+    }
+}

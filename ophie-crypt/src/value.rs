@@ -1,0 +1,110 @@
+//! Sealing and opening one value: where codec, binding, key and envelope meet.
+//!
+//! Invariant: a value is returned only if its tag vouches for owner, table, column, codec and row.
+//! Absent: whose keys these are and for how long (`session`), the ORM (`adapter`).
+
+use crate::{
+    binding::Binding,
+    blind_index::Fingerprint,
+    column::{ColumnRef, IndexColumn},
+    envelope::{self, Envelope, Form},
+    error::{FingerprintError, OpenError, SealError},
+    hazmat::{
+        NoRandomness,
+        aead::Nonce,
+        data_key::{DataKey, IndexKey},
+    },
+    owner::CanonicalId,
+    plaintext::Plaintext,
+};
+
+/// The longest plaintext that is sealed, in bytes: 512 MiB, half of what SQLite and PostgreSQL take as
+/// one value at their default settings.
+pub const MAX_PLAINTEXT_LEN: usize = 512 << 20;
+
+/// One owner's keys, unwrapped.
+pub(crate) struct OwnerKeys {
+    pub(crate) owner: CanonicalId,
+    pub(crate) data: DataKey,
+    pub(crate) index: IndexKey,
+}
+
+impl OwnerKeys {
+    /// Seals a value under the nonce given.
+    pub(crate) fn seal<T: Plaintext>(
+        &self,
+        column: ColumnRef,
+        row: Option<&CanonicalId>,
+        value: &T,
+        nonce: Result<Nonce, NoRandomness>,
+    ) -> Result<Vec<u8>, SealError> {
+        let nonce = nonce.map_err(|NoRandomness| SealError::Randomness { column })?;
+        let form = Form {
+            padded: column.padding().is_some(),
+            row_bound: row.is_some(),
+        };
+        let header = form.header(self.data.id());
+        let padding = column.padding().map_or(0, usize::from);
+        let expect = value.size_hint().saturating_add(padding);
+        if expect > MAX_PLAINTEXT_LEN.saturating_add(padding) {
+            return Err(SealError::TooLong { column });
+        }
+
+        let mut buf = envelope::start(&header, &nonce, expect);
+        value
+            .encode(&mut buf)
+            .map_err(|source| SealError::Codec { column, source })?;
+        if envelope::body_len(&buf) > MAX_PLAINTEXT_LEN {
+            return Err(SealError::TooLong { column });
+        }
+        if let Some(bucket) = column.padding() {
+            envelope::pad(&mut buf, bucket);
+        }
+
+        let aad = Binding {
+            owner: &self.owner,
+            column: &column,
+            codec: T::CODEC,
+            row,
+        }
+        .value(&header);
+        envelope::finish(buf, self.data.aead(), nonce, &aad)
+            .map_err(|_| SealError::TooLong { column })
+    }
+
+    /// Opens a stored value.
+    pub(crate) fn open<T: Plaintext>(
+        &self,
+        column: ColumnRef,
+        row: Option<&CanonicalId>,
+        bytes: &[u8],
+    ) -> Result<T, OpenError> {
+        let envelope =
+            Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope { column, source })?;
+        if envelope.is_row_bound() != row.is_some() {
+            return Err(OpenError::RowBinding { column });
+        }
+        if envelope.key_id() != *self.data.id() {
+            return Err(OpenError::UnknownKey { column });
+        }
+        let aad = Binding {
+            owner: &self.owner,
+            column: &column,
+            codec: T::CODEC,
+            row,
+        }
+        .value(envelope.header());
+        let plain = envelope
+            .open(self.data.aead(), &aad)
+            .map_err(|_| OpenError::Rejected { column })?;
+        T::decode(plain).map_err(|source| OpenError::Codec { column, source })
+    }
+
+    /// The fingerprint of a value.
+    pub(crate) fn fingerprint<T: Plaintext, C: IndexColumn>(
+        &self,
+        value: &T,
+    ) -> Result<Fingerprint, FingerprintError> {
+        Fingerprint::derive::<T, C>(&self.index, &self.owner, value)
+    }
+}
