@@ -32,7 +32,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Normalizer {
-    /// For addresses: NFKC, full case fold, default-ignorables dropped, NFC, white space removed. Dots and `+tags` count.
+    /// For addresses: NFKC, full case fold, default-ignorables and white space dropped, NFC. Dots and
+    /// `+tags` count.
     Email,
     /// No change: equal bytes are equal.
     Exact,
@@ -60,14 +61,9 @@ impl Normalizer {
     pub fn apply(self, text: &str) -> String {
         match self {
             Self::Exact => text.to_owned(),
-            Self::Email => {
-                let folded = fold(text);
-                let mut out = String::with_capacity(folded.len());
-                out.extend(folded.chars().filter(|c| !c.is_whitespace()));
-                out
-            }
+            Self::Email => core::mem::take(&mut *fold(text, char::is_whitespace)),
             Self::Name => {
-                let folded = fold(text);
+                let folded = fold(text, |_| false);
                 let mut out = String::with_capacity(folded.len());
                 for word in folded.split_whitespace() {
                     if !out.is_empty() {
@@ -81,18 +77,23 @@ impl Normalizer {
     }
 }
 
-/// NFKC, full case fold, default-ignorable code points dropped, NFC.
-fn fold(text: &str) -> Zeroizing<String> {
+/// NFKC, full case fold, default-ignorable code points and what `drops` says dropped, NFC.
+fn fold(text: &str, drops: fn(char) -> bool) -> Zeroizing<String> {
     if text.is_ascii() {
-        let mut folded = Zeroizing::new(text.to_owned());
-        folded.make_ascii_lowercase();
+        let mut folded = Zeroizing::new(String::with_capacity(text.len()));
+        let kept = text.chars().filter(|c| !drops(*c));
+        folded.extend(kept.map(|c| c.to_ascii_lowercase()));
         return folded;
     }
     let folded = owned(CaseMapper::new().fold_string(&nfkc(text)));
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let mut kept = Zeroizing::new(String::with_capacity(folded.len()));
-    kept.extend(folded.chars().filter(|c| !ignorable.contains(*c)));
-    nfc(&kept)
+    kept.extend(
+        folded
+            .chars()
+            .filter(|c| !ignorable.contains(*c) && !drops(*c)),
+    );
+    nfc(&kept) // last: what was dropped may have stood between two marks
 }
 
 fn nfkc(text: &str) -> Zeroizing<String> {
@@ -169,12 +170,12 @@ impl Fingerprint {
             C::NORMALIZER.id(),
             normalized.as_slice(),
         );
-        let mut tag = key.prf().tag(&message);
-        message.zeroize();
+        let tag = key.prf().tag(&message);
+        let names = message.len().saturating_sub(normalized.len());
+        message.split_at_mut(names).1.zeroize(); // the text comes last
         let mut bytes = [key.generation(); Self::LEN];
         let (_, rest) = bytes.split_at_mut(1);
         rest.iter_mut().zip(tag).for_each(|(byte, tag)| *byte = tag);
-        tag.zeroize();
         Ok(Self {
             bytes,
             owner: Some(owner.clone()),

@@ -19,7 +19,7 @@ use crate::{
     keyring::{Keyring, SessionError},
     kms::KmsError,
     owner::OwnerId,
-    scope::{InSession, Scoped},
+    scope::Scoped,
     session::Purpose,
     store::StoreError,
 };
@@ -83,7 +83,7 @@ use crate::{
 ///
 /// // With feature `axum`, `session: Session` will do.
 /// async fn call(Extension(session): Extension<Session>, ws: WebSocketUpgrade) -> Response {
-///     ws.on_upgrade(async move |socket| talk(socket).in_session(&session).await)
+///     ws.on_upgrade(move |socket| talk(socket).in_session(&session))
 /// }
 /// # let _: axum::Router = axum::Router::new().route("/call", axum::routing::get(call));
 /// ```
@@ -292,7 +292,7 @@ mod extract {
     /// async fn talk(mut socket: WebSocket) { /* ordinary queries */ }
     ///
     /// async fn call(session: Session, ws: WebSocketUpgrade) -> Response {
-    ///     ws.on_upgrade(async move |socket| talk(socket).in_session(&session).await)
+    ///     ws.on_upgrade(move |socket| talk(socket).in_session(&session))
     /// }
     /// # let _: axum::Router = axum::Router::new().route("/call", axum::routing::get(call));
     /// ```

@@ -69,7 +69,7 @@ fn nfc_and_nfkc_are_unicodes() {
         }
         lines += 1;
     }
-    assert_eq!((lines, in_part_1.len()), (20_171, 17_157));
+    assert_eq!((lines, in_part_1.len()), (20_171, 17_154));
 
     let mut unlisted = 0;
     for c in every_scalar().filter(|c| !in_part_1.contains(c)) {
@@ -82,7 +82,7 @@ fn nfc_and_nfkc_are_unicodes() {
         );
         unlisted += 1;
     }
-    assert_eq!(unlisted, 0x11_0000 - 0x800 - 17_157);
+    assert_eq!(unlisted, 0x11_0000 - 0x800 - 17_154);
 }
 
 /// HMAC-SHA-256 under an empty key over the normal forms of all assigned characters, each behind its
@@ -102,8 +102,16 @@ fn normal_forms_of_all_characters_are_pinned() {
         let tag = PrfKey::new(b"").tag(&all);
         tag.map(|byte| format!("{byte:02x}")).concat()
     };
-    assert_eq!(digest(Normalizer::Name), "", "{TABLES_CHANGED}");
-    assert_eq!(digest(Normalizer::Email), "", "{TABLES_CHANGED}");
+    assert_eq!(
+        digest(Normalizer::Name),
+        "a2c532b3cbca35df51ad9a8c53134f79e58f514db34a1753b433ecc83b99c60b",
+        "{TABLES_CHANGED}"
+    );
+    assert_eq!(
+        digest(Normalizer::Email),
+        "b9d91e7c1b99ada78868e40f0d0896461e7866e5e48ba2713940dc14502a0a49",
+        "{TABLES_CHANGED}"
+    );
 }
 
 /// The two sets that SPEC.md lists are the ones in use: no policy of Unicode's promises that they stay.
@@ -159,7 +167,7 @@ fn normal_forms_of_sequences_are_their_own() {
             kinds[1].push(c);
         } else if joins {
             kinds[2].push(c);
-        } else if *fold(&text) != text {
+        } else if *fold(&text, |_| false) != text {
             kinds[3].push(c);
         }
     }

@@ -3,6 +3,11 @@
 //! Invariant: a DEK leaves the KMS only through `open`; only `provision` makes one. The cache holds no
 //! key by itself: with an owner's last session its key is wiped. Absent: SQL, ciphers, clocks.
 
+mod builder;
+mod error;
+#[cfg(test)]
+mod tests;
+
 use core::fmt;
 use std::{
     collections::HashMap,
@@ -12,6 +17,10 @@ use std::{
 
 use tokio::sync::watch;
 
+pub use self::{
+    builder::{BuildError, KeyringBuilder},
+    error::{ProvisionError, SessionError},
+};
 use crate::{
     binding,
     clock::Moment,
@@ -20,10 +29,10 @@ use crate::{
         aead::Nonce,
         data_key::{DataKey, Dek, IndexKey},
     },
-    kms::{EncryptionContext, GeneratedDek, Kms, KmsError},
+    kms::{EncryptionContext, GeneratedDek, Kms},
     owner::{CanonicalId, OwnerId},
     session::{Purpose, Session, Unwrapped},
-    store::{KeyStore, OwnerRecord, StoreError},
+    store::{KeyStore, OwnerRecord},
     value::OwnerKeys,
 };
 
@@ -55,7 +64,14 @@ struct Inner {
     store: Box<dyn KeyStore>,
     app: Arc<str>,
     ttl: Duration,
-    cache: Mutex<HashMap<CanonicalId, Slot>>,
+    cache: Mutex<Cache>,
+}
+
+/// Owners that have a session, and some that no longer do.
+#[derive(Default)]
+struct Cache {
+    slots: HashMap<CanonicalId, Slot>,
+    sweep_at: usize,
 }
 
 /// What is known of an owner's key in this process.
@@ -157,7 +173,7 @@ impl Keyring {
     /// The owner's key if a session holds it and it is fresh; else the fetch under way, begun if need be.
     fn look_up(&self, owner: CanonicalId) -> Result<Arc<Unwrapped>, watch::Receiver<Filled>> {
         let mut cache = self.0.cache();
-        match cache.get(&owner) {
+        match cache.slots.get(&owner) {
             Some(Slot::Filling(filling)) if filling.has_changed().is_ok() => {
                 return Err(filling.clone());
             }
@@ -169,9 +185,6 @@ impl Keyring {
             _ => {}
         }
         let (fill, filling) = watch::channel(None);
-        if cache.len() == cache.capacity() {
-            cache.retain(|_, slot| slot.is_alive());
-        }
         cache.insert(owner.clone(), Slot::Filling(filling.clone()));
         drop(cache);
 
@@ -181,13 +194,24 @@ impl Keyring {
             let held = filled.as_ref().map(Arc::downgrade);
             let mut cache = keyring.cache();
             match held {
-                Ok(held) => cache.insert(owner, Slot::Held(held)),
-                Err(_) => cache.remove(&owner), // errors go to those who wait now, and to nobody later
+                Ok(held) => cache.slots.insert(owner, Slot::Held(held)),
+                Err(_) => cache.slots.remove(&owner), // errors go to those who wait now, and to nobody later
             };
             drop(cache);
             fill.send_replace(Some(filled));
         });
         Err(filling)
+    }
+}
+
+impl Cache {
+    /// Adds a slot; when the map has doubled, drops those that nobody needs.
+    fn insert(&mut self, owner: CanonicalId, slot: Slot) {
+        if self.slots.len() >= self.sweep_at {
+            self.slots.retain(|_, slot| slot.is_alive());
+            self.sweep_at = self.slots.len().saturating_mul(2).max(64);
+        }
+        self.slots.insert(owner, slot);
     }
 }
 
@@ -201,7 +225,7 @@ impl Slot {
 }
 
 impl Inner {
-    fn cache(&self) -> MutexGuard<'_, HashMap<CanonicalId, Slot>> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -290,154 +314,4 @@ impl fmt::Debug for Keyring {
             .field("app", &self.0.app)
             .finish_non_exhaustive()
     }
-}
-
-/// Builds a [`Keyring`].
-///
-/// ```
-/// use ophie_crypt::{BuildError, Keyring, LocalKms};
-///
-/// let incomplete = Keyring::builder().kms(LocalKms::ephemeral()?).build();
-/// assert!(matches!(incomplete, Err(BuildError::NoKeyStore)));
-/// # Ok::<(), ophie_crypt::LocalKmsError>(())
-/// ```
-#[derive(Default)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct KeyringBuilder {
-    kms: Option<Box<dyn Kms>>,
-    store: Option<Box<dyn KeyStore>>,
-    app: Option<Arc<str>>,
-    ttl: Option<Duration>,
-}
-
-impl KeyringBuilder {
-    /// The KMS that holds the KEK. Required.
-    pub fn kms(mut self, kms: impl Kms) -> Self {
-        self.kms = Some(Box::new(kms));
-        self
-    }
-
-    /// Where wrapped keys are kept. Required.
-    pub fn key_store(mut self, store: impl KeyStore) -> Self {
-        self.store = Some(Box::new(store));
-        self
-    }
-
-    /// The application's name in the encryption context; `"ophie-crypt"` if none is given. Keys wrapped
-    /// for one application do not unwrap for another. It must never change.
-    pub fn app(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.app = Some(name.into());
-        self
-    }
-
-    /// How long an unwrapped key may live: at most, and by default, [`Keyring::MAX_TTL`].
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
-    }
-
-    /// The keyring.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError`] if a required part is missing or the time to live is out of range.
-    pub fn build(self) -> Result<Keyring, BuildError> {
-        let ttl = self.ttl.unwrap_or(Keyring::MAX_TTL);
-        if ttl.is_zero() || ttl > Keyring::MAX_TTL {
-            return Err(BuildError::Ttl);
-        }
-        Ok(Keyring(Arc::new(Inner {
-            kms: self.kms.ok_or(BuildError::NoKms)?,
-            store: self.store.ok_or(BuildError::NoKeyStore)?,
-            app: self.app.unwrap_or_else(|| "ophie-crypt".into()),
-            ttl,
-            cache: Mutex::default(),
-        })))
-    }
-}
-
-impl fmt::Debug for KeyringBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyringBuilder")
-            .field("app", &self.app)
-            .field("ttl", &self.ttl)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A keyring was not built.
-///
-/// ```
-/// assert!(ophie_crypt::BuildError::NoKms.to_string().contains("`.kms(..)`"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// No key store.
-    #[error("a keyring needs a key store; add `.key_store(..)`")]
-    NoKeyStore,
-    /// No KMS.
-    #[error("a keyring needs a KMS; add `.kms(..)`")]
-    NoKms,
-    /// Zero, or longer than [`Keyring::MAX_TTL`].
-    #[error("the time to live of unwrapped keys is more than zero and at most 600 seconds")]
-    Ttl,
-}
-
-/// An owner was not provisioned; nothing was stored.
-///
-/// ```
-/// assert!(ophie_crypt::ProvisionError::EmptyOwner.to_string().contains("empty"));
-/// ```
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProvisionError {
-    /// The owner is an empty text.
-    #[error("the owner's id is empty; is the user signed in?")]
-    EmptyOwner,
-    /// The KMS made no key.
-    #[error("no key was made for the owner")]
-    Kms(#[from] KmsError),
-    /// The operating system gave no random bytes.
-    #[error("the operating system gave no random bytes; try again")]
-    Randomness,
-    /// The key was made but could not be opened again ([`Keyring::open_or_provision`]).
-    #[error("the owner's session was not opened")]
-    Session(#[from] SessionError),
-    /// The key store failed.
-    #[error("the owner's key was not stored")]
-    Store(#[from] StoreError),
-}
-
-/// A session was not opened.
-///
-/// ```
-/// assert!(ophie_crypt::SessionError::UnknownOwner.to_string().contains("provision"));
-/// ```
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The owner is an empty text.
-    #[error("the owner's id is empty; is the user signed in?")]
-    EmptyOwner,
-    /// The task that fetched the key ended without an answer: the runtime is shutting down, or the KMS
-    /// or key store panicked.
-    #[error("the fetch of the owner's key was interrupted; try again")]
-    Interrupted,
-    /// The KMS gave no key.
-    #[error("the owner's key was not unwrapped")]
-    Kms(#[from] KmsError),
-    /// The key store failed.
-    #[error("the owner's key was not read")]
-    Store(#[from] StoreError),
-    /// No keys were ever made for this owner, in this key store.
-    #[error(
-        "the owner has no key in this key store; call `provision` at sign-up, and check that this is the right database"
-    )]
-    UnknownOwner,
-    /// The KMS gave a key, but not the one that the key store names, or the index key does not open under it.
-    #[error(
-        "the unwrapped key is not the one that the key store names; was a record copied, changed, or restored in part?"
-    )]
-    WrongKey,
 }

@@ -1,0 +1,202 @@
+//! One unwrap for overlapping sessions, and no key that outlives them.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::{
+    error::NoSession,
+    kms::{KmsError, LocalKms, WrappedDek},
+    store::MemoryKeyStore,
+};
+
+const PURPOSE: Purpose = Purpose::new("test");
+
+/// Counts unwraps; each waits for a permit.
+struct Gate {
+    kms: LocalKms,
+    unwraps: AtomicUsize,
+    permits: Semaphore,
+}
+
+impl Gate {
+    fn new(permits: usize) -> Arc<Self> {
+        Arc::new(Self {
+            kms: LocalKms::ephemeral().unwrap(),
+            unwraps: AtomicUsize::new(0),
+            permits: Semaphore::new(permits),
+        })
+    }
+}
+
+#[async_trait]
+impl Kms for Gate {
+    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
+        self.kms.make_dek(context).await
+    }
+
+    async fn unwrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        context: &EncryptionContext,
+    ) -> Result<Dek, KmsError> {
+        self.unwraps.fetch_add(1, SeqCst);
+        self.permits.acquire().await.unwrap().forget();
+        self.kms.unwrap_dek(wrapped, context).await
+    }
+}
+
+fn keyring(kms: impl Kms, ttl: Duration) -> Keyring {
+    Keyring::builder()
+        .kms(kms)
+        .key_store(MemoryKeyStore::new())
+        .ttl(ttl)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn sessions_that_overlap_share_one_unwrap() {
+    let gate = Gate::new(2);
+    let keyring = keyring(Arc::clone(&gate), Keyring::MAX_TTL);
+    keyring.provision("ada").await.unwrap();
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let keyring = keyring.clone();
+            tokio::spawn(async move { keyring.open("ada", PURPOSE).await.unwrap() })
+        })
+        .collect();
+    let mut sessions = Vec::new();
+    for task in tasks {
+        sessions.push(task.await.unwrap());
+    }
+    assert_eq!(gate.unwraps.load(SeqCst), 1);
+
+    sessions.pop().unwrap().close();
+    assert!(
+        sessions.iter().all(|session| session.ended().is_none()),
+        "closing one ended another"
+    );
+    drop(sessions);
+    keyring.open("ada", PURPOSE).await.unwrap();
+    assert_eq!(
+        gate.unwraps.load(SeqCst),
+        2,
+        "the key outlived its last session"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_nothing() {
+    let gate = Gate::new(0);
+    let keyring = keyring(Arc::clone(&gate), Keyring::MAX_TTL);
+    keyring.provision("ada").await.unwrap();
+    let first = {
+        let keyring = keyring.clone();
+        tokio::spawn(async move { keyring.open("ada", PURPOSE).await })
+    };
+    while gate.unwraps.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let second = {
+        let keyring = keyring.clone();
+        tokio::spawn(async move { keyring.open("ada", PURPOSE).await })
+    };
+    tokio::task::yield_now().await;
+    first.abort();
+    gate.permits.add_permits(1);
+    second.await.unwrap().unwrap();
+    assert_eq!(gate.unwraps.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
+    struct Panics;
+    #[async_trait]
+    impl Kms for Panics {
+        async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
+            LocalKms::ephemeral().unwrap().make_dek(context).await
+        }
+
+        async fn unwrap_dek(&self, _: &WrappedDek, _: &EncryptionContext) -> Result<Dek, KmsError> {
+            panic!("on purpose")
+        }
+    }
+    let keyring = keyring(Panics, Keyring::MAX_TTL);
+    assert!(matches!(
+        keyring.open("ada", PURPOSE).await,
+        Err(SessionError::UnknownOwner)
+    ));
+    keyring.provision("ada").await.unwrap();
+    for _ in 0..2 {
+        assert!(matches!(
+            keyring.open("ada", PURPOSE).await,
+            Err(SessionError::Interrupted)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_time_to_live() {
+    let gate = Gate::new(2);
+    let ttl = Duration::from_millis(40);
+    let keyring = keyring(Arc::clone(&gate), ttl);
+    let session = keyring.open_or_provision("ada", PURPOSE).await.unwrap();
+    tokio::time::sleep(ttl).await;
+    assert_eq!(session.ended(), Some(NoSession::Expired));
+    session.close();
+    assert_eq!(
+        session.ended(),
+        Some(NoSession::Expired),
+        "the first reason stays"
+    );
+    keyring.open("ada", PURPOSE).await.unwrap();
+    assert_eq!(gate.unwraps.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn an_old_key_is_fetched_anew_for_the_next_session() {
+    let gate = Gate::new(2);
+    let ttl = Duration::from_millis(400);
+    let keyring = keyring(Arc::clone(&gate), ttl);
+    let _first = keyring.open_or_provision("ada", PURPOSE).await.unwrap();
+    tokio::time::sleep(ttl.mul_f32(0.75)).await;
+    keyring.open("ada", PURPOSE).await.unwrap();
+    assert_eq!(gate.unwraps.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn the_cache_forgets_owners_without_sessions() {
+    let keyring = keyring(LocalKms::ephemeral().unwrap(), Keyring::MAX_TTL);
+    for owner in 0..1000_i64 {
+        keyring.open_or_provision(&owner, PURPOSE).await.unwrap();
+    }
+    assert!(keyring.0.cache().slots.len() < 100);
+}
+
+#[tokio::test]
+async fn an_empty_owner_is_refused() {
+    let keyring = keyring(LocalKms::ephemeral().unwrap(), Keyring::MAX_TTL);
+    assert!(matches!(
+        keyring.provision("").await,
+        Err(ProvisionError::EmptyOwner)
+    ));
+    assert!(matches!(
+        keyring.open("", PURPOSE).await,
+        Err(SessionError::EmptyOwner)
+    ));
+}
+
+#[test]
+fn a_time_to_live_out_of_range_is_refused() {
+    for ttl in [Duration::ZERO, Keyring::MAX_TTL + Duration::from_nanos(1)] {
+        let built = Keyring::builder()
+            .kms(LocalKms::ephemeral().unwrap())
+            .key_store(MemoryKeyStore::new())
+            .ttl(ttl)
+            .build();
+        assert_eq!(built.unwrap_err(), BuildError::Ttl);
+    }
+}
