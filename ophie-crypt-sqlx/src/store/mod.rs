@@ -11,16 +11,24 @@ pub(crate) mod sqlite;
 
 use ophie_crypt::{KeyId, OwnerRecord, StoreError, WrappedDek};
 
-/// A row of [`LOAD`].
-type Row = (i64, Vec<u8>, String, Vec<u8>, i64, Vec<u8>);
+/// A row of [`LOAD`]; all NULL for an owner whose keys are gone.
+type Row = (
+    Option<i64>,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<Vec<u8>>,
+    Option<i64>,
+    Option<Vec<u8>>,
+);
 
 /// The newest DEK and the newest index key sealed under it.
 const LOAD: &str = "\
     SELECT CAST(dek.generation AS bigint), dek.key_id, dek.kek, dek.wrapped, \
            CAST(idx.generation AS bigint), idx.sealed \
-    FROM ophie_crypt_deks AS dek \
-    JOIN ophie_crypt_index_keys AS idx ON idx.owner = dek.owner AND idx.key_id = dek.key_id \
-    WHERE dek.owner = $1 \
+    FROM ophie_crypt_owners AS own \
+    LEFT JOIN ophie_crypt_deks AS dek ON dek.owner = own.owner \
+    LEFT JOIN ophie_crypt_index_keys AS idx ON idx.owner = dek.owner AND idx.key_id = dek.key_id \
+    WHERE own.owner = $1 \
     ORDER BY dek.generation DESC, idx.generation DESC \
     LIMIT 1";
 
@@ -35,9 +43,18 @@ const INSERT_INDEX_KEY: &str = "\
     INSERT INTO ophie_crypt_index_keys (owner, generation, key_id, sealed) \
     VALUES ($1, $2, $3, $4)";
 
-fn record(
-    (generation, key_id, kek, wrapped, index_generation, sealed): Row,
-) -> Result<OwnerRecord, StoreError> {
+fn record(row: Row) -> Result<OwnerRecord, StoreError> {
+    let (
+        Some(generation),
+        Some(key_id),
+        Some(kek),
+        Some(wrapped),
+        Some(index_generation),
+        Some(sealed),
+    ) = row
+    else {
+        return Err(StoreError::corrupt("an owner without keys"));
+    };
     Ok(OwnerRecord::new(
         generation
             .try_into()
@@ -62,11 +79,16 @@ macro_rules! key_store {
                 &self,
                 owner: &::ophie_crypt::CanonicalId,
             ) -> Result<Option<super::Row>, ::sqlx::Error> {
-                ::sqlx::query_as(super::LOAD)
+                // A transaction, because SQLx prepares and runs in two steps: between them a
+                // transaction-pooling pgbouncer may hand the connection to another client.
+                let mut tx = self.pool.begin().await?;
+                let row = ::sqlx::query_as(super::LOAD)
                     .bind(owner.as_bytes())
                     .persistent(false)
-                    .fetch_optional(&self.pool)
-                    .await
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                tx.commit().await?;
+                Ok(row)
             }
 
             async fn insert(

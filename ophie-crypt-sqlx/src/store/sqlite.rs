@@ -57,9 +57,12 @@ impl SqliteKeyStore {
     ///
     /// [`MigrateError`].
     pub async fn migrate(&self) -> Result<(), MigrateError> {
+        // SQLx takes no lock on SQLite; several processes may start at once.
+        let mut tx = self.pool.begin_with("BEGIN EXCLUSIVE").await?;
         super::migrator(sqlx::migrate!("migrations/sqlite"))
-            .run(&self.pool)
-            .await
+            .run(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
     }
 }
 

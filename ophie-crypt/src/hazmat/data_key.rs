@@ -114,7 +114,9 @@ impl KeyId {
 impl PartialEq for KeyId {
     fn eq(&self, other: &Self) -> bool {
         // As one integer: `subtle` goes through slices byte by byte.
-        u128::from_ne_bytes(self.0).ct_eq(&u128::from_ne_bytes(other.0)).into()
+        u128::from_ne_bytes(self.0)
+            .ct_eq(&u128::from_ne_bytes(other.0))
+            .into()
     }
 }
 

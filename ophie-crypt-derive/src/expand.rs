@@ -1,0 +1,214 @@
+//! What the derive writes.
+//!
+//! Invariant: every field's type is proved to be what its name says, at the field; all paths are absolute;
+//! where there are mistakes, markers and constructors are written all the same, so that one mistake does
+//! not cause others elsewhere. Absent: rules (`check`).
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::{Path, Visibility, ext::IdentExt, spanned::Spanned};
+
+use crate::{
+    ast::{Field, Model, Role, ours},
+    attr::Normalizer,
+};
+
+pub(crate) fn expand(model: &Model<'_>, sound: bool) -> TokenStream {
+    let declaration = model.declares().then(|| declaration(model, sound));
+    let proofs = sound.then(|| proofs(model));
+    quote!(#declaration #proofs)
+}
+
+/// The module of markers and constructors, what they stand for, and the model.
+fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
+    let (krate, vis, name) = (&model.krate, &model.item.vis, &model.item.ident);
+    let module = &model.module;
+    let known = || {
+        model
+            .columns()
+            .filter(|field| field.role != Role::Unclassified)
+    };
+    let inside = known().map(|field| inside(model, field));
+    let outside = known().map(|field| outside(model, field));
+    let doc = format!(
+        "The columns of [`{name}`]: for each a marker, and a constructor of the same name."
+    );
+    let table = model.table();
+    let infos = known().map(|field| info(model, field));
+    let the_model = sound.then(|| {
+        quote! {
+            impl #krate::EncryptedModel for #name {
+                const MODEL: #krate::ModelInfo = #krate::ModelInfo::new(#table, &[#(#infos),*]);
+            }
+        }
+    });
+    quote! {
+        #[doc = #doc]
+        #[allow(dead_code, reason = "not every column is written by hand")]
+        #vis mod #module { #(#inside)* }
+        #(#outside)*
+        #the_model
+    }
+}
+
+fn inside(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
+    let (krate, marker, vis) = (&model.krate, ours(field.ident), deeper(field.vis));
+    let place = format!("`{}.{}`", model.table(), field.column);
+    let (type_doc, fn_doc) = (
+        format!("The column {place}."),
+        format!("A value for the column {place}."),
+    );
+    quote! {
+        #[doc = #type_doc]
+        #[derive(::core::fmt::Debug)]
+        #vis enum #marker {}
+
+        #[doc = #fn_doc]
+        #[inline]
+        #vis fn #marker(
+            value: impl ::core::convert::Into<#krate::__private::Plain<#marker>>,
+        ) -> #krate::__private::Made<#marker> {
+            #krate::__private::make::<#marker>(value.into())
+        }
+    }
+}
+
+fn outside(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
+    let (krate, marker, ty, vis) = (&model.krate, model.marker(field), field.ty, field.vis);
+    let (table, column) = (model.table(), &field.column);
+    let (table_id, id) = (model.table_id(), field.id());
+    let pad = field.attrs.pad.iter().map(|(_, bytes)| bytes);
+    let field_impl =
+        quote_spanned!(ty.span()=> impl #krate::__private::Field for #marker { type Ty = #ty; });
+    let index = index(model, field).map(|(of, normalizer)| {
+        quote! {
+            impl #krate::IndexColumn for #marker {
+                const OF: #krate::ColumnRef = <#of as #krate::BoundColumn>::COLUMN;
+                const NORMALIZER: #krate::Normalizer = #normalizer;
+            }
+        }
+    });
+    let null = field.nullable.then(|| {
+        quote! {
+            #[allow(dead_code, reason = "not every column is set to NULL by hand")]
+            impl #marker {
+                /// A typed NULL.
+                #vis const NULL: #ty = ::core::option::Option::None;
+            }
+        }
+    });
+    quote! {
+        impl #krate::BoundColumn for #marker {
+            const COLUMN: #krate::ColumnRef =
+                #krate::ColumnRef::new(#table, #column).with_ids(#table_id, #id) #(.with_padding(#pad))*;
+        }
+        #field_impl
+        #index
+        #null
+    }
+}
+
+fn info(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
+    let (krate, marker, ty) = (&model.krate, model.marker(field), field.ty);
+    let indexing = index(model, field).map(|_| quote!(.indexing::<#marker>()));
+    let twin = field
+        .attrs
+        .twin
+        .as_ref()
+        .map(|twin| quote!(.with_twin(#twin)));
+    quote! {
+        #krate::ColumnInfo::of::<#ty>(<#marker as #krate::BoundColumn>::COLUMN) #indexing #twin
+    }
+}
+
+/// The marker that an index is over, and its normaliser; only if that field is there.
+fn index(model: &Model<'_>, field: &Field<'_>) -> Option<(Path, TokenStream)> {
+    let krate = &model.krate;
+    let of = model.field(&field.attrs.index_of.as_ref()?.value())?;
+    if !matches!(of.role, Role::Alias | Role::Encrypted | Role::Sealed) {
+        return None;
+    }
+    let normalizer = match field
+        .attrs
+        .normalize
+        .as_ref()
+        .map(|(_, normalizer)| normalizer)
+    {
+        Some(Normalizer::Email) => quote!(#krate::Normalizer::Email),
+        None | Some(Normalizer::Exact) => quote!(#krate::Normalizer::Exact),
+        Some(Normalizer::Name) => quote!(#krate::Normalizer::Name),
+    };
+    Some((model.marker(of), normalizer))
+}
+
+/// Checks of the compiler's that fail at the field.
+fn proofs(model: &Model<'_>) -> TokenStream {
+    let krate = &model.krate;
+    let (generics, _, bounds) = model.item.generics.split_for_impl();
+    let bound = model.columns().map(|field| {
+        let (ty, marker) = (field.ty, model.marker(field));
+        quote_spanned!(ty.span()=> #krate::__private::bound::<#ty, #marker>();)
+    });
+    let indexes = model.fields.iter().filter(|_| model.declares()).filter_map(|field| {
+        let (_, normalizer) = index(model, field)?;
+        let (ty, name) = (field.ty, field.attrs.index_of.as_ref()?);
+        let of = model.field(&name.value())?.ty;
+        let at = field.attrs.normalize.as_ref().map_or(name.span(), |(name, _)| name.span());
+        let same = quote_spanned!(ty.span()=> #krate::__private::index::<#ty, #of>());
+        let fits = quote_spanned! {at=>
+            ::core::assert!(
+                #krate::__private::normalizer_fits::<#ty>(#normalizer),
+                "`name` and `email` normalise text; this field's plaintext is no text, so use `exact`"
+            )
+        };
+        Some(quote! {
+            const _: fn() = || #same;
+            const _: () = #fits;
+        })
+    });
+    let plain = model.fields.iter().filter(|field| field.role == Role::Plain).map(|field| {
+        let ty = field.ty;
+        quote_spanned! {ty.span()=>
+            const _: () = ::core::assert!(
+                !{
+                    use #krate::__private::NotAColumnType as _;
+                    #krate::__private::Probe::<#ty>::IS
+                },
+                "this field is marked plain, but its type is a column type of ophie-crypt; take one of the two away"
+            );
+        }
+    });
+    // A type with parameters is no constant; and a struct that declares no columns hides none either.
+    let plain = plain.filter(|_| model.item.generics.params.is_empty());
+    quote! {
+        const _: () = {
+            #[allow(dead_code, reason = "it compiles, and that is the proof")]
+            fn proofs #generics () #bounds { #(#bound)* }
+            #(#indexes)*
+            #(#plain)*
+        };
+    }
+}
+
+/// A field's visibility, seen from one module deeper.
+fn deeper(vis: &Visibility) -> TokenStream {
+    let Visibility::Restricted(restricted) = vis else {
+        return match vis {
+            Visibility::Inherited => quote!(pub(super)),
+            _ => quote!(#vis),
+        };
+    };
+    let path = &restricted.path;
+    let Some(first) = path.segments.first() else {
+        return quote!(#vis);
+    };
+    match first.ident.unraw().to_string().as_str() {
+        "crate" => quote!(#vis),
+        "self" if path.segments.len() == 1 => quote!(pub(super)),
+        "self" => {
+            let rest = path.segments.iter().skip(1);
+            quote!(pub(in super #(::#rest)*))
+        }
+        _ => quote!(pub(in super::#path)),
+    }
+}

@@ -1,0 +1,120 @@
+//! The key file: one key however it races, and nothing bad accepted.
+
+use std::thread;
+
+use super::*;
+use crate::owner::CanonicalId;
+
+fn context(owner: &str, generation: u32) -> EncryptionContext {
+    EncryptionContext::new("test", &CanonicalId::text(owner), generation)
+}
+
+fn folder() -> PathBuf {
+    let name = Nonce::make()
+        .unwrap()
+        .as_bytes()
+        .map(|byte| format!("{byte:02x}"))
+        .concat();
+    let folder = std::env::temp_dir().join(format!("ophie-crypt-local-{name}"));
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn any_number_of_first_uses_at_once_end_with_one_key() {
+    let folder = folder();
+    let path = folder.join("master.key");
+    let keks: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|_| scope.spawn(|| LocalKms::open_or_create(&path).unwrap().kek()))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert!(keks.iter().all(|kek| *kek == keks[0]), "{keks:?}");
+    assert_eq!(
+        fs::read_dir(&folder).unwrap().count(),
+        1,
+        "a draft was left"
+    );
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_bad_file_is_refused_and_left_as_it_is() {
+    let folder = folder();
+    let path = folder.join("master.key");
+    for bad in [&[][..], &[0; 32], &[7; 31], &[7; 33]] {
+        fs::write(&path, bad).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let refused = LocalKms::open_or_create(&path);
+        assert!(
+            matches!(refused, Err(LocalKmsError::NotAKey { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), bad);
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_may_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = folder();
+    let path = folder.join("master.key");
+    LocalKms::open_or_create(&path).unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    for mode in [0o640, 0o604, 0o660, 0o601] {
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let refused = LocalKms::open(&path);
+        assert!(
+            matches!(refused, Err(LocalKmsError::Permissions { .. })),
+            "{mode:o}: {refused:?}"
+        );
+    }
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o400)).unwrap();
+    assert!(LocalKms::open(&path).is_ok());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_wrapped_key_opens_whole_and_in_its_context_only() {
+    let kms = LocalKms::ephemeral().unwrap();
+    let dek = Dek::make().unwrap();
+    let wrapped = kms.wrap(&dek, &context("ada", 1)).unwrap();
+    let opened = kms.unwrap(&wrapped, &context("ada", 1)).unwrap();
+    assert_eq!(opened.expose_secret(), dek.expose_secret());
+
+    let other_app = EncryptionContext::new("other", &CanonicalId::text("ada"), 1);
+    for wrong in [context("ben", 1), context("ada", 2), other_app] {
+        assert!(kms.unwrap(&wrapped, &wrong).is_none());
+    }
+    assert!(
+        LocalKms::ephemeral()
+            .unwrap()
+            .unwrap(&wrapped, &context("ada", 1))
+            .is_none()
+    );
+    for len in 0..wrapped.len() {
+        assert!(
+            kms.unwrap(&wrapped[..len], &context("ada", 1)).is_none(),
+            "cut to {len}"
+        );
+    }
+    for bit in 0..wrapped.len() * 8 {
+        let mut changed = wrapped.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(
+            kms.unwrap(&changed, &context("ada", 1)).is_none(),
+            "bit {bit}"
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! What works on every database, by theme. Each file is compiled once for each.
+
+mod bad_input;
+mod bind;
+mod blocking;
+mod builder;
+mod codecs;
+mod concurrency;
+mod damaged_keys;
+mod indexes;
+mod keys;
+mod macros;
+mod migrations;
+mod mistakes;
+pub(crate) mod models;
+mod nulls;
+mod owners;
+mod sealed;
+mod sessions;
+mod sizes;
+mod streams;
+mod transactions;
+mod upsert;
+pub(crate) mod world;

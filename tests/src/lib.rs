@@ -1,0 +1,19 @@
+//! A fresh database for each test, on SQLite or on PostgreSQL.
+//!
+//! [`postgres`] and [`sqlite`] have the same names, so that one test source runs on both:
+//! `use ophie_crypt_tests::sqlite as db;`, then `use db::{Database, Db, Pool};`.
+
+pub mod postgres;
+pub mod sqlite;
+
+/// The value of an environment variable that `tests/run` sets.
+///
+/// # Panics
+///
+/// If the variable is missing: a missing service is an error, never a skip.
+#[must_use]
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `tests/run sqlx` (it installs and starts what is needed), or set the variable yourself")
+    })
+}

@@ -1,0 +1,13 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Owner<i64>,
+    text: Encrypted<String, note::text>,
+    #[crypt(index_of = "txt")]
+    text_fp: BlindIndex<String, note::text_fp>,
+}
+
+fn main() {}

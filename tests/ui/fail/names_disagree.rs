@@ -1,0 +1,13 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Encrypted, Owner};
+
+#[derive(EncryptedModel, sqlx::FromRow)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Owner<i64>,
+    #[sqlx(rename = "body")]
+    #[crypt(column = "text_ct")]
+    text: Encrypted<String, note::text>,
+}
+
+fn main() {}

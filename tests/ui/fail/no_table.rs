@@ -1,0 +1,9 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Owner};
+
+#[derive(EncryptedModel)]
+struct Note {
+    user_id: Owner<i64>,
+}
+
+fn main() {}

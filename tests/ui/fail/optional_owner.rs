@@ -1,0 +1,10 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Owner};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Option<Owner<i64>>,
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Encrypted, Owner};
+
+type Text = Encrypted<String, note::text>;
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Owner<i64>,
+    text: Encrypted<String, note::text>,
+    #[crypt(plain)]
+    copy: Text,
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Owner};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Owner<i64>,
+    id: i64,
+    text: String,
+    #[crypt(plian)]
+    mood: i16,
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Encrypted, Owner};
+
+#[derive(EncryptedModel, sqlx::FromRow)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Owner<i64>,
+    #[sqlx(json)]
+    text: Encrypted<String, note::text>,
+}
+
+fn main() {}

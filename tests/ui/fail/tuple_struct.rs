@@ -1,0 +1,8 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Owner};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes")]
+struct Note(Owner<i64>);
+
+fn main() {}

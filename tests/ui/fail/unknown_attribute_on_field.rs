@@ -1,0 +1,12 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Owner};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Owner<i64>,
+    #[crypt(plian)]
+    text: String,
+}
+
+fn main() {}
