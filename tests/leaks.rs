@@ -5,6 +5,14 @@
 //! Controls: what must be in those places (a plain column, an envelope in hex, statements) is searched for
 //! by the same function, so that a search that finds nothing means something.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "a test: what goes wrong here is seen"
+)]
+
 use std::{
     fmt::Debug,
     io,
@@ -25,6 +33,7 @@ use uuid::Uuid;
 
 #[derive(Debug, EncryptedModel, sqlx::FromRow)]
 #[crypt(table = "notes")]
+#[allow(dead_code, reason = "printed, not read")]
 struct Note {
     #[crypt(plain)]
     id: i32,

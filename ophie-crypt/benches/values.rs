@@ -3,6 +3,12 @@
 //! `cargo bench -p ophie-crypt`. Every figure is for 100 values, so that rows compare directly; quote
 //! ratios of medians from one run.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a bench: what goes wrong here is seen"
+)]
+
 use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{AeadInOut, Nonce},

@@ -208,4 +208,8 @@ impl fmt::Debug for Fingerprint {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "counts of cases, far from any limit"
+)]
 mod tests;

@@ -60,7 +60,7 @@ impl SqliteKeyStore {
         // SQLx takes no lock on SQLite; several processes may start at once.
         let mut tx = self.pool.begin_with("BEGIN EXCLUSIVE").await?;
         super::migrator(sqlx::migrate!("migrations/sqlite"))
-            .run(&mut *tx)
+            .run_direct(None, &mut *tx, false) // `run` gives a future that is not `Send`
             .await?;
         Ok(tx.commit().await?)
     }

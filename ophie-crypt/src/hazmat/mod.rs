@@ -7,6 +7,10 @@ pub(crate) mod aead;
 pub(crate) mod data_key;
 pub(crate) mod prf;
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "counts of cases, far from any limit"
+)]
 mod vectors;
 
 /// The operating system gave no random bytes.

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// Labels of [`derive`]; SPEC.md lists the same.
+/// Labels of [`derive()`]; SPEC.md lists the same.
 pub(crate) mod label {
     pub(crate) const KEY_ID: &[u8] = b"ophie-crypt/v1/key-id";
     pub(crate) const SEAL: &[u8] = b"ophie-crypt/v1/seal";

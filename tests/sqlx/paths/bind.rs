@@ -127,7 +127,7 @@ async fn references_bind_as_values_do() {
     let insert = async {
         let fingerprint = person_link::name_fp("Mom").unwrap();
         sqlx::query(INSERT_LINK)
-            .bind(&owner)
+            .bind(owner)
             .bind(CALL)
             .bind(&name)
             .bind(&fingerprint)

@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use ophie_crypt::{SessionError, StoreError};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::world::{ALICE, PURPOSE, keyring, kms};
+use super::world::{PURPOSE, keyring, kms};
 use crate::{
     Store,
     db::{Database, Pool},

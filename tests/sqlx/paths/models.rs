@@ -55,4 +55,3 @@ pub(crate) const RELATION: ColumnRef = ColumnRef::new("people_links", "relation"
 pub(crate) const TRANSCRIPT: ColumnRef = ColumnRef::new("transcripts", "text");
 pub(crate) const MEMORY: ColumnRef = ColumnRef::new("memories", "text").with_padding(64);
 pub(crate) const MEMORY_FP: ColumnRef = ColumnRef::new("memories", "text_fp");
-pub(crate) const WEIGHT: ColumnRef = ColumnRef::new("memories", "weight");

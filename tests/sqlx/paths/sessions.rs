@@ -7,7 +7,7 @@ use ophie_crypt_sqlx::Owner;
 
 use super::{
     models::{NAME, person_link},
-    world::{ALICE, BOB, PURPOSE, World, bound, ours},
+    world::{ALICE, BOB, PURPOSE, World, bound},
 };
 use crate::{Store, db::Db};
 
