@@ -256,7 +256,7 @@ async fn nothing_leaks() {
         .await
         .unwrap();
     let dump = Command::new(format!("{}/pg_dump", variable("OPHIE_CRYPT_TEST_PG_BIN")))
-        .args(["--inserts", "--dbname", &database.url()])
+        .args(["--inserts", "--dbname", database.url()])
         .output()
         .unwrap();
     assert!(

@@ -2,7 +2,7 @@
 
 use ophie_crypt::{Envelope, Error, OpenError, OwnerError};
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, Sealed};
-use sqlx::Row;
+use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::paths::{
