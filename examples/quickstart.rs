@@ -94,6 +94,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .bind(person_link::name_fp("  mom ")?)
                 .fetch_all(&db)
                 .await?;
+        // `Owner` refused every row of another user before it got here.
+        assert_eq!(transcript.user_id, Owner(ada));
+        assert!(memories.iter().all(|memory| memory.user_id == Owner(ada)));
+        assert!(links.iter().all(|link| link.user_id == Owner(ada)));
         println!("  transcript      {}", transcript.text.expose_secret());
         for memory in &memories {
             println!("  memory          {}", memory.text.expose_secret());

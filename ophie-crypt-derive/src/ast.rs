@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn roles_are_read_through_options_references_and_paths() {
         assert_eq!(
-            role(&parse_quote!(Option<&'a sqlx::Encrypted<String, a::b>>)),
+            role(&parse_quote!(Option<&'a orm::Encrypted<String, a::b>>)),
             Some(Role::Encrypted)
         );
         assert_eq!(
