@@ -6,6 +6,7 @@
 pub mod __private;
 #[doc(hidden)]
 pub mod adapter;
+mod audit;
 mod binding;
 mod blind_index;
 mod clock;
@@ -35,18 +36,27 @@ pub use self::web::SessionRejection;
 #[cfg(feature = "tower")]
 pub use self::web::{SessionLayer, SessionService};
 pub use self::{
+    audit::{
+        AuditError, AuditEvent, AuditSink, AuditStep, CallId, KmsOperation, KmsResult, TracingAudit,
+    },
     blind_index::{Fingerprint, Normalizer},
     column::{BoundColumn, BoundTo, ColumnRef, ColumnType, IndexColumn, Kind, Unbound},
     envelope::{Envelope, NotAnEnvelope},
     error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
     hazmat::data_key::{Dek, InvalidDek, KeyId},
     keyring::{BuildError, Keyring, KeyringBuilder, ProvisionError, SessionError},
-    kms::{EncryptionContext, GeneratedDek, Kms, KmsError, LocalKms, LocalKmsError, WrappedDek},
+    kms::{
+        EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
+        WrappedDek,
+    },
     model::{ColumnInfo, EncryptedModel, ModelInfo},
     owner::{CanonicalId, OwnerId},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
     scope::{InSession, Scoped},
     session::{Purpose, Session},
-    store::{KeyStore, MemoryKeyStore, OwnerRecord, StoreError},
+    store::{
+        DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
+        MAX_INVOCATIONS, MemoryKeyStore, OwnerRecord, StoreError,
+    },
     value::MAX_PLAINTEXT_LEN,
 };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Inner, Keyring};
-use crate::{kms::Kms, store::KeyStore};
+use crate::{audit::AuditSink, kms::Kms, store::KeyStore};
 
 /// Builds a [`Keyring`].
 ///
@@ -27,6 +27,8 @@ pub struct KeyringBuilder {
     kms: Option<Box<dyn Kms>>,
     store: Option<Box<dyn KeyStore>>,
     app: Option<Arc<str>>,
+    actor: Option<Arc<str>>,
+    audit: Option<Box<dyn AuditSink>>,
     ttl: Option<Duration>,
 }
 
@@ -47,6 +49,18 @@ impl KeyringBuilder {
     /// for one application do not unwrap for another. It must never change.
     pub fn app(mut self, name: impl Into<Arc<str>>) -> Self {
         self.app = Some(name.into());
+        self
+    }
+
+    /// What this process is called in the audit: a service and where it runs, `"api@host-7"` say.
+    pub fn actor(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.actor = Some(name.into());
+        self
+    }
+
+    /// Where audit events go; [`TracingAudit`](crate::TracingAudit) if nothing is said.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit = Some(Box::new(sink));
         self
     }
 

@@ -29,10 +29,10 @@ use crate::{
         aead::Nonce,
         data_key::{DataKey, Dek, IndexKey},
     },
-    kms::{EncryptionContext, GeneratedDek, Kms},
+    kms::{EncryptionContext, GeneratedDek, Kms, KmsCall},
     owner::{CanonicalId, OwnerId},
     session::{Purpose, Session, Unwrapped},
-    store::{KeyStore, OwnerRecord},
+    store::{DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore},
     value::OwnerKeys,
 };
 
@@ -245,17 +245,14 @@ impl Inner {
             return Ok(());
         }
         let context = self.context(owner, FIRST_GENERATION);
-        let GeneratedDek { dek, wrapped } = self.kms.make_dek(&context).await?;
+        let call = KmsCall::new(context);
+        let GeneratedDek { dek, wrapped } = self.kms.make_dek(&call).await?;
         let key = DataKey::derive(&dek);
         let index_key = make_index_key(&key, owner)?;
-        let record = OwnerRecord::new(
-            FIRST_GENERATION,
-            *key.id(),
-            wrapped,
-            FIRST_INDEX_GENERATION,
-            index_key,
-        );
-        Ok(self.store.insert_if_absent(owner, &record).await?)
+        let index_key = IndexKeyRecord::new(FIRST_INDEX_GENERATION, *key.id(), index_key);
+        let blob = DekBlob::Wrapped(wrapped);
+        let dek = DekRecord::new(FIRST_GENERATION, DekState::Sealing, *key.id(), blob);
+        Ok(self.store.insert_if_absent(owner, &dek, &index_key).await?)
     }
 
     async fn unwrap(&self, owner: &CanonicalId) -> Result<Unwrapped, SessionError> {
@@ -264,14 +261,21 @@ impl Inner {
             .load(owner)
             .await?
             .ok_or(SessionError::UnknownOwner)?;
-        let context = self.context(owner, record.generation());
+        let newest = record.newest().ok_or(SessionError::WrongKey)?;
+        let DekBlob::Wrapped(wrapped) = newest.blob() else {
+            return Err(SessionError::WrongKey);
+        };
+        let call = KmsCall::new(self.context(owner, newest.generation()));
         let at = Moment::now(); // before the KMS answers: an answer on its way is getting old
-        let dek = self.kms.unwrap_dek(record.wrapped(), &context).await?;
+        let dek = self.kms.unwrap_dek(wrapped, &call).await?;
         let data = DataKey::derive(&dek);
-        if *data.id() != record.key_id() {
+        if *data.id() != newest.key_id() {
             return Err(SessionError::WrongKey);
         }
-        let index = open_index_key(&data, owner, &record).ok_or(SessionError::WrongKey)?;
+        let index = record.index_keys().first();
+        let index = index
+            .and_then(|index| open_index_key(&data, owner, index))
+            .ok_or(SessionError::WrongKey)?;
         Ok(Unwrapped {
             keys: OwnerKeys {
                 owner: owner.clone(),
@@ -294,9 +298,9 @@ fn make_index_key(key: &DataKey, owner: &CanonicalId) -> Result<Vec<u8>, Provisi
     envelope::finish(buf, key.aead(), nonce, &aad).map_err(|_| ProvisionError::Randomness)
 }
 
-fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &OwnerRecord) -> Option<IndexKey> {
-    let envelope = Envelope::parse(record.sealed_index_key()).ok()?;
-    let generation = record.index_generation();
+fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &IndexKeyRecord) -> Option<IndexKey> {
+    let envelope = Envelope::parse(record.sealed()).ok()?;
+    let generation = record.generation();
     let aad = binding::index_key(envelope.header(), owner, generation);
     let bytes = envelope.open(key.aead(), &aad).ok()?;
     (envelope.key_id() == *key.id() && bytes.len() == IndexKey::LEN)

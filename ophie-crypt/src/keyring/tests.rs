@@ -33,18 +33,22 @@ impl Gate {
 
 #[async_trait]
 impl Kms for Gate {
-    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
-        self.kms.make_dek(context).await
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        self.kms.make_dek(call).await
     }
 
-    async fn unwrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        context: &EncryptionContext,
-    ) -> Result<Dek, KmsError> {
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         self.unwraps.fetch_add(1, SeqCst);
         self.permits.acquire().await.unwrap().forget();
-        self.kms.unwrap_dek(wrapped, context).await
+        self.kms.unwrap_dek(wrapped, call).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        self.kms.rewrap_dek(wrapped, call).await
     }
 }
 
@@ -116,11 +120,15 @@ async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
     struct Panics;
     #[async_trait]
     impl Kms for Panics {
-        async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
-            LocalKms::ephemeral().unwrap().make_dek(context).await
+        async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+            LocalKms::ephemeral().unwrap().make_dek(call).await
         }
 
-        async fn unwrap_dek(&self, _: &WrappedDek, _: &EncryptionContext) -> Result<Dek, KmsError> {
+        async fn unwrap_dek(&self, _: &WrappedDek, _: &KmsCall) -> Result<Dek, KmsError> {
+            panic!("on purpose")
+        }
+
+        async fn rewrap_dek(&self, _: &WrappedDek, _: &KmsCall) -> Result<WrappedDek, KmsError> {
             panic!("on purpose")
         }
     }

@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::{EncryptionContext, GeneratedDek, Kms, KmsError, WrappedDek};
+use super::{EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek};
 use crate::{
     binding::{Pae, pae},
     hazmat::{
@@ -195,22 +195,30 @@ impl LocalKms {
 
 #[async_trait]
 impl Kms for LocalKms {
-    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
         let dek = Dek::make().map_err(KmsError::unavailable)?;
-        let wrapped = WrappedDek::new(self.kek(), self.wrap(&dek, context)?);
+        let wrapped = WrappedDek::new(self.kek(), self.wrap(&dek, call.context())?);
         Ok(GeneratedDek { dek, wrapped })
     }
 
-    async fn unwrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        context: &EncryptionContext,
-    ) -> Result<Dek, KmsError> {
-        self.unwrap(wrapped.as_bytes(), context).ok_or_else(|| {
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+        self.unwrap(wrapped.as_bytes(), call.context()).ok_or_else(|| {
             KmsError::refused(
                 "the wrapped key does not open under this master key and context; is this the master key file that it was made with?",
             )
         })
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        let dek = self.unwrap_dek(wrapped, call).await?;
+        Ok(WrappedDek::new(
+            self.kek(),
+            self.wrap(&dek, call.context())?,
+        ))
     }
 }
 

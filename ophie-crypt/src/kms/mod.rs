@@ -6,7 +6,7 @@
 mod local;
 
 use core::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
@@ -15,45 +15,118 @@ use crate::{hazmat::data_key::Dek, owner::CanonicalId};
 
 /// A key management service that holds the KEK and never gives it away.
 ///
-/// Implemented by [`LocalKms`]. An implementation must refuse to unwrap under another context than the
-/// key was wrapped under, and must keep neither key nor context.
+/// Implemented by [`LocalKms`]. Each call is **one attempt**: an implementation does not retry by itself,
+/// because the keyring does, and audits each attempt. It must refuse to unwrap under another context
+/// than the key was wrapped under, and must keep neither key nor context.
 ///
 /// ```
-/// use ophie_crypt::{Dek, EncryptionContext, GeneratedDek, Kms, KmsError, WrappedDek};
+/// use ophie_crypt::{Dek, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek};
 ///
 /// /// Counts unwraps, and passes everything on.
 /// struct Counting<K>(K, std::sync::atomic::AtomicU64);
 ///
 /// #[async_trait::async_trait]
 /// impl<K: Kms> Kms for Counting<K> {
-///     async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
-///         self.0.make_dek(context).await
+///     async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+///         self.0.make_dek(call).await
 ///     }
-///     async fn unwrap_dek(&self, wrapped: &WrappedDek, context: &EncryptionContext) -> Result<Dek, KmsError> {
+///     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
 ///         self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-///         self.0.unwrap_dek(wrapped, context).await
+///         self.0.unwrap_dek(wrapped, call).await
+///     }
+///     async fn rewrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
+///         self.0.rewrap_dek(wrapped, call).await
 ///     }
 /// }
 /// ```
 #[async_trait]
 pub trait Kms: Send + Sync + 'static {
-    /// Makes a random DEK and wraps it under the KEK, bound to `context`.
+    /// Makes a random DEK and wraps it under the KEK, bound to the call's context.
     ///
     /// # Errors
     ///
     /// [`KmsError`], split into what a retry may mend and what it cannot.
-    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError>;
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError>;
 
     /// Unwraps a DEK under the context that it was wrapped under.
     ///
     /// # Errors
     ///
     /// [`KmsError`], split into what a retry may mend and what it cannot.
-    async fn unwrap_dek(
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError>;
+
+    /// Wraps the same DEK under the present KEK and the same context, without showing it to anyone.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError`], split into what a retry may mend and what it cannot.
+    async fn rewrap_dek(
         &self,
         wrapped: &WrappedDek,
-        context: &EncryptionContext,
-    ) -> Result<Dek, KmsError>;
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError>;
+}
+
+/// One attempt of a call: what it is for, which attempt it is, and the KMS's own id of it.
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, EncryptionContext, KmsCall};
+///
+/// let call = KmsCall::new(EncryptionContext::new("ophie", &CanonicalId::text("ada"), 1));
+/// assert_eq!(call.attempt(), 1);
+/// call.note_request_id("0b5e9b1e-...");
+/// assert_eq!(call.request_id().as_deref(), Some("0b5e9b1e-..."));
+/// ```
+#[derive(Debug)]
+pub struct KmsCall {
+    context: EncryptionContext,
+    attempt: u32,
+    request_id: Mutex<Option<String>>,
+}
+
+impl KmsCall {
+    /// The first attempt under a context.
+    #[must_use]
+    pub const fn new(context: EncryptionContext) -> Self {
+        Self::attempt_of(context, 1)
+    }
+
+    pub(crate) const fn attempt_of(context: EncryptionContext, attempt: u32) -> Self {
+        Self {
+            context,
+            attempt,
+            request_id: Mutex::new(None),
+        }
+    }
+
+    /// What the key is wrapped for.
+    #[must_use]
+    pub const fn context(&self) -> &EncryptionContext {
+        &self.context
+    }
+
+    /// Which attempt this is, from 1. A KMS in several regions takes the first for the first, and so on.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Keeps the id that the KMS gave this attempt, for the audit; also of an attempt that fails.
+    pub fn note_request_id(&self, id: impl Into<String>) {
+        *self.slot() = Some(id.into());
+    }
+
+    /// The id that was noted.
+    #[must_use]
+    pub fn request_id(&self) -> Option<String> {
+        self.slot().clone()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<String>> {
+        self.request_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A new DEK, in clear and wrapped.
@@ -141,6 +214,11 @@ impl EncryptionContext {
         }
     }
 
+    /// Of the key of a process's audit chain. No owner has its name: the type tag is one of its own.
+    pub(crate) fn of_audit(app: impl Into<Arc<str>>, writer: &[u8; 16]) -> Self {
+        Self::new(app, &CanonicalId::audit_writer(writer), 1)
+    }
+
     /// Its keys and values, in the order of the keys: the canonical form.
     #[must_use]
     pub fn pairs(&self) -> [(&'static str, &str); 3] {
@@ -208,15 +286,19 @@ impl KmsError {
 
 #[async_trait]
 impl<K: Kms + ?Sized> Kms for Arc<K> {
-    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
-        (**self).make_dek(context).await
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        (**self).make_dek(call).await
     }
 
-    async fn unwrap_dek(
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+        (**self).unwrap_dek(wrapped, call).await
+    }
+
+    async fn rewrap_dek(
         &self,
         wrapped: &WrappedDek,
-        context: &EncryptionContext,
-    ) -> Result<Dek, KmsError> {
-        (**self).unwrap_dek(wrapped, context).await
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        (**self).rewrap_dek(wrapped, call).await
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! Absent: persistence; every value is unreadable once it is dropped.
 
-use core::fmt;
+use core::{fmt, time::Duration};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
-use super::{KeyStore, OwnerRecord, StoreError};
+use super::{
+    DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
+    MAX_INVOCATIONS, OwnerRecord, StoreError,
+};
 use crate::owner::CanonicalId;
 
 /// Keeps wrapped keys in memory. For tests: what it held is lost with it.
@@ -24,7 +28,16 @@ use crate::owner::CanonicalId;
 /// # Ok(()) }
 /// ```
 #[derive(Default)]
-pub struct MemoryKeyStore(Mutex<HashMap<CanonicalId, OwnerRecord>>);
+pub struct MemoryKeyStore {
+    owners: Mutex<HashMap<CanonicalId, Kept>>,
+    changed: Notify,
+}
+
+struct Kept {
+    record: OwnerRecord,
+    /// Invocations granted, by generation.
+    granted: HashMap<u32, u64>,
+}
 
 impl MemoryKeyStore {
     /// An empty store.
@@ -33,26 +46,89 @@ impl MemoryKeyStore {
         Self::default()
     }
 
-    fn owners(&self) -> MutexGuard<'_, HashMap<CanonicalId, OwnerRecord>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Destroys the owner's keys, as far as this store has them.
+    pub fn shred(&self, owner: &CanonicalId) {
+        if let Some(kept) = self.owners().get_mut(owner) {
+            kept.record = OwnerRecord::shredded(kept.record.version().saturating_add(1));
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Puts other keys in place of an owner's.
+    #[cfg(test)]
+    pub(crate) fn replace(&self, owner: &CanonicalId, record: OwnerRecord) {
+        if let Some(kept) = self.owners().get_mut(owner) {
+            kept.record = record;
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets an owner, as a restore from before its sign-up would.
+    #[cfg(test)]
+    pub(crate) fn forget(&self, owner: &CanonicalId) {
+        self.owners().remove(owner);
+    }
+
+    fn owners(&self) -> MutexGuard<'_, HashMap<CanonicalId, Kept>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl KeyStore for MemoryKeyStore {
     async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
-        Ok(self.owners().get(owner).cloned())
+        Ok(self.owners().get(owner).map(|kept| kept.record.clone()))
     }
 
     async fn insert_if_absent(
         &self,
         owner: &CanonicalId,
-        record: &OwnerRecord,
+        dek: &DekRecord,
+        index_key: &IndexKeyRecord,
     ) -> Result<(), StoreError> {
-        self.owners()
-            .entry(owner.clone())
-            .or_insert_with(|| record.clone());
+        self.owners().entry(owner.clone()).or_insert_with(|| Kept {
+            record: OwnerRecord::living(1, [dek.clone()], [index_key.clone()]),
+            granted: HashMap::from([(dek.generation(), 1)]),
+        });
         Ok(())
+    }
+
+    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
+        Ok(self.owners().get(owner).map(|kept| kept.record.version()))
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
+        let mut owners = self.owners();
+        let Some(kept) = owners.get_mut(&request.owner) else {
+            return Err(LeaseError::NotSealing);
+        };
+        let seals =
+            kept.record.deks().iter().any(|dek| {
+                dek.generation() == request.generation && dek.state() == DekState::Sealing
+            });
+        if !seals {
+            return Err(LeaseError::NotSealing);
+        }
+        let granted = kept.granted.entry(request.generation).or_default();
+        let after = granted.saturating_add(request.count.into());
+        if after > request.limit.min(MAX_INVOCATIONS) {
+            return Err(LeaseError::Exhausted);
+        }
+        *granted = after;
+        Ok(Lease::new(request.count, after, kept.record.version()))
+    }
+
+    async fn changes(&self, _: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
+        let owners = self.owners();
+        let changed = owners
+            .iter()
+            .filter(|(_, kept)| kept.record.version() > 1)
+            .map(|(owner, kept)| (owner.clone(), kept.record.version()));
+        Ok(changed.collect())
+    }
+
+    async fn notified(&self) {
+        self.changed.notified().await;
     }
 }
 

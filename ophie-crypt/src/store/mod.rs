@@ -1,20 +1,33 @@
-//! Where wrapped keys are kept.
+//! Where wrapped keys are kept, and how many values may still be sealed under them.
 //!
-//! Invariant: an owner has one record; the first one written stays.
-//! Absent: SQL (the adapters' stores), key bytes in clear.
+//! Invariant: an owner has one set of keys, and the first one written stays; no more invocations are
+//! granted under a DEK than [`MAX_INVOCATIONS`]. Absent: SQL (the adapters' stores), key bytes in clear.
 
+mod error;
 mod memory;
+mod record;
 
-use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use self::memory::MemoryKeyStore;
-use crate::{hazmat::data_key::KeyId, kms::WrappedDek, owner::CanonicalId};
+pub use self::{
+    error::{LeaseError, StoreError},
+    memory::MemoryKeyStore,
+    record::{DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord},
+};
+use crate::owner::CanonicalId;
+
+/// The most invocations of AES-GCM under one DEK: 2^32, for random 96-bit nonces.
+///
+/// Source: NIST SP 800-38D, section 8.3.
+pub const MAX_INVOCATIONS: u64 = 1 << 32;
 
 /// Keeps owners' wrapped keys. The adapters bring stores for their databases; [`MemoryKeyStore`] is
 /// for tests.
+///
+/// Every change of an owner's keys raises that owner's version, whoever makes it.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
     /// The owner's keys; `None` if it was never provisioned.
@@ -24,8 +37,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// [`StoreError`] if the store cannot be read, or holds what no release wrote.
     async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError>;
 
-    /// Writes the record if the owner has none, all of it or nothing. The loser of a race changes
-    /// nothing and is no error.
+    /// Writes an owner's first keys if it has none, all of them or nothing, and counts one invocation for
+    /// the index key. The loser of a race changes nothing and is no error.
     ///
     /// # Errors
     ///
@@ -33,128 +46,117 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn insert_if_absent(
         &self,
         owner: &CanonicalId,
-        record: &OwnerRecord,
+        dek: &DekRecord,
+        index_key: &IndexKeyRecord,
     ) -> Result<(), StoreError>;
+
+    /// The owner's version now; `None` if it was never provisioned.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError>;
+
+    /// Grants invocations under a DEK to this process, for good: what is not used is lost. On a connection
+    /// of its own, outside any transaction of the application.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseError`]; nothing is granted then.
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError>;
+
+    /// Owners whose keys were changed within the time given, and their versions now. First provisioning
+    /// is no change.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read, or is a replica that may be behind.
+    async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError>;
+
+    /// Waits until something may have changed. It only makes the keyring look earlier than it would
+    /// anyway, so a store without notifications waits for ever, and one that lost its connection returns
+    /// once it has a new one. Cancelling it loses nothing that matters.
+    async fn notified(&self) {
+        core::future::pending().await
+    }
 }
 
-/// What a key store keeps of an owner: the wrapped DEK, and the index key sealed under it.
-///
-/// ```
-/// use ophie_crypt::{KeyId, OwnerRecord, WrappedDek};
-///
-/// let record = OwnerRecord::new(1, KeyId::from_bytes([7; 16]), WrappedDek::new("local:..", [1]), 1, [2]);
-/// assert_eq!((record.generation(), record.index_generation()), (1, 1));
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct OwnerRecord {
-    generation: u32,
-    key_id: KeyId,
-    wrapped: WrappedDek,
-    index_generation: u8,
-    sealed_index_key: Vec<u8>,
+/// A request for invocations under a DEK.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LeaseRequest {
+    /// Whose.
+    pub owner: CanonicalId,
+    /// Which generation.
+    pub generation: u32,
+    /// How many. None at all only extends the expiry.
+    pub count: u32,
+    /// How many may be granted in all; at most [`MAX_INVOCATIONS`].
+    pub limit: u64,
+    /// For how long this process may go on sealing: what rotation waits for.
+    pub life: Duration,
 }
 
-impl OwnerRecord {
-    /// From its parts.
+impl LeaseRequest {
+    /// A request.
     #[must_use]
-    pub fn new(
+    pub const fn new(
+        owner: CanonicalId,
         generation: u32,
-        key_id: KeyId,
-        wrapped: WrappedDek,
-        index_generation: u8,
-        sealed_index_key: impl Into<Vec<u8>>,
+        count: u32,
+        limit: u64,
+        life: Duration,
     ) -> Self {
         Self {
+            owner,
             generation,
-            key_id,
-            wrapped,
-            index_generation,
-            sealed_index_key: sealed_index_key.into(),
+            count,
+            limit,
+            life,
         }
     }
-
-    /// The DEK's generation, from 1.
-    #[must_use]
-    pub const fn generation(&self) -> u32 {
-        self.generation
-    }
-
-    /// The DEK's id, which commits to it.
-    #[must_use]
-    pub const fn key_id(&self) -> KeyId {
-        self.key_id
-    }
-
-    /// The wrapped DEK.
-    #[must_use]
-    pub const fn wrapped(&self) -> &WrappedDek {
-        &self.wrapped
-    }
-
-    /// The index key's generation, from 1.
-    #[must_use]
-    pub const fn index_generation(&self) -> u8 {
-        self.index_generation
-    }
-
-    /// The index key, sealed under the DEK.
-    #[must_use]
-    pub fn sealed_index_key(&self) -> &[u8] {
-        &self.sealed_index_key
-    }
 }
 
-impl fmt::Debug for OwnerRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnerRecord")
-            .field("generation", &self.generation)
-            .field("key_id", &self.key_id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A key store could not do its work.
+/// Invocations that were granted.
 ///
 /// ```
-/// let error = ophie_crypt::StoreError::corrupt("a key id of 3 bytes");
-/// assert!(error.to_string().contains("a key id of 3 bytes"));
+/// let lease = ophie_crypt::Lease::new(4096, 4097, 1);
+/// assert_eq!((lease.count(), lease.granted(), lease.version()), (4096, 4097, 1));
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// A record that no release wrote.
-    #[error("the key store holds a damaged record ({reason}); restore it from a backup")]
-    Corrupt {
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The tables are missing.
-    #[error(
-        "the key store has no tables; run its migrations first, for example `store.migrate().await?`"
-    )]
-    NotMigrated,
-    /// It could not be reached.
-    #[error("the key store is unavailable; try again")]
-    Unavailable {
-        /// What happened.
-        #[source]
-        source: Arc<dyn core::error::Error + Send + Sync>,
-    },
+#[derive(Debug)]
+pub struct Lease {
+    count: u32,
+    granted: u64,
+    version: u64,
 }
 
-impl StoreError {
-    /// A damaged record. The reason is a constant, so that no data slips into it.
+impl Lease {
+    /// So many invocations, so many in all, at this version of the owner.
     #[must_use]
-    pub const fn corrupt(reason: &'static str) -> Self {
-        Self::Corrupt { reason }
+    pub const fn new(count: u32, granted: u64, version: u64) -> Self {
+        Self {
+            count,
+            granted,
+            version,
+        }
     }
 
-    /// A store that cannot be reached.
+    /// Granted by this request.
     #[must_use]
-    pub fn unavailable(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable {
-            source: source.into().into(),
-        }
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Granted in all, to every process.
+    #[must_use]
+    pub const fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// The owner's version at that moment.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 }
 
@@ -167,8 +169,25 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
     async fn insert_if_absent(
         &self,
         owner: &CanonicalId,
-        record: &OwnerRecord,
+        dek: &DekRecord,
+        index_key: &IndexKeyRecord,
     ) -> Result<(), StoreError> {
-        (**self).insert_if_absent(owner, record).await
+        (**self).insert_if_absent(owner, dek, index_key).await
+    }
+
+    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
+        (**self).version(owner).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
+        (**self).lease(request).await
+    }
+
+    async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
+        (**self).changes(within).await
+    }
+
+    async fn notified(&self) {
+        (**self).notified().await
     }
 }
