@@ -21,7 +21,8 @@ use crate::{
 /// [`SealError`].
 pub fn seal<T: Plaintext>(column: ColumnRef, value: &T) -> Result<Vec<u8>, Error> {
     let current = scope::current().map_err(|reason| SealError::NoSession { column, reason })?;
-    Ok(current.keys.seal(column, None, value, Nonce::make())?)
+    current.spend(1, column)?;
+    Ok(current.keys().seal(column, None, value, Nonce::make())?)
 }
 
 /// Opens under the current session.
@@ -31,7 +32,7 @@ pub fn seal<T: Plaintext>(column: ColumnRef, value: &T) -> Result<Vec<u8>, Error
 /// [`OpenError`].
 pub fn open<T: Plaintext>(column: ColumnRef, bytes: &[u8]) -> Result<T, Error> {
     let current = scope::current().map_err(|reason| OpenError::NoSession { column, reason })?;
-    Ok(current.keys.open(column, None, bytes)?)
+    Ok(current.keys().open(column, None, bytes)?)
 }
 
 /// Seals under a session; with `row`, bound to it.
@@ -48,7 +49,8 @@ pub fn seal_in<T: Plaintext>(
     let pinned = session
         .pin()
         .map_err(|reason| SealError::NoSession { column, reason })?;
-    Ok(pinned.keys.seal(column, row, value, Nonce::make())?)
+    pinned.spend(1, column)?;
+    Ok(pinned.keys().seal(column, row, value, Nonce::make())?)
 }
 
 /// Seals many values under a session, drawing nonces in blocks within this call.
@@ -64,9 +66,12 @@ pub fn seal_many<'a, T: Plaintext + 'a>(
     let pinned = session
         .pin()
         .map_err(|reason| SealError::NoSession { column, reason })?;
-    let mut nonces = Nonces::for_values(values.len());
+    let count = values.len();
+    pinned.spend(count.try_into().unwrap_or(u64::MAX), column)?;
+    let mut nonces = Nonces::for_values(count);
     values
-        .map(|value| Ok(pinned.keys.seal(column, None, value, nonces.next())?))
+        .take(count) // what was counted, whatever the iterator says of itself
+        .map(|value| Ok(pinned.keys().seal(column, None, value, nonces.next())?))
         .collect()
 }
 
@@ -84,7 +89,7 @@ pub fn open_in<T: Plaintext>(
     let pinned = session
         .pin()
         .map_err(|reason| OpenError::NoSession { column, reason })?;
-    Ok(pinned.keys.open(column, row, bytes)?)
+    Ok(pinned.keys().open(column, row, bytes)?)
 }
 
 /// A fingerprint under the current session.
@@ -95,7 +100,7 @@ pub fn open_in<T: Plaintext>(
 pub fn fingerprint<T: Plaintext, C: IndexColumn>(value: T) -> Result<Fingerprint, Error> {
     let value = crate::plaintext::Wiped(value);
     let current = scope::current().map_err(|reason| no_session::<C>(reason))?;
-    Ok(current.keys.fingerprint::<T, C>(&value.0)?)
+    Ok(current.keys().fingerprint::<T, C>(&value.0)?)
 }
 
 /// A fingerprint under a session.
@@ -109,7 +114,7 @@ pub fn fingerprint_in<T: Plaintext, C: IndexColumn>(
 ) -> Result<Fingerprint, Error> {
     let value = crate::plaintext::Wiped(value);
     let pinned = session.pin().map_err(|reason| no_session::<C>(reason))?;
-    Ok(pinned.keys.fingerprint::<T, C>(&value.0)?)
+    Ok(pinned.keys().fingerprint::<T, C>(&value.0)?)
 }
 
 fn no_session<C: IndexColumn>(reason: NoSession) -> FingerprintError {
@@ -136,7 +141,7 @@ pub fn load_fingerprint(index: ColumnRef, bytes: &[u8]) -> Result<Fingerprint, E
 /// [`FingerprintError::OtherOwner`].
 pub fn check_fingerprint(index: ColumnRef, fingerprint: &Fingerprint) -> Result<(), Error> {
     match scope::current() {
-        Ok(current) if !fingerprint.may_be_written_by(&current.keys.owner) => {
+        Ok(current) if !fingerprint.may_be_written_by(&current.keys().owner) => {
             Err(FingerprintError::OtherOwner { index }.into())
         }
         _ => Ok(()),
@@ -150,7 +155,7 @@ pub fn check_fingerprint(index: ColumnRef, fingerprint: &Fingerprint) -> Result<
 /// [`OwnerError`].
 pub fn check_owner(owner: &(impl OwnerId + ?Sized)) -> Result<(), Error> {
     let current = scope::current().map_err(OwnerError::NoSession)?;
-    if current.keys.owner == owner.canonical() {
+    if current.keys().owner == owner.canonical() {
         Ok(())
     } else {
         Err(OwnerError::OtherOwner.into())

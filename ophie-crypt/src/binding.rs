@@ -79,6 +79,16 @@ pub(crate) fn index_key(header: &[u8; HEADER_LEN], owner: &CanonicalId, generati
     ])
 }
 
+/// The associated data of an older DEK sealed under its owner's newest.
+pub(crate) fn older_dek(header: &[u8; HEADER_LEN], owner: &CanonicalId, generation: u32) -> Pae {
+    pae([
+        b"ophie-crypt/v1/dek",
+        header,
+        owner.as_bytes(),
+        &generation.to_be_bytes(),
+    ])
+}
+
 /// The message of a fingerprint.
 pub(crate) fn fingerprint(
     column: &ColumnRef,

@@ -48,6 +48,14 @@ pub enum NoSession {
     /// It reached its time to live.
     #[error("the session has reached its time to live; open a new one with `keyring.open(..)`")]
     Expired,
+    /// The KMS or the key store no longer gives the owner's key.
+    #[error(
+        "the owner's key is no longer given out by KMS or key store, so the session was ended; `keyring.open(..)` says why"
+    )]
+    Revoked,
+    /// The owner's keys were destroyed.
+    #[error("the owner's keys were destroyed, and with them everything that was sealed under them")]
+    Shredded,
 }
 
 /// A value was not sealed; nothing was written.
@@ -69,6 +77,24 @@ pub enum SealError {
         /// Why.
         source: CodecError,
     },
+    /// The hard stop: the owner's DEK has sealed as many values as it ever may.
+    #[error(
+        "cannot seal {column}: the owner's key has sealed as many values as it ever may (2^32, NIST SP 800-38D); \
+         rotate it: reading goes on"
+    )]
+    HardStop {
+        /// Where it was to go.
+        column: ColumnRef,
+    },
+    /// This process has used up what the key store granted it for the owner's DEK.
+    #[error(
+        "cannot seal {column}: this process has used up its lease under the owner's key; \
+         call `session.reserve(n).await` before bulk work"
+    )]
+    NoBudget {
+        /// Where it was to go.
+        column: ColumnRef,
+    },
     /// No session to seal with.
     #[error("cannot seal {column}: {reason}")]
     NoSession {
@@ -80,6 +106,12 @@ pub enum SealError {
     /// The operating system gave no nonce.
     #[error("cannot seal {column}: the operating system gave no random bytes; try again")]
     Randomness {
+        /// Where it was to go.
+        column: ColumnRef,
+    },
+    /// The session may only read.
+    #[error("cannot seal {column}: the session may only read; open one with `keyring.open(..)`")]
+    ReadOnly {
         /// Where it was to go.
         column: ColumnRef,
     },

@@ -9,14 +9,17 @@ pub mod adapter;
 mod audit;
 mod binding;
 mod blind_index;
+mod budget;
 mod clock;
 mod column;
 mod column_types;
 mod envelope;
 mod error;
 mod hazmat;
+mod held;
 mod keyring;
 mod kms;
+mod metrics;
 mod model;
 mod owner;
 mod plaintext;
@@ -44,7 +47,7 @@ pub use self::{
     envelope::{Envelope, NotAnEnvelope},
     error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
     hazmat::data_key::{Dek, InvalidDek, KeyId},
-    keyring::{BuildError, Keyring, KeyringBuilder, ProvisionError, SessionError},
+    keyring::{BuildError, Keyring, KeyringBuilder, ProvisionError, ReserveError, SessionError},
     kms::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
         WrappedDek,
@@ -53,7 +56,7 @@ pub use self::{
     owner::{CanonicalId, OwnerId},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
     scope::{InSession, Scoped},
-    session::{Purpose, Session},
+    session::{BudgetStatus, Purpose, Session},
     store::{
         DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
         MAX_INVOCATIONS, MemoryKeyStore, OwnerRecord, StoreError,

@@ -9,19 +9,18 @@ use core::{
     pin::Pin,
     task::{Context, Poll},
 };
-use std::sync::Arc;
 
 use futures_core::Stream;
 
 use crate::{
     error::NoSession,
-    session::{Session, Unwrapped},
+    session::{Pinned, Session},
 };
 
 /// The current session, its keys pinned for this poll, and the task that it was entered in.
 struct Ambient {
     session: Session,
-    keys: Result<Arc<Unwrapped>, NoSession>,
+    keys: Result<Pinned, NoSession>,
     task: Option<tokio::task::Id>,
 }
 
@@ -59,7 +58,7 @@ fn look<R>(of: impl FnOnce(&Ambient) -> R) -> Option<R> {
 }
 
 /// The keys of the current session, for one hook.
-pub(crate) fn current() -> Result<Arc<Unwrapped>, NoSession> {
+pub(crate) fn current() -> Result<Pinned, NoSession> {
     look(|ambient| ambient.keys.clone()).unwrap_or(Err(NoSession::Absent))
 }
 

@@ -1,18 +1,24 @@
 //! Who may seal and open: one owner's unwrapped keys, for one purpose.
 //!
-//! Invariant: key material is taken from a session, never zeroed in place; who pinned it before a close
-//! finishes with a whole key, who comes after gets none. Absent: ambient state (`scope`), KMS (`keyring`).
+//! Invariant: a session that was closed, has expired or was revoked gives no key, in none of its clones.
+//! Absent: ambient state (`scope`), the KMS and the key store (`keyring`).
 
 use core::fmt;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use async_trait::async_trait;
+
 use crate::{
-    clock::Moment,
-    error::{NoSession, OwnerError},
-    owner::OwnerId,
+    budget::{Budget, NoBudget},
+    clock::{Clock, Moment},
+    column::ColumnRef,
+    error::{NoSession, OwnerError, SealError},
+    held::Held,
+    keyring::{ReserveError, SessionError},
+    owner::{CanonicalId, OwnerId},
     value::OwnerKeys,
 };
 
@@ -40,8 +46,8 @@ impl Purpose {
 
 /// One owner's keys, unwrapped for one purpose. Clones share it.
 ///
-/// It ends with its last clone, with [`close`](Self::close), or at the keyring's time to live. Run code
-/// under it with [`scope`](Self::scope).
+/// It ends with its last clone, with [`close`](Self::close), and when KMS or key store no longer give the
+/// owner's key. Until then the keyring renews it. Run code under it with [`scope`](Self::scope).
 ///
 /// ```
 /// # use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, Purpose, Session};
@@ -69,22 +75,104 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     purpose: Purpose,
-    ttl: Duration,
-    state: Mutex<Result<Arc<Unwrapped>, NoSession>>,
+    read_only: bool,
+    life: Life,
+    ticket: Mutex<Result<Ticket, NoSession>>,
 }
 
-/// An owner's keys and the moment at which the KMS gave them.
+/// How old a key may get.
+#[derive(Clone, Debug)]
+pub(crate) struct Life {
+    pub(crate) clock: Clock,
+    pub(crate) ttl: Duration,
+}
+
+/// An owner's keys and the moment at which the KMS was asked for them.
 pub(crate) struct Unwrapped {
     pub(crate) keys: OwnerKeys,
     pub(crate) at: Moment,
+    /// The owner's version in the key store.
+    pub(crate) version: u64,
+    pub(crate) budget: Arc<Budget>,
+    /// When the keyring fetches them anew.
+    pub(crate) renew_after: Duration,
+}
+
+/// One holder of an owner's keys.
+pub(crate) struct Ticket {
+    slot: Arc<Slot>,
+    keeper: Arc<dyn Keeper>,
+}
+
+/// What is known of an owner's keys in this process.
+pub(crate) struct Slot {
+    pub(crate) owner: CanonicalId,
+    pub(crate) held: Held<Unwrapped>,
+}
+
+/// What a session asks of the keyring that opened it.
+#[async_trait]
+pub(crate) trait Keeper: Send + Sync {
+    async fn reserve(&self, slot: &Slot, count: u32) -> Result<(), ReserveError>;
+    async fn refresh(&self, slot: &Arc<Slot>, purpose: Purpose) -> Result<(), SessionError>;
+    /// Whether keys stay for a while without a holder.
+    fn lingers(&self) -> bool;
+}
+
+impl Ticket {
+    /// For a holder that was counted already.
+    pub(crate) const fn counted(slot: Arc<Slot>, keeper: Arc<dyn Keeper>) -> Self {
+        Self { slot, keeper }
+    }
+}
+
+impl Clone for Ticket {
+    fn clone(&self) -> Self {
+        self.slot.held.join_beside();
+        Self {
+            slot: Arc::clone(&self.slot),
+            keeper: Arc::clone(&self.keeper),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.slot.held.leave(self.keeper.lingers());
+    }
+}
+
+/// Keys pinned for one call or one poll.
+#[derive(Clone)]
+pub(crate) struct Pinned {
+    unwrapped: Arc<Unwrapped>,
+    read_only: bool,
+}
+
+impl Pinned {
+    pub(crate) fn keys(&self) -> &OwnerKeys {
+        &self.unwrapped.keys
+    }
+
+    /// Counts `count` invocations of the DEK, before they happen.
+    pub(crate) fn spend(&self, count: u64, column: ColumnRef) -> Result<(), SealError> {
+        if self.read_only {
+            return Err(SealError::ReadOnly { column });
+        }
+        self.unwrapped.budget.take(count).map_err(|why| match why {
+            NoBudget::Empty => SealError::NoBudget { column },
+            NoBudget::Stopped => SealError::HardStop { column },
+        })
+    }
 }
 
 impl Session {
-    pub(crate) fn new(unwrapped: Arc<Unwrapped>, purpose: Purpose, ttl: Duration) -> Self {
+    pub(crate) fn new(ticket: Ticket, purpose: Purpose, read_only: bool, life: Life) -> Self {
         Self(Arc::new(Inner {
             purpose,
-            ttl,
-            state: Mutex::new(Ok(unwrapped)),
+            read_only,
+            life,
+            ticket: Mutex::new(Ok(ticket)),
         }))
     }
 
@@ -94,6 +182,12 @@ impl Session {
         self.0.purpose
     }
 
+    /// Whether it seals nothing.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.read_only
+    }
+
     /// Whether this is the session of that owner.
     ///
     /// # Errors
@@ -101,11 +195,60 @@ impl Session {
     /// [`OwnerError`] if it is another's, or if the session has ended.
     pub fn check_owner(&self, owner: &(impl OwnerId + ?Sized)) -> Result<(), OwnerError> {
         let pinned = self.pin().map_err(OwnerError::NoSession)?;
-        if pinned.keys.owner == owner.canonical() {
+        if pinned.keys().owner == owner.canonical() {
             Ok(())
         } else {
             Err(OwnerError::OtherOwner)
         }
+    }
+
+    /// Makes sure that this process may seal at least `count` more values for the owner, before bulk work.
+    /// Ordinary work needs no call: leases are refilled in the background.
+    ///
+    /// ```
+    /// # use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, Purpose};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(MemoryKeyStore::new()).build()?;
+    /// let session = keyring.open_or_provision("ada", Purpose::new("import")).await?;
+    /// session.reserve(100_000).await?;
+    /// assert!(session.budget()?.left() >= 100_000);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError`]; nothing was reserved then.
+    pub async fn reserve(&self, count: u32) -> Result<(), ReserveError> {
+        if self.0.read_only {
+            return Err(ReserveError::ReadOnly);
+        }
+        let ticket = self.ticket().map_err(ReserveError::NoSession)?;
+        ticket.keeper.reserve(&ticket.slot, count).await
+    }
+
+    /// What is left of the budget of the owner's DEK, as far as this process knows.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSession`] if the session has ended.
+    pub fn budget(&self) -> Result<BudgetStatus, NoSession> {
+        let pinned = self.pin()?;
+        let budget = &pinned.unwrapped.budget;
+        Ok(BudgetStatus {
+            left: budget.left(),
+            granted: budget.granted(),
+        })
+    }
+
+    /// Fetches the owner's keys anew, for it and for all other sessions of the owner in this process: when
+    /// a value was sealed under a key that is newer than the session.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]. The keys that are there stay, unless KMS or key store refuse them.
+    pub async fn refresh(&self) -> Result<(), SessionError> {
+        let ticket = self.ticket().map_err(|_| SessionError::Ended)?;
+        ticket.keeper.refresh(&ticket.slot, self.0.purpose).await
     }
 
     /// Revokes this session and every clone of it; the keys are wiped as soon as no running call and
@@ -121,13 +264,26 @@ impl Session {
     }
 
     /// Takes part in the keys for one call or one poll.
-    pub(crate) fn pin(&self) -> Result<Arc<Unwrapped>, NoSession> {
-        let pinned = Arc::clone(self.state().as_ref().map_err(|ended| *ended)?);
-        if pinned.at.age() >= self.0.ttl {
-            self.end(NoSession::Expired);
+    pub(crate) fn pin(&self) -> Result<Pinned, NoSession> {
+        let unwrapped = match &*self.state() {
+            Ok(ticket) => ticket.slot.held.pin()?,
+            Err(ended) => return Err(*ended),
+        };
+        let Life { clock, ttl } = &self.0.life;
+        if clock.now().since(&unwrapped.at) >= *ttl {
             return Err(NoSession::Expired);
         }
-        Ok(pinned)
+        Ok(Pinned {
+            unwrapped,
+            read_only: self.0.read_only,
+        })
+    }
+
+    fn ticket(&self) -> Result<Ticket, NoSession> {
+        self.state()
+            .as_ref()
+            .map(Ticket::clone)
+            .map_err(|ended| *ended)
     }
 
     /// The first reason stays.
@@ -140,8 +296,38 @@ impl Session {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, Result<Arc<Unwrapped>, NoSession>> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Result<Ticket, NoSession>> {
+        self.0.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is left under the DEK that an owner's values are sealed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetStatus {
+    left: u64,
+    granted: u64,
+}
+
+impl BudgetStatus {
+    /// From so many granted invocations, rotation is asked for: 2^31.
+    pub const ROTATE_AT: u64 = 1 << 31;
+
+    /// Values that this process may seal without asking the key store again.
+    #[must_use]
+    pub const fn left(self) -> u64 {
+        self.left
+    }
+
+    /// Invocations granted to all processes under this DEK, of at most 2^32.
+    #[must_use]
+    pub const fn granted(self) -> u64 {
+        self.granted
+    }
+
+    /// Whether the owner's DEK should be rotated soon.
+    #[must_use]
+    pub const fn is_rotation_due(self) -> bool {
+        self.granted >= Self::ROTATE_AT
     }
 }
 

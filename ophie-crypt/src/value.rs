@@ -12,7 +12,7 @@ use crate::{
     hazmat::{
         NoRandomness,
         aead::Nonce,
-        data_key::{DataKey, IndexKey},
+        data_key::{DataKey, IndexKey, KeyId},
     },
     owner::CanonicalId,
     plaintext::Plaintext,
@@ -25,7 +25,10 @@ pub const MAX_PLAINTEXT_LEN: usize = 512 << 20;
 /// One owner's keys, unwrapped.
 pub(crate) struct OwnerKeys {
     pub(crate) owner: CanonicalId,
-    pub(crate) data: DataKey,
+    /// What is sealed now, is sealed under it.
+    pub(crate) sealing: DataKey,
+    /// Other generations, which open only.
+    pub(crate) others: Vec<DataKey>,
     pub(crate) index: IndexKey,
 }
 
@@ -43,7 +46,7 @@ impl OwnerKeys {
             padded: column.padding().is_some(),
             row_bound: row.is_some(),
         };
-        let header = form.header(self.data.id());
+        let header = form.header(self.sealing.id());
         let padding = column.padding().map_or(0, usize::from);
         let expect = value.size_hint().saturating_add(padding);
         if expect > MAX_PLAINTEXT_LEN.saturating_add(padding) {
@@ -68,8 +71,15 @@ impl OwnerKeys {
             row,
         }
         .value(&header);
-        envelope::finish(buf, self.data.aead(), nonce, &aad)
+        envelope::finish(buf, self.sealing.aead(), nonce, &aad)
             .map_err(|_| SealError::TooLong { column })
+    }
+
+    /// The generation of this id; compared in constant time each.
+    fn key(&self, id: KeyId) -> Option<&DataKey> {
+        core::iter::once(&self.sealing)
+            .chain(&self.others)
+            .find(|key| *key.id() == id)
     }
 
     /// Opens a stored value.
@@ -84,9 +94,9 @@ impl OwnerKeys {
         if envelope.is_row_bound() != row.is_some() {
             return Err(OpenError::RowBinding { column });
         }
-        if envelope.key_id() != *self.data.id() {
-            return Err(OpenError::UnknownKey { column });
-        }
+        let key = self
+            .key(envelope.key_id())
+            .ok_or(OpenError::UnknownKey { column })?;
         let aad = Binding {
             owner: &self.owner,
             column: &column,
@@ -95,7 +105,7 @@ impl OwnerKeys {
         }
         .value(envelope.header());
         let plain = envelope
-            .open(self.data.aead(), &aad)
+            .open(key.aead(), &aad)
             .map_err(|_| OpenError::Rejected { column })?;
         T::decode(plain).map_err(|source| OpenError::Codec { column, source })
     }

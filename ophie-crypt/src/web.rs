@@ -63,8 +63,8 @@ use crate::{
 /// | the request | is answered with |
 /// |---|---|
 /// | has no owner (`owner_of` gave `None`) | what the inner service says; its hooks fail for want of a session |
-/// | has an owner without keys, or an empty one | 403 |
-/// | comes while KMS or key store is unavailable, or the runtime is shutting down | 503 with `Retry-After` |
+/// | has an owner without keys, a shredded one, or an empty one | 403 |
+/// | comes while KMS, key store or audit is unavailable, too many owners are open, or the runtime is shutting down | 503 with `Retry-After` |
 /// | meets any other [`SessionError`] | 500 |
 ///
 /// The last three do not reach the inner service; their responses have an empty body, and the
@@ -91,12 +91,10 @@ use crate::{
 /// Without the layer, a streamed body must carry it too, as it is polled after its handler returned:
 /// `Body::from_stream(rows.in_session(&session))`.
 ///
-/// # Limits
+/// # Requests that follow each other
 ///
-/// In this release no session is renewed. It ends 600 seconds ([`Keyring::MAX_TTL`]) after its key was
-/// unwrapped, for a session that shares an older one's key after as little as 180; queries of a longer body
-/// or socket then fail with [`NoSession::Expired`](crate::NoSession). A long-lived socket opens a session of
-/// its own for each stretch of work, by [`Keyring::open`].
+/// Give the keyring some 60 seconds of [`linger`](crate::KeyringBuilder::linger), so that the next request of
+/// an owner finds the key.
 ///
 /// # Security
 ///
@@ -228,12 +226,20 @@ impl<S: fmt::Debug, F> fmt::Debug for SessionService<S, F> {
 /// What is said instead of the inner service's answer.
 fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
     let status = match &error {
-        SessionError::EmptyOwner | SessionError::UnknownOwner => StatusCode::FORBIDDEN,
-        SessionError::Interrupted
+        SessionError::EmptyOwner | SessionError::Shredded | SessionError::UnknownOwner => {
+            StatusCode::FORBIDDEN
+        }
+        SessionError::Audit(_)
+        | SessionError::Interrupted
         | SessionError::Kms(KmsError::Unavailable { .. })
-        | SessionError::Store(StoreError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
-        SessionError::Kms(KmsError::Refused { .. })
-        | SessionError::Store(StoreError::Corrupt { .. } | StoreError::NotMigrated)
+        | SessionError::Store(StoreError::Unavailable { .. })
+        | SessionError::TooManyOwners => StatusCode::SERVICE_UNAVAILABLE,
+        SessionError::Ended
+        | SessionError::Kms(KmsError::Refused { .. })
+        | SessionError::NoReason
+        | SessionError::Store(
+            StoreError::Corrupt { .. } | StoreError::NotMigrated | StoreError::ReadOnly,
+        )
         | SessionError::WrongKey => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = Response::new(Scoped::new(B::default(), None));

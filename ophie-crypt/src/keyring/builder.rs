@@ -3,14 +3,21 @@
 //! Invariant: no keyring without a KMS and a key store, and none whose keys live longer than 600 seconds.
 //! Absent: what a keyring does.
 
-use core::fmt;
+use core::{fmt, sync::atomic::AtomicU64};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 use super::{Inner, Keyring};
-use crate::{audit::AuditSink, kms::Kms, store::KeyStore};
+use crate::{
+    audit::{AuditSink, TracingAudit},
+    kms::Kms,
+    metrics::Metrics,
+    store::{KeyStore, MAX_INVOCATIONS},
+};
 
 /// Builds a [`Keyring`].
 ///
@@ -25,11 +32,17 @@ use crate::{audit::AuditSink, kms::Kms, store::KeyStore};
 #[must_use = "a builder does nothing until `build`"]
 pub struct KeyringBuilder {
     kms: Option<Box<dyn Kms>>,
-    store: Option<Box<dyn KeyStore>>,
+    store: Option<Arc<dyn KeyStore>>,
     app: Option<Arc<str>>,
     actor: Option<Arc<str>>,
     audit: Option<Box<dyn AuditSink>>,
     ttl: Option<Duration>,
+    linger: Duration,
+    recheck: Option<Duration>,
+    limit: Option<u64>,
+    max_owners: Option<usize>,
+    #[cfg(test)]
+    clock: crate::clock::Clock,
 }
 
 impl KeyringBuilder {
@@ -41,7 +54,7 @@ impl KeyringBuilder {
 
     /// Where wrapped keys are kept. Required.
     pub fn key_store(mut self, store: impl KeyStore) -> Self {
-        self.store = Some(Box::new(store));
+        self.store = Some(Arc::new(store));
         self
     }
 
@@ -70,25 +83,90 @@ impl KeyringBuilder {
         self
     }
 
+    /// How long an owner's keys stay in memory after its last session, so that the next one needs no
+    /// unwrap: by default not at all. Requests that follow each other closely want some 60 seconds.
+    pub fn linger(mut self, time: Duration) -> Self {
+        self.linger = time;
+        self
+    }
+
+    /// How often the key store is asked which owners' keys have changed: every 30 seconds by default and at most.
+    pub fn recheck(mut self, period: Duration) -> Self {
+        self.recheck = Some(period);
+        self
+    }
+
+    /// How many owners may have keys in this process at a time: 100,000 by default.
+    pub fn max_owners(mut self, count: usize) -> Self {
+        self.max_owners = Some(count);
+        self
+    }
+
+    /// Lowers the number of values that may be sealed under one DEK: for tests of what happens then. It
+    /// cannot be raised above [`MAX_INVOCATIONS`], which is the default.
+    pub fn max_invocations(mut self, count: u64) -> Self {
+        self.limit = Some(count);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn clock(mut self, clock: crate::clock::Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// The keyring.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if a required part is missing or the time to live is out of range.
+    /// [`BuildError`] if a required part is missing or a setting is out of range.
     pub fn build(self) -> Result<Keyring, BuildError> {
         let ttl = self.ttl.unwrap_or(Keyring::MAX_TTL);
         if ttl.is_zero() || ttl > Keyring::MAX_TTL {
             return Err(BuildError::Ttl);
         }
+        let recheck = self.recheck.unwrap_or(MAX_RECHECK);
+        if recheck.is_zero() || recheck > MAX_RECHECK {
+            return Err(BuildError::Recheck);
+        }
+        let limit = self.limit.unwrap_or(MAX_INVOCATIONS);
+        if limit > MAX_INVOCATIONS {
+            return Err(BuildError::MaxInvocations);
+        }
+        let (nudges, nudged) = tokio::sync::mpsc::unbounded_channel();
         Ok(Keyring(Arc::new(Inner {
             kms: self.kms.ok_or(BuildError::NoKms)?,
             store: self.store.ok_or(BuildError::NoKeyStore)?,
+            audit: self.audit.unwrap_or_else(|| Box::new(TracingAudit)),
             app: self.app.unwrap_or_else(|| "ophie-crypt".into()),
+            actor: self.actor.unwrap_or_else(|| {
+                let process = std::process::id();
+                format!("process {process}").into()
+            }),
+            #[cfg(test)]
+            clock: self.clock,
+            #[cfg(not(test))]
+            clock: crate::clock::Clock::default(),
+            metrics: Metrics,
             ttl,
-            cache: Mutex::default(),
+            linger: self.linger,
+            recheck,
+            limit,
+            max_owners: self.max_owners.unwrap_or(MAX_OWNERS),
+            entries: Mutex::default(),
+            asking: Semaphore::new(ASKING),
+            nudges,
+            nudged: Arc::new(tokio::sync::Mutex::new(nudged)),
+            upkeep: Mutex::default(),
+            rechecks: AtomicU64::new(0),
         })))
     }
 }
+
+const MAX_RECHECK: Duration = Duration::from_secs(30);
+const MAX_OWNERS: usize = 100_000;
+/// KMS calls at a time.
+const ASKING: usize = 20;
 
 impl fmt::Debug for KeyringBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,12 +185,18 @@ impl fmt::Debug for KeyringBuilder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
+    /// More invocations than one DEK may ever do.
+    #[error("the invocations under one key can be lowered for tests, not raised above 2^32")]
+    MaxInvocations,
     /// No key store.
     #[error("a keyring needs a key store; add `.key_store(..)`")]
     NoKeyStore,
     /// No KMS.
     #[error("a keyring needs a KMS; add `.kms(..)`")]
     NoKms,
+    /// Zero, or longer than 30 seconds.
+    #[error("the key store is re-checked at least every 30 seconds, and not all the time")]
+    Recheck,
     /// Zero, or longer than [`Keyring::MAX_TTL`].
     #[error("the time to live of unwrapped keys is more than zero and at most 600 seconds")]
     Ttl,

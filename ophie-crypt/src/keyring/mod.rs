@@ -1,39 +1,49 @@
 //! Provisions owners, opens their sessions, keeps unwrapped keys for as long as a session lives.
 //!
-//! Invariant: a DEK leaves the KMS only through `open`; only `provision` makes one. The cache holds no
-//! key by itself: with an owner's last session its key is wiped. Absent: SQL, ciphers, clocks.
+//! Invariant: a DEK leaves the KMS only for a session, each attempt audited; only `provision` makes one.
+//! With an owner's last session (and its linger) the key is wiped. Absent: SQL, ciphers.
 
+mod ask;
 mod builder;
 mod error;
+mod fill;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
-use core::fmt;
+use core::{fmt, sync::atomic::AtomicU64, time::Duration};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use async_trait::async_trait;
+use tokio::{
+    sync::{
+        Semaphore,
+        mpsc::{UnboundedReceiver, UnboundedSender},
+    },
+    task::JoinHandle,
+};
 
+use self::{
+    ask::Errand,
+    slots::{Entry, filled},
+    upkeep::Nudge,
+};
 pub use self::{
     builder::{BuildError, KeyringBuilder},
-    error::{ProvisionError, SessionError},
+    error::{ProvisionError, ReserveError, SessionError},
 };
 use crate::{
-    binding,
-    clock::Moment,
-    envelope::{self, Envelope, Form},
-    hazmat::{
-        aead::Nonce,
-        data_key::{DataKey, Dek, IndexKey},
-    },
-    kms::{EncryptionContext, GeneratedDek, Kms, KmsCall},
+    audit::{AuditSink, AuditStep, KmsOperation},
+    clock::Clock,
+    kms::Kms,
+    metrics::Metrics,
     owner::{CanonicalId, OwnerId},
-    session::{Purpose, Session, Unwrapped},
-    store::{DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore},
-    value::OwnerKeys,
+    session::{Keeper, Life, Purpose, Session, Slot, Ticket},
+    store::{KeyStore, LeaseError, LeaseRequest},
 };
 
 /// Opens sessions. Cheap to clone; one per process is enough.
@@ -61,39 +71,33 @@ pub struct Keyring(Arc<Inner>);
 
 struct Inner {
     kms: Box<dyn Kms>,
-    store: Box<dyn KeyStore>,
+    store: Arc<dyn KeyStore>,
+    audit: Box<dyn AuditSink>,
     app: Arc<str>,
+    actor: Arc<str>,
+    clock: Clock,
+    metrics: Metrics,
     ttl: Duration,
-    cache: Mutex<Cache>,
+    linger: Duration,
+    recheck: Duration,
+    /// Invocations that may be granted under one DEK.
+    limit: u64,
+    max_owners: usize,
+    entries: Mutex<HashMap<CanonicalId, Arc<Entry>>>,
+    /// Permits to ask the KMS.
+    asking: Semaphore,
+    nudges: UnboundedSender<Nudge>,
+    nudged: Arc<tokio::sync::Mutex<UnboundedReceiver<Nudge>>>,
+    upkeep: Mutex<Vec<JoinHandle<()>>>,
+    /// Re-checks begun.
+    rechecks: AtomicU64,
 }
-
-/// Owners that have a session, and some that no longer do.
-#[derive(Default)]
-struct Cache {
-    slots: HashMap<CanonicalId, Slot>,
-    sweep_at: usize,
-}
-
-/// What is known of an owner's key in this process.
-enum Slot {
-    /// A task is fetching it.
-    Filling(watch::Receiver<Filled>),
-    /// Some session may hold it.
-    Held(Weak<Unwrapped>),
-}
-
-type Filled = Option<Result<Arc<Unwrapped>, SessionError>>;
-
-/// A key that has spent this share of its life is fetched anew for the next session.
-const FRESH_SHARE: f32 = 0.7;
-
-/// The generation that provisioning makes.
-const FIRST_GENERATION: u32 = 1;
-const FIRST_INDEX_GENERATION: u8 = 1;
 
 impl Keyring {
     /// The longest time to live of unwrapped keys: 600 seconds.
     pub const MAX_TTL: Duration = Duration::from_secs(600);
+    /// How long a break-glass session lasts at most: 60 seconds.
+    pub const BREAK_GLASS_TTL: Duration = Duration::from_secs(60);
 
     /// Starts a keyring.
     pub fn builder() -> KeyringBuilder {
@@ -129,18 +133,76 @@ impl Keyring {
         owner: &(impl OwnerId + ?Sized),
         purpose: Purpose,
     ) -> Result<Session, SessionError> {
+        self.0.open(owner.canonical(), purpose, false).await
+    }
+
+    /// Opens a session that seals nothing. It takes no lease, and works on a replica, where it ends with
+    /// its time to live.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    ///
+    /// # Security
+    ///
+    /// A replica that lags still shows keys that were destroyed on the primary.
+    pub async fn open_read_only(
+        &self,
+        owner: &(impl OwnerId + ?Sized),
+        purpose: Purpose,
+    ) -> Result<Session, SessionError> {
+        self.0.open(owner.canonical(), purpose, true).await
+    }
+
+    /// Opens a session for a person who looks into an owner's data by way of exception. Its reason stands in
+    /// the audit; it has an unwrap of its own, seals nothing, is not renewed, and ends after
+    /// [`BREAK_GLASS_TTL`](Self::BREAK_GLASS_TTL).
+    ///
+    /// ```
+    /// # use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, Purpose, SessionError};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(MemoryKeyStore::new()).build()?;
+    /// # keyring.provision("ada").await?;
+    /// let none = keyring.break_glass("ada", Purpose::new("support"), " ").await;
+    /// assert!(matches!(none, Err(SessionError::NoReason)));
+    /// let session = keyring.break_glass("ada", Purpose::new("support"), "ticket 4711, asked for by the user").await?;
+    /// assert!(session.is_read_only());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`], also for an empty reason.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    pub async fn break_glass(
+        &self,
+        owner: &(impl OwnerId + ?Sized),
+        purpose: Purpose,
+        reason: &str,
+    ) -> Result<Session, SessionError> {
+        if reason.trim().is_empty() {
+            return Err(SessionError::NoReason);
+        }
         let owner = owner.canonical();
         if owner.is_empty() {
             return Err(SessionError::EmptyOwner);
         }
-        let unwrapped = match self.look_up(owner) {
-            Ok(held) => held,
-            Err(mut filling) => match filling.wait_for(Option::is_some).await.as_deref() {
-                Ok(Some(filled)) => filled.clone()?,
-                _ => return Err(SessionError::Interrupted),
-            },
+        let errand = Errand {
+            owner: owner.clone(),
+            purpose,
+            reason: Some(reason.into()),
+            operation: KmsOperation::Unwrap,
         };
-        Ok(Session::new(unwrapped, purpose, self.0.ttl))
+        let ttl = self.0.ttl.min(Self::BREAK_GLASS_TTL);
+        let ticket = filled(self.0.fetch(&Entry::new(owner), errand, false)).await?;
+        Ok(Session::new(ticket, purpose, true, self.0.life(ttl)))
     }
 
     /// [`provision`](Self::provision) and [`open`](Self::open): for applications without a sign-up.
@@ -169,153 +231,108 @@ impl Keyring {
             opened => Ok(opened?),
         }
     }
-
-    /// The owner's key if a session holds it and it is fresh; else the fetch under way, begun if need be.
-    fn look_up(&self, owner: CanonicalId) -> Result<Arc<Unwrapped>, watch::Receiver<Filled>> {
-        let mut cache = self.0.cache();
-        match cache.slots.get(&owner) {
-            Some(Slot::Filling(filling)) if filling.has_changed().is_ok() => {
-                return Err(filling.clone());
-            }
-            Some(Slot::Held(held)) => {
-                if let Some(unwrapped) = held.upgrade().filter(|held| self.0.is_fresh(held)) {
-                    return Ok(unwrapped);
-                }
-            }
-            _ => {}
-        }
-        let (fill, filling) = watch::channel(None);
-        cache.insert(owner.clone(), Slot::Filling(filling.clone()));
-        drop(cache);
-
-        let keyring = Arc::clone(&self.0);
-        tokio::spawn(async move {
-            let filled = keyring.unwrap(&owner).await.map(Arc::new);
-            let held = filled.as_ref().map(Arc::downgrade);
-            let mut cache = keyring.cache();
-            match held {
-                Ok(held) => cache.slots.insert(owner, Slot::Held(held)),
-                Err(_) => cache.slots.remove(&owner), // errors go to those who wait now, and to nobody later
-            };
-            drop(cache);
-            fill.send_replace(Some(filled));
-        });
-        Err(filling)
-    }
-}
-
-impl Cache {
-    /// Adds a slot; when the map has doubled, drops those that nobody needs.
-    fn insert(&mut self, owner: CanonicalId, slot: Slot) {
-        if self.slots.len() >= self.sweep_at {
-            self.slots.retain(|_, slot| slot.is_alive());
-            self.sweep_at = self.slots.len().saturating_mul(2).max(64);
-        }
-        self.slots.insert(owner, slot);
-    }
-}
-
-impl Slot {
-    fn is_alive(&self) -> bool {
-        match self {
-            Self::Filling(filling) => filling.has_changed().is_ok(),
-            Self::Held(held) => held.strong_count() > 0,
-        }
-    }
 }
 
 impl Inner {
-    fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_fresh(&self, unwrapped: &Unwrapped) -> bool {
-        unwrapped.at.age() < self.ttl.mul_f32(FRESH_SHARE)
-    }
-
-    fn context(&self, owner: &CanonicalId, generation: u32) -> EncryptionContext {
-        EncryptionContext::new(Arc::clone(&self.app), owner, generation)
-    }
-
-    async fn provision(&self, owner: &CanonicalId) -> Result<(), ProvisionError> {
+    async fn open(
+        self: &Arc<Self>,
+        owner: CanonicalId,
+        purpose: Purpose,
+        read_only: bool,
+    ) -> Result<Session, SessionError> {
         if owner.is_empty() {
-            return Err(ProvisionError::EmptyOwner);
+            return Err(SessionError::EmptyOwner);
         }
-        if self.store.load(owner).await?.is_some() {
+        self.ensure_upkeep();
+        let entry = self.entry(owner)?;
+        let errand = Errand {
+            owner: entry.slot.owner.clone(),
+            purpose,
+            reason: None,
+            operation: KmsOperation::Unwrap,
+        };
+        let now = self.clock.now();
+        let cached = entry
+            .slot
+            .held
+            .join(|keys| now.since(&keys.at) < keys.renew_after);
+        let ticket = if cached {
+            let keeper = Arc::new(Keyring(Arc::clone(self)));
+            Ticket::counted(Arc::clone(&entry.slot), keeper)
+        } else {
+            filled(self.fetch(&entry, errand.clone(), !read_only)).await?
+        };
+        self.metrics.opened(cached);
+        if let Ok(keys) = entry.slot.held.pin() {
+            let (budget, generation) = (&keys.budget, keys.budget.generation());
+            if !entry.knows(purpose) {
+                self.record(&errand, generation, AuditStep::Joined).await?;
+                entry.know(purpose);
+            }
+            if !read_only && budget.needs_lease() {
+                self.lease(&errand.owner, budget, fill::LEASE).await?;
+            }
+        }
+        Ok(Session::new(
+            ticket,
+            purpose,
+            read_only,
+            self.life(self.ttl),
+        ))
+    }
+
+    fn life(&self, ttl: Duration) -> Life {
+        Life {
+            clock: self.clock.clone(),
+            ttl,
+        }
+    }
+
+    fn upkeep(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As the sessions see it: an `Arc` of the keyring, so that it lives as long as they do.
+#[async_trait]
+impl Keeper for Keyring {
+    async fn reserve(&self, slot: &Slot, count: u32) -> Result<(), ReserveError> {
+        let keys = slot.held.pin().map_err(ReserveError::NoSession)?;
+        let left = u32::try_from(keys.budget.left()).unwrap_or(u32::MAX);
+        let missing = count.saturating_sub(left);
+        if missing == 0 {
             return Ok(());
         }
-        let context = self.context(owner, FIRST_GENERATION);
-        let call = KmsCall::new(context);
-        let GeneratedDek { dek, wrapped } = self.kms.make_dek(&call).await?;
-        let key = DataKey::derive(&dek);
-        let index_key = make_index_key(&key, owner)?;
-        let index_key = IndexKeyRecord::new(FIRST_INDEX_GENERATION, *key.id(), index_key);
-        let blob = DekBlob::Wrapped(wrapped);
-        let dek = DekRecord::new(FIRST_GENERATION, DekState::Sealing, *key.id(), blob);
-        Ok(self.store.insert_if_absent(owner, &dek, &index_key).await?)
-    }
-
-    async fn unwrap(&self, owner: &CanonicalId) -> Result<Unwrapped, SessionError> {
-        let record = self
-            .store
-            .load(owner)
-            .await?
-            .ok_or(SessionError::UnknownOwner)?;
-        let newest = record.newest().ok_or(SessionError::WrongKey)?;
-        let DekBlob::Wrapped(wrapped) = newest.blob() else {
-            return Err(SessionError::WrongKey);
-        };
-        let call = KmsCall::new(self.context(owner, newest.generation()));
-        let at = Moment::now(); // before the KMS answers: an answer on its way is getting old
-        let dek = self.kms.unwrap_dek(wrapped, &call).await?;
-        let data = DataKey::derive(&dek);
-        if *data.id() != newest.key_id() {
-            return Err(SessionError::WrongKey);
+        let (generation, limit) = (keys.budget.generation(), self.0.limit);
+        let request = LeaseRequest::new(slot.owner.clone(), generation, missing, limit, self.0.ttl);
+        match self.0.store.lease(&request).await {
+            Ok(lease) => {
+                self.0.count(&slot.owner, &keys.budget, &lease);
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, LeaseError::Exhausted) && left == 0 {
+                    keys.budget.stop();
+                }
+                Err(error.into())
+            }
         }
-        let index = record.index_keys().first();
-        let index = index
-            .and_then(|index| open_index_key(&data, owner, index))
-            .ok_or(SessionError::WrongKey)?;
-        Ok(Unwrapped {
-            keys: OwnerKeys {
-                owner: owner.clone(),
-                data,
-                index,
-            },
-            at,
-        })
+    }
+
+    async fn refresh(&self, slot: &Arc<Slot>, purpose: Purpose) -> Result<(), SessionError> {
+        self.0.refetch(&slot.owner, purpose).await
+    }
+
+    fn lingers(&self) -> bool {
+        !self.0.linger.is_zero()
     }
 }
-
-/// Makes an index key and seals it under the DEK, as an envelope with associated data of its own.
-fn make_index_key(key: &DataKey, owner: &CanonicalId) -> Result<Vec<u8>, ProvisionError> {
-    let index_key = Dek::make().map_err(|_| ProvisionError::Randomness)?;
-    let nonce = Nonce::make().map_err(|_| ProvisionError::Randomness)?;
-    let header = INDEX_KEY_FORM.header(key.id());
-    let mut buf = envelope::start(&header, &nonce, IndexKey::LEN);
-    buf.extend(index_key.expose_secret());
-    let aad = binding::index_key(&header, owner, FIRST_INDEX_GENERATION);
-    envelope::finish(buf, key.aead(), nonce, &aad).map_err(|_| ProvisionError::Randomness)
-}
-
-fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &IndexKeyRecord) -> Option<IndexKey> {
-    let envelope = Envelope::parse(record.sealed()).ok()?;
-    let generation = record.generation();
-    let aad = binding::index_key(envelope.header(), owner, generation);
-    let bytes = envelope.open(key.aead(), &aad).ok()?;
-    (envelope.key_id() == *key.id() && bytes.len() == IndexKey::LEN)
-        .then(|| IndexKey::new(generation, &bytes))
-}
-
-const INDEX_KEY_FORM: Form = Form {
-    padded: false,
-    row_bound: false,
-};
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring")
             .field("app", &self.0.app)
+            .field("actor", &self.0.actor)
             .finish_non_exhaustive()
     }
 }

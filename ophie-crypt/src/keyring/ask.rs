@@ -1,0 +1,189 @@
+//! Asks the KMS: attempts, time-outs, retries, each attempt audited.
+//!
+//! Invariant: no attempt without an intent that was recorded before it, and an outcome after it.
+//! Absent: what the answer is for (`fill`), how an attempt travels (`kms`).
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::time::{sleep, timeout};
+
+use super::Inner;
+use crate::{
+    audit::{AuditError, AuditEvent, AuditStep, CallId, KmsOperation, KmsResult},
+    hazmat::fill_random,
+    kms::{EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek},
+    owner::CanonicalId,
+    session::Purpose,
+};
+
+const ATTEMPTS: u32 = 3;
+const ATTEMPT: Duration = Duration::from_secs(2);
+const TOTAL: Duration = Duration::from_secs(5);
+/// Before the second attempt at most this long, before the third twice as long.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// For whom and why the KMS is asked.
+#[derive(Clone)]
+pub(super) struct Errand {
+    pub(super) owner: CanonicalId,
+    pub(super) purpose: Purpose,
+    pub(super) reason: Option<Arc<str>>,
+    pub(super) operation: KmsOperation,
+}
+
+/// What the KMS is asked.
+pub(super) trait Question: Sync {
+    type Answer: Send;
+    fn ask(
+        &self,
+        kms: &dyn Kms,
+        call: &KmsCall,
+    ) -> impl Future<Output = Result<Self::Answer, KmsError>> + Send;
+}
+
+pub(super) struct MakeDek;
+pub(super) struct UnwrapDek<'a>(pub(super) &'a WrappedDek);
+
+impl Question for MakeDek {
+    type Answer = GeneratedDek;
+    async fn ask(&self, kms: &dyn Kms, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        kms.make_dek(call).await
+    }
+}
+
+impl Question for UnwrapDek<'_> {
+    type Answer = crate::Dek;
+    async fn ask(&self, kms: &dyn Kms, call: &KmsCall) -> Result<crate::Dek, KmsError> {
+        kms.unwrap_dek(self.0, call).await
+    }
+}
+
+/// Why there is no answer.
+pub(super) enum NoAnswer {
+    Audit(AuditError),
+    Kms(KmsError),
+}
+
+impl From<AuditError> for NoAnswer {
+    fn from(error: AuditError) -> Self {
+        Self::Audit(error)
+    }
+}
+
+impl Inner {
+    /// Up to three attempts with full jitter between them, within five seconds. What the KMS refuses is
+    /// not tried again.
+    pub(super) async fn ask<Q: Question>(
+        &self,
+        errand: &Errand,
+        generation: u32,
+        question: Q,
+    ) -> Result<Q::Answer, NoAnswer> {
+        // At most so many owners at a time: a cold start must not meet the KMS's rate limit.
+        let _permit = self.asking.acquire().await;
+        let call = CallId::new(random()?);
+        let mut last = None;
+        let attempts = async {
+            for attempt in 1..=ATTEMPTS {
+                match self
+                    .attempt(errand, generation, &question, call, attempt)
+                    .await?
+                {
+                    Ok(answer) => return Ok(Ok(answer)),
+                    Err(refused @ KmsError::Refused { .. }) => return Ok(Err(refused)),
+                    Err(passing) => last = Some(passing),
+                }
+                if attempt < ATTEMPTS {
+                    sleep(jitter(PAUSE.saturating_mul(attempt))?).await;
+                }
+            }
+            Ok::<_, NoAnswer>(Err(KmsError::unavailable("three attempts failed")))
+        };
+        let answered = timeout(TOTAL, attempts).await;
+        match answered {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(refused @ KmsError::Refused { .. }))) => Err(NoAnswer::Kms(refused)),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Err(_))) | Err(_) => Err(NoAnswer::Kms(
+                last.unwrap_or_else(|| KmsError::unavailable(SLOW)),
+            )),
+        }
+    }
+
+    async fn attempt<Q: Question>(
+        &self,
+        errand: &Errand,
+        generation: u32,
+        question: &Q,
+        call: CallId,
+        attempt: u32,
+    ) -> Result<Result<Q::Answer, KmsError>, NoAnswer> {
+        let operation = errand.operation;
+        let intent = AuditStep::Intent {
+            call,
+            attempt,
+            operation,
+        };
+        self.record(errand, generation, intent).await?;
+
+        let context = EncryptionContext::new(Arc::clone(&self.app), &errand.owner, generation);
+        let kms_call = KmsCall::attempt_of(context, attempt);
+        let begun = self.clock.now();
+        let answer = timeout(ATTEMPT, question.ask(&*self.kms, &kms_call)).await;
+        let took = self.clock.now().since(&begun);
+        let (result, answer) = match answer {
+            Ok(Ok(answer)) => (KmsResult::Done, Ok(answer)),
+            Ok(Err(error @ KmsError::Refused { .. })) => (KmsResult::Refused, Err(error)),
+            Ok(Err(error)) => (KmsResult::Unavailable, Err(error)),
+            Err(_) => (KmsResult::TimedOut, Err(KmsError::unavailable(SLOW))),
+        };
+        self.metrics.kms(operation, result, took);
+        let outcome = AuditStep::Outcome {
+            call,
+            attempt,
+            operation,
+            result,
+            request_id: kms_call.request_id(),
+            took,
+        };
+        self.record(errand, generation, outcome).await?;
+        Ok(answer)
+    }
+
+    pub(super) async fn record(
+        &self,
+        errand: &Errand,
+        generation: u32,
+        step: AuditStep,
+    ) -> Result<(), AuditError> {
+        let event = AuditEvent {
+            at: self.clock.now().wall(),
+            actor: Arc::clone(&self.actor),
+            owner: errand.owner.clone(),
+            generation,
+            purpose: errand.purpose,
+            reason: errand.reason.clone(),
+            step,
+        };
+        self.audit.record(&event).await
+    }
+}
+
+const SLOW: &str = "it did not answer in time";
+
+fn random<const N: usize>() -> Result<[u8; N], NoAnswer> {
+    let mut bytes = [0; N];
+    fill_random(&mut bytes).map_err(|error| NoAnswer::Kms(KmsError::unavailable(error)))?;
+    Ok(bytes)
+}
+
+/// Anything between nothing and `most`.
+fn jitter(most: Duration) -> Result<Duration, NoAnswer> {
+    Ok(share_of(most, u16::from_ne_bytes(random()?)))
+}
+
+/// `most` * `of` / 2^16.
+pub(super) fn share_of(most: Duration, of: u16) -> Duration {
+    most.saturating_mul(of.into()) / (1 << 16)
+}

@@ -1,0 +1,261 @@
+//! Makes an owner's first keys, and unwraps what the key store holds.
+//!
+//! Invariant: keys that were unwrapped are used only if the owner's version is still the one that was read
+//! before the KMS was asked. Absent: who waits for them (`slots`), how the KMS is asked (`ask`).
+
+use std::sync::Arc;
+
+use super::{
+    Inner,
+    ask::{Errand, MakeDek, NoAnswer, UnwrapDek, share_of},
+    error::{ProvisionError, SessionError},
+};
+use crate::{
+    audit::KmsOperation,
+    binding,
+    budget::Budget,
+    envelope::{self, Envelope, Form},
+    hazmat::{
+        aead::Nonce,
+        data_key::{DataKey, Dek, IndexKey},
+        fill_random,
+    },
+    kms::GeneratedDek,
+    owner::CanonicalId,
+    session::{Purpose, Unwrapped},
+    store::{DekBlob, DekRecord, DekState, IndexKeyRecord, LeaseError, LeaseRequest, OwnerRecord},
+    value::OwnerKeys,
+};
+
+/// The generation that provisioning makes.
+const FIRST_GENERATION: u32 = 1;
+const FIRST_INDEX_GENERATION: u8 = 1;
+/// Granted at open: most sessions seal few values, and a crash wastes at most one lease.
+pub(super) const LEASE: u32 = 4096;
+/// How often keys that changed while the KMS was asked are read again.
+const READS: u32 = 4;
+
+impl Inner {
+    pub(super) async fn provision(&self, owner: &CanonicalId) -> Result<(), ProvisionError> {
+        if owner.is_empty() {
+            return Err(ProvisionError::EmptyOwner);
+        }
+        match self.store.load(owner).await? {
+            Some(record) if record.is_shredded() => return Err(ProvisionError::Shredded),
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        let errand = Errand {
+            owner: owner.clone(),
+            purpose: Purpose::new("provision"),
+            reason: None,
+            operation: KmsOperation::Make,
+        };
+        let made = self.ask(&errand, FIRST_GENERATION, MakeDek).await;
+        let GeneratedDek { dek, wrapped } = made.map_err(|why| match why {
+            NoAnswer::Audit(error) => ProvisionError::Audit(error),
+            NoAnswer::Kms(error) => ProvisionError::Kms(error),
+        })?;
+        let key = DataKey::derive(&dek);
+        let sealed = seal_index_key(&key, owner).ok_or(ProvisionError::Randomness)?;
+        let index_key = IndexKeyRecord::new(FIRST_INDEX_GENERATION, *key.id(), sealed);
+        let blob = DekBlob::Wrapped(wrapped);
+        let dek = DekRecord::new(FIRST_GENERATION, DekState::Sealing, *key.id(), blob);
+        Ok(self.store.insert_if_absent(owner, &dek, &index_key).await?)
+    }
+
+    /// The owner's keys from key store and KMS; with `lease`, with a budget to seal.
+    pub(super) async fn unwrap(
+        &self,
+        errand: &Errand,
+        budget: impl Fn(u32) -> Arc<Budget> + Send,
+        lease: bool,
+    ) -> Result<Unwrapped, SessionError> {
+        for _ in 0..READS {
+            let record = self.store.load(&errand.owner).await?;
+            let record = record.ok_or(SessionError::UnknownOwner)?;
+            if record.is_shredded() {
+                return Err(SessionError::Shredded);
+            }
+            let at = self.clock.now(); // before the KMS answers: an answer on its way is getting old
+            let (keys, generation) = self.open_record(errand, &record).await?;
+            let budget = budget(generation);
+            let version = match lease {
+                true => self.lease(&errand.owner, &budget, LEASE).await?,
+                false => self.store.version(&errand.owner).await?,
+            };
+            if version == Some(record.version()) {
+                return Ok(Unwrapped {
+                    keys,
+                    at,
+                    version: record.version(),
+                    budget,
+                    renew_after: self.renew_after(),
+                });
+            }
+        }
+        Err(SessionError::Interrupted)
+    }
+
+    /// A lease if the budget is low, else only a longer life for what is left. The owner's version, or
+    /// `None` if the generation no longer seals. At the hard stop reading goes on.
+    pub(super) async fn lease(
+        &self,
+        owner: &CanonicalId,
+        budget: &Budget,
+        count: u32,
+    ) -> Result<Option<u64>, SessionError> {
+        let mut count = if budget.is_low() { count } else { 0 };
+        loop {
+            let request = LeaseRequest::new(
+                owner.clone(),
+                budget.generation(),
+                count,
+                self.limit,
+                self.ttl,
+            );
+            match self.store.lease(&request).await {
+                Ok(lease) => {
+                    self.count(owner, budget, &lease);
+                    return Ok(Some(lease.version()));
+                }
+                Err(LeaseError::Exhausted) => {
+                    budget.stop();
+                    self.metrics.refused("hard-stop");
+                    if count == 0 {
+                        return Ok(self.store.version(owner).await?);
+                    }
+                    count = 0;
+                }
+                Err(LeaseError::NotSealing) => return Ok(None),
+                Err(LeaseError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn open_record(
+        &self,
+        errand: &Errand,
+        record: &OwnerRecord,
+    ) -> Result<(OwnerKeys, u32), SessionError> {
+        let newest = record.newest().ok_or(SessionError::WrongKey)?;
+        let DekBlob::Wrapped(wrapped) = newest.blob() else {
+            return Err(SessionError::WrongKey);
+        };
+        let dek = self
+            .ask(errand, newest.generation(), UnwrapDek(wrapped))
+            .await?;
+        let first = DataKey::derive(&dek);
+        if *first.id() != newest.key_id() {
+            return Err(SessionError::WrongKey);
+        }
+        let index = record.index_keys().first();
+        let index = index
+            .and_then(|index| open_index_key(&first, &errand.owner, index))
+            .ok_or(SessionError::WrongKey)?;
+        let mut others = Vec::new();
+        for older in record.deks().iter().skip(1) {
+            let key = open_older(&first, &errand.owner, older).ok_or(SessionError::WrongKey)?;
+            others.push((older, key));
+        }
+        let mut keys: Vec<_> = core::iter::once((newest, first)).chain(others).collect();
+        let sealing = keys
+            .iter()
+            .position(|(dek, _)| dek.state() == DekState::Sealing)
+            .ok_or(SessionError::WrongKey)?;
+        let (sealing, key) = keys.swap_remove(sealing);
+        let keys = OwnerKeys {
+            owner: errand.owner.clone(),
+            sealing: key,
+            others: keys.into_iter().map(|(_, key)| key).collect(),
+            index,
+        };
+        Ok((keys, sealing.generation()))
+    }
+
+    /// 70 to 90% of the time to live, so that owners are not renewed all at once.
+    fn renew_after(&self) -> core::time::Duration {
+        let mut random = [0; 2];
+        // Without random bytes there is no jitter, and nothing else to lose.
+        let _ = fill_random(&mut random);
+        let fifth = self.ttl / 5;
+        self.ttl / 10 * 7 + share_of(fifth, u16::from_ne_bytes(random))
+    }
+}
+
+const FORM: Form = Form {
+    padded: false,
+    row_bound: false,
+};
+
+/// A random index key, sealed under the DEK as an envelope with associated data of its own.
+fn seal_index_key(key: &DataKey, owner: &CanonicalId) -> Option<Vec<u8>> {
+    let index_key = Dek::make().ok()?;
+    seal_key(key, &index_key, |header| {
+        binding::index_key(header, owner, FIRST_INDEX_GENERATION)
+    })
+}
+
+/// A key, sealed under a DEK.
+fn seal_key(
+    under: &DataKey,
+    key: &Dek,
+    aad: impl FnOnce(&[u8; envelope::HEADER_LEN]) -> binding::Pae,
+) -> Option<Vec<u8>> {
+    let nonce = Nonce::make().ok()?;
+    let header = FORM.header(under.id());
+    let mut buf = envelope::start(&header, &nonce, IndexKey::LEN);
+    buf.extend(key.expose_secret());
+    envelope::finish(buf, under.aead(), nonce, &aad(&header)).ok()
+}
+
+fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &IndexKeyRecord) -> Option<IndexKey> {
+    let generation = record.generation();
+    let dek = open_key(key, record.sealed(), |header| {
+        binding::index_key(header, owner, generation)
+    })?;
+    Some(IndexKey::new(generation, dek.expose_secret()))
+}
+
+/// An older DEK, sealed under the newest.
+fn open_older(newest: &DataKey, owner: &CanonicalId, record: &DekRecord) -> Option<DataKey> {
+    let DekBlob::Sealed(sealed) = record.blob() else {
+        return None;
+    };
+    let dek = open_key(newest, sealed, |header| {
+        binding::older_dek(header, owner, record.generation())
+    })?;
+    let key = DataKey::derive(&dek);
+    (*key.id() == record.key_id()).then_some(key)
+}
+
+fn open_key(
+    under: &DataKey,
+    sealed: &[u8],
+    aad: impl FnOnce(&[u8; envelope::HEADER_LEN]) -> binding::Pae,
+) -> Option<Dek> {
+    let envelope = Envelope::parse(sealed).ok()?;
+    if envelope.header() != &FORM.header(under.id()) {
+        return None;
+    }
+    let bytes = envelope.open(under.aead(), &aad(envelope.header())).ok()?;
+    Dek::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+pub(super) fn seal_older(
+    newest: &DataKey,
+    owner: &CanonicalId,
+    generation: u32,
+    dek: &Dek,
+) -> Vec<u8> {
+    seal_key(newest, dek, |header| {
+        binding::older_dek(header, owner, generation)
+    })
+    .unwrap()
+}
+
+#[cfg(test)]
+pub(super) fn make_index_key(key: &DataKey, owner: &CanonicalId) -> Vec<u8> {
+    seal_index_key(key, owner).unwrap()
+}

@@ -1,0 +1,215 @@
+//! The owners of whom this process knows something, and the one fetch that all who wait for a key share.
+//!
+//! Invariant: of one owner there is at most one fetch under way; it is a task of its own, so a caller that
+//! goes away cancels nothing, and its failure is told to those who wait now and to nobody later.
+//! Absent: what a fetch does (`fill`).
+
+use std::{
+    collections::{HashMap, hash_map},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use super::{Inner, Keyring, ask::Errand, error::SessionError, upkeep::Nudge};
+use crate::{
+    budget::Budget,
+    clock::Moment,
+    error::NoSession,
+    held::Held,
+    kms::KmsError,
+    owner::CanonicalId,
+    session::{Purpose, Slot, Ticket},
+    store::StoreError,
+};
+
+/// An owner's slot, and what only the keyring knows of it.
+pub(super) struct Entry {
+    pub(super) slot: Arc<Slot>,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    filling: Option<watch::Receiver<Filled>>,
+    /// Outlives the keys: what was granted and not used is used by the next session.
+    budget: Option<Arc<Budget>>,
+    /// Purposes that are in the audit for the present keys.
+    purposes: Vec<Purpose>,
+    /// When the last holder was seen.
+    in_use: Option<Moment>,
+    /// A renewal failed then.
+    failed: Option<Moment>,
+}
+
+pub(super) type Filled = Option<Result<Ticket, SessionError>>;
+
+impl Entry {
+    pub(super) fn new(owner: CanonicalId) -> Arc<Self> {
+        Arc::new(Self {
+            slot: Arc::new(Slot {
+                owner,
+                held: Held::empty(),
+            }),
+            notes: Mutex::default(),
+        })
+    }
+
+    /// The budget of a generation: the one that is there, or a new one.
+    fn budget(&self, generation: u32, inner: &Arc<Inner>) -> Arc<Budget> {
+        let mut notes = self.notes();
+        match &notes.budget {
+            Some(budget) if budget.generation() == generation => Arc::clone(budget),
+            _ => {
+                let (nudges, owner) = (inner.nudges.clone(), self.slot.owner.clone());
+                let budget = Budget::new(generation, move || {
+                    let _ = nudges.send(Nudge::Refill(owner.clone())); // fails only at the end of the keyring
+                });
+                notes.budget = Some(Arc::clone(&budget));
+                budget
+            }
+        }
+    }
+
+    /// Whether a session for this purpose was audited for the present keys.
+    pub(super) fn knows(&self, purpose: Purpose) -> bool {
+        self.notes().purposes.contains(&purpose)
+    }
+
+    pub(super) fn know(&self, purpose: Purpose) {
+        let mut notes = self.notes();
+        if !notes.purposes.contains(&purpose) {
+            notes.purposes.push(purpose);
+        }
+    }
+
+    /// For which purpose the keys are renewed: the first.
+    pub(super) fn purpose(&self) -> Option<Purpose> {
+        self.notes().purposes.first().copied()
+    }
+
+    pub(super) fn note_use(&self, now: Moment) {
+        self.notes().in_use = Some(now);
+    }
+
+    pub(super) fn in_use(&self) -> Option<Moment> {
+        self.notes().in_use
+    }
+
+    pub(super) fn failed(&self) -> Option<Moment> {
+        self.notes().failed
+    }
+
+    pub(super) fn is_filling(&self) -> bool {
+        let notes = self.notes();
+        notes.filling.as_ref().is_some_and(is_open)
+    }
+
+    /// Nothing is lost but a lease if it is forgotten.
+    fn is_idle(&self) -> bool {
+        self.slot.held.pin().is_err() && self.slot.held.holders() == 0 && !self.is_filling()
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether its sender lives: a fetch that panicked is over.
+fn is_open(filling: &watch::Receiver<Filled>) -> bool {
+    filling.has_changed().is_ok()
+}
+
+impl Inner {
+    /// The owner's entry; a new one if there is room.
+    pub(super) fn entry(&self, owner: CanonicalId) -> Result<Arc<Entry>, SessionError> {
+        let mut entries = self.entries();
+        if entries.len() >= self.max_owners && !entries.contains_key(&owner) {
+            entries.retain(|_, entry| !entry.is_idle());
+            if entries.len() >= self.max_owners {
+                self.metrics.refused("max-owners");
+                return Err(SessionError::TooManyOwners);
+            }
+        }
+        Ok(match entries.entry(owner) {
+            hash_map::Entry::Occupied(found) => Arc::clone(found.get()),
+            hash_map::Entry::Vacant(vacant) => {
+                let entry = Entry::new(vacant.key().clone());
+                Arc::clone(vacant.insert(entry))
+            }
+        })
+    }
+
+    pub(super) fn entries(&self) -> MutexGuard<'_, HashMap<CanonicalId, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All entries, without the lock.
+    pub(super) fn all_entries(&self) -> Vec<Arc<Entry>> {
+        self.entries().values().map(Arc::clone).collect()
+    }
+
+    /// The fetch under way, or a new one.
+    pub(super) fn fetch(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        errand: Errand,
+        lease: bool,
+    ) -> watch::Receiver<Filled> {
+        let mut notes = entry.notes();
+        if let Some(filling) = notes.filling.as_ref().filter(|filling| is_open(filling)) {
+            return filling.clone();
+        }
+        let (sender, filling) = watch::channel(None);
+        notes.filling = Some(filling.clone());
+        drop(notes);
+
+        let (inner, entry) = (Arc::clone(self), Arc::clone(entry));
+        tokio::spawn(async move {
+            let budget = |generation| entry.budget(generation, &inner);
+            let unwrapped = inner.unwrap(&errand, budget, lease).await;
+            let filled = match unwrapped {
+                Ok(unwrapped) => {
+                    entry.slot.held.install(Arc::new(unwrapped));
+                    let keeper = Arc::new(Keyring(Arc::clone(&inner)));
+                    Ok(Ticket::counted(Arc::clone(&entry.slot), keeper))
+                }
+                Err(error) => {
+                    if let Some(reason) = ends_sessions(&error) {
+                        entry.slot.held.end(reason);
+                    }
+                    Err(error)
+                }
+            };
+            let mut notes = entry.notes();
+            notes.filling = None;
+            notes.failed = filled.is_err().then(|| inner.clock.now());
+            if filled.is_ok() && notes.purposes.is_empty() {
+                notes.purposes.push(errand.purpose);
+            }
+            drop(notes);
+            sender.send_replace(Some(filled));
+        });
+        filling
+    }
+}
+
+/// What a failed fetch means for sessions that are open: only what a retry cannot mend ends them.
+fn ends_sessions(error: &SessionError) -> Option<NoSession> {
+    match error {
+        SessionError::Shredded => Some(NoSession::Shredded),
+        SessionError::Kms(KmsError::Refused { .. })
+        | SessionError::Store(StoreError::Corrupt { .. })
+        | SessionError::UnknownOwner
+        | SessionError::WrongKey => Some(NoSession::Revoked),
+        _ => None,
+    }
+}
+
+/// Waits for a fetch.
+pub(super) async fn filled(mut filling: watch::Receiver<Filled>) -> Result<Ticket, SessionError> {
+    match filling.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(filled)) => filled.clone(),
+        _ => Err(SessionError::Interrupted),
+    }
+}

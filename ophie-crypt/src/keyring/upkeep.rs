@@ -1,0 +1,226 @@
+//! What goes on while nobody waits: renewal, refills, the end of what expired, and the re-check.
+//!
+//! Invariant: an owner's keys are renewed only while somebody holds them, and never outlive their time to
+//! live. Absent: what an owner's keys are fetched with (`fill`).
+
+use core::time::Duration;
+use std::sync::{Arc, Weak, atomic::Ordering::Relaxed};
+
+use tokio::{
+    select,
+    sync::mpsc::UnboundedReceiver,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Inner,
+    ask::Errand,
+    slots::{Entry, filled},
+};
+use crate::{
+    audit::KmsOperation,
+    budget::Budget,
+    error::NoSession,
+    owner::CanonicalId,
+    session::{BudgetStatus, Purpose},
+    store::Lease,
+};
+
+/// Something that cannot wait for the next tick.
+pub(super) enum Nudge {
+    Refill(CanonicalId),
+}
+
+/// More than at open: who used up half of a lease seals a lot.
+const REFILL: u32 = 16_384;
+/// How far back a re-check looks. Longer than keys live: a change that is committed later than this after
+/// it was made is seen when the key is renewed.
+const LOOK_BACK: Duration = Duration::from_secs(900);
+/// A re-check that hangs is given up.
+const RECHECK_WITHIN: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// Starts the two tasks, unless they run. They end with the keyring, or with their runtime.
+    pub(super) fn ensure_upkeep(self: &Arc<Self>) {
+        let mut tasks = self.upkeep();
+        if tasks.iter().any(|task| !task.is_finished()) {
+            return;
+        }
+        let tick = (self.ttl / 50).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        *tasks = vec![
+            tokio::spawn(keep_up(
+                Arc::downgrade(self),
+                Arc::clone(&self.nudged),
+                tick,
+            )),
+            tokio::spawn(recheck(Arc::downgrade(self), self.recheck)),
+        ];
+    }
+
+    /// Ends what has expired and lingered, renews what is due.
+    fn tick(self: &Arc<Self>) {
+        let now = self.clock.now();
+        for entry in self.all_entries() {
+            let held = &entry.slot.held;
+            let Ok(keys) = held.pin() else {
+                // Expired while KMS or database were down: go on trying for those who hold on.
+                if held.holders() > 0 {
+                    self.renew(&entry);
+                }
+                continue;
+            };
+            let age = now.since(&keys.at);
+            if held.holders() > 0 {
+                entry.note_use(now);
+            }
+            if age >= self.ttl {
+                held.end(NoSession::Expired);
+            } else if age >= keys.renew_after && held.holders() > 0 {
+                self.renew(&entry);
+            }
+            let used = entry.in_use().unwrap_or(keys.at);
+            drop(keys);
+            held.end_idle(|_| now.since(&used) < self.linger);
+        }
+    }
+
+    /// Begins to fetch an owner's keys anew, not more often than every fiftieth of their life.
+    fn renew(self: &Arc<Self>, entry: &Arc<Entry>) {
+        let pause = self.ttl / 50;
+        let now = self.clock.now();
+        let waits = entry.failed().is_some_and(|then| now.since(&then) < pause);
+        let ended = matches!(
+            entry.slot.held.pin(),
+            Err(NoSession::Shredded | NoSession::Revoked)
+        );
+        if waits || ended || entry.is_filling() {
+            return;
+        }
+        let errand = Errand {
+            owner: entry.slot.owner.clone(),
+            purpose: entry.purpose().unwrap_or(Purpose::new("renewal")),
+            reason: None,
+            operation: KmsOperation::Renew,
+        };
+        let lease = entry
+            .slot
+            .held
+            .pin()
+            .map_or(true, |keys| keys.budget.granted() > 0);
+        drop(self.fetch(entry, errand, lease));
+    }
+
+    fn refill(self: &Arc<Self>, owner: &CanonicalId) {
+        let entry = self.entries().get(owner).map(Arc::clone);
+        let Some(keys) = entry.and_then(|entry| entry.slot.held.pin().ok()) else {
+            return;
+        };
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            let (owner, budget) = (&keys.keys.owner, &keys.budget);
+            if inner.lease(owner, budget, REFILL).await.is_err() {
+                budget.ask_again();
+            }
+        });
+    }
+
+    /// Counts what was granted, and says when rotation is due.
+    pub(super) fn count(&self, owner: &CanonicalId, budget: &Budget, lease: &Lease) {
+        let before = budget.granted();
+        budget.add(lease);
+        self.metrics.granted(lease.count());
+        if before < BudgetStatus::ROTATE_AT && lease.granted() >= BudgetStatus::ROTATE_AT {
+            self.metrics.rotation_due();
+            tracing::warn!(
+                target: "ophie_crypt::budget",
+                owner = owner.to_hex(),
+                generation = budget.generation(),
+                granted = lease.granted(),
+                "half of the values that the owner's key may ever seal were granted; rotate it"
+            );
+        }
+    }
+
+    /// Reads which owners' keys changed, and fetches those that are held here.
+    async fn recheck(self: &Arc<Self>) {
+        if self.entries().is_empty() {
+            return;
+        }
+        self.rechecks.fetch_add(1, Relaxed);
+        let changes = match timeout(RECHECK_WITHIN, self.store.changes(LOOK_BACK)).await {
+            Ok(Ok(changes)) => changes,
+            Ok(Err(error)) => {
+                tracing::warn!(target: "ophie_crypt::keyring", %error, "the key store was not re-checked");
+                return;
+            }
+            Err(_) => {
+                tracing::warn!(target: "ophie_crypt::keyring", "the re-check of the key store took too long");
+                return;
+            }
+        };
+        for (owner, version) in changes {
+            let entry = self.entries().get(&owner).map(Arc::clone);
+            let Some(entry) = entry else { continue };
+            let held = &entry.slot.held;
+            held.end_idle(|keys| keys.version == version);
+            let outdated = held.pin().is_ok_and(|keys| keys.version != version);
+            if outdated {
+                self.renew(&entry);
+            }
+        }
+    }
+
+    /// Fetches the owner's keys anew and waits for it.
+    pub(super) async fn refetch(
+        self: &Arc<Self>,
+        owner: &CanonicalId,
+        purpose: Purpose,
+    ) -> Result<(), super::SessionError> {
+        let entry = self.entry(owner.clone())?;
+        let errand = Errand {
+            owner: owner.clone(),
+            purpose,
+            reason: None,
+            operation: KmsOperation::Renew,
+        };
+        filled(self.fetch(&entry, errand, true)).await.map(drop)
+    }
+}
+
+async fn keep_up(
+    keyring: Weak<Inner>,
+    nudged: Arc<tokio::sync::Mutex<UnboundedReceiver<Nudge>>>,
+    tick: Duration,
+) {
+    let mut nudged = nudged.lock().await; // free as soon as an earlier task is gone
+    loop {
+        let nudge = select! {
+            () = sleep(tick) => None,
+            nudge = nudged.recv() => nudge,
+        };
+        let Some(keyring) = keyring.upgrade() else {
+            return;
+        };
+        match nudge {
+            Some(Nudge::Refill(owner)) => keyring.refill(&owner),
+            None => keyring.tick(),
+        }
+    }
+}
+
+/// One query per process and period, and one whenever the key store says that something changed.
+async fn recheck(keyring: Weak<Inner>, period: Duration) {
+    loop {
+        let Some(store) = keyring.upgrade().map(|keyring| Arc::clone(&keyring.store)) else {
+            return;
+        };
+        select! {
+            () = sleep(period) => {}
+            () = store.notified() => {}
+        }
+        let Some(keyring) = keyring.upgrade() else {
+            return;
+        };
+        keyring.recheck().await;
+    }
+}

@@ -1,0 +1,48 @@
+//! What is counted, through the `metrics` facade (feature `metrics`).
+//!
+//! Invariant: no owner stands in a label. Absent: who collects it.
+
+use core::time::Duration;
+
+use crate::audit::{KmsOperation, KmsResult};
+
+/// Counts nothing without the feature.
+#[derive(Debug)]
+pub(crate) struct Metrics;
+
+#[cfg(feature = "metrics")]
+impl Metrics {
+    pub(crate) fn kms(&self, operation: KmsOperation, result: KmsResult, took: Duration) {
+        let (operation, result) = (operation.as_str(), result.as_str());
+        metrics::counter!("ophie_crypt_kms_attempts_total", "operation" => operation, "result" => result)
+            .increment(1);
+        metrics::histogram!("ophie_crypt_kms_seconds", "operation" => operation).record(took);
+    }
+
+    pub(crate) fn opened(&self, cached: bool) {
+        let keys = if cached { "cached" } else { "fetched" };
+        metrics::counter!("ophie_crypt_sessions_total", "keys" => keys).increment(1);
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        metrics::counter!("ophie_crypt_refusals_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn granted(&self, count: u32) {
+        metrics::counter!("ophie_crypt_invocations_granted_total").increment(count.into());
+    }
+
+    pub(crate) fn rotation_due(&self) {
+        metrics::counter!("ophie_crypt_rotations_due_total").increment(1);
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+#[allow(clippy::unused_self, reason = "the feature's shape")]
+impl Metrics {
+    pub(crate) const fn kms(&self, _: KmsOperation, _: KmsResult, _: Duration) {}
+    pub(crate) const fn opened(&self, _: bool) {}
+    pub(crate) const fn refused(&self, _: &'static str) {}
+    pub(crate) const fn granted(&self, _: u32) {}
+    pub(crate) const fn rotation_due(&self) {}
+}
