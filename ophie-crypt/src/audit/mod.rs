@@ -46,6 +46,13 @@ pub trait AuditSink: Send + Sync + 'static {
     async fn record(&self, event: &AuditEvent) -> Result<(), AuditError>;
 }
 
+#[async_trait]
+impl<S: AuditSink + ?Sized> AuditSink for Arc<S> {
+    async fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
+        (**self).record(event).await
+    }
+}
+
 /// Something that happened to an owner's keys.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]

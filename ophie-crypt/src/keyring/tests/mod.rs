@@ -5,10 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
+mod life;
+mod states;
+mod world;
+
 use super::*;
 use crate::{
     error::NoSession,
-    kms::{KmsError, LocalKms, WrappedDek},
+    hazmat::data_key::Dek,
+    kms::{GeneratedDek, KmsCall, KmsError, LocalKms, WrappedDek},
     store::MemoryKeyStore,
 };
 
@@ -144,44 +149,6 @@ async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
             Err(SessionError::Interrupted)
         ));
     }
-}
-
-#[tokio::test]
-async fn a_session_ends_with_its_time_to_live() {
-    let gate = Gate::new(2);
-    let ttl = Duration::from_millis(40);
-    let keyring = keyring(Arc::clone(&gate), ttl);
-    let session = keyring.open_or_provision("ada", PURPOSE).await.unwrap();
-    tokio::time::sleep(ttl).await;
-    assert_eq!(session.ended(), Some(NoSession::Expired));
-    session.close();
-    assert_eq!(
-        session.ended(),
-        Some(NoSession::Expired),
-        "the first reason stays"
-    );
-    keyring.open("ada", PURPOSE).await.unwrap();
-    assert_eq!(gate.unwraps.load(SeqCst), 2);
-}
-
-#[tokio::test]
-async fn an_old_key_is_fetched_anew_for_the_next_session() {
-    let gate = Gate::new(2);
-    let ttl = Duration::from_millis(400);
-    let keyring = keyring(Arc::clone(&gate), ttl);
-    let _first = keyring.open_or_provision("ada", PURPOSE).await.unwrap();
-    tokio::time::sleep(ttl.mul_f32(0.75)).await;
-    keyring.open("ada", PURPOSE).await.unwrap();
-    assert_eq!(gate.unwraps.load(SeqCst), 2);
-}
-
-#[tokio::test]
-async fn the_cache_forgets_owners_without_sessions() {
-    let keyring = keyring(LocalKms::ephemeral().unwrap(), Keyring::MAX_TTL);
-    for owner in 0..1000_i64 {
-        keyring.open_or_provision(&owner, PURPOSE).await.unwrap();
-    }
-    assert!(keyring.0.entries().len() <= 1000);
 }
 
 #[tokio::test]

@@ -1,0 +1,360 @@
+//! Outages, renewal, time, budget, audit.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::{
+    super::*,
+    world::{ADA, PURPOSE, World},
+};
+use crate::{
+    adapter,
+    audit::{AuditEvent, KmsResult},
+    column::ColumnRef,
+    error::{Error, NoSession, SealError},
+    kms::KmsError,
+    store::StoreError,
+};
+
+const COLUMN: ColumnRef = ColumnRef::new("notes", "text");
+
+fn seal(session: &Session) -> Result<Vec<u8>, Error> {
+    adapter::seal_in(session, COLUMN, None, &String::from("text"))
+}
+
+const SHORT: Duration = Duration::from_secs(500);
+
+#[tokio::test]
+async fn an_open_session_is_renewed_and_audited() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.calls();
+    world.clock.pass(Keyring::MAX_TTL * 95 / 100);
+    world.until(|| world.kms.calls.load(SeqCst) == 1).await;
+    world.clock.pass(Keyring::MAX_TTL * 60 / 100);
+    assert_eq!(session.ended(), None, "the renewed key is young");
+    let renewals = world
+        .audit
+        .seen
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|event| {
+            matches!(
+                event.step,
+                AuditStep::Intent {
+                    operation: KmsOperation::Renew,
+                    ..
+                }
+            ) && event.purpose == PURPOSE
+        })
+        .count();
+    assert_eq!(renewals, 1);
+}
+
+#[tokio::test]
+async fn a_suspend_and_a_clock_set_forward_age_a_key_and_back_does_not_help() {
+    for jump in [
+        |clock: &Clock| clock.suspend(Keyring::MAX_TTL),
+        |clock: &Clock| clock.set_wall(600_000),
+        |clock: &Clock| {
+            clock.set_wall(-86_400_000);
+            clock.suspend(Keyring::MAX_TTL);
+        },
+    ] {
+        let world = World::new(|builder| builder);
+        let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+        world.kms.is_down.store(true, SeqCst);
+        assert_eq!(session.ended(), None);
+        jump(&world.clock);
+        assert_eq!(session.ended(), Some(NoSession::Expired));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_kms_ends_nothing_before_the_time_to_live_and_mends_itself() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.keyring.provision("ben").await.unwrap();
+    world.kms.is_down.store(true, SeqCst);
+    world.clock.pass(SHORT);
+    let begun = tokio::time::Instant::now();
+    let opened = world.keyring.open("ben", PURPOSE).await;
+    assert!(
+        matches!(opened, Err(SessionError::Kms(KmsError::Unavailable { .. }))),
+        "{opened:?}"
+    );
+    assert!(begun.elapsed() <= Duration::from_secs(5));
+    seal(&session).unwrap();
+    world.clock.pass(Keyring::MAX_TTL - SHORT);
+    assert_eq!(session.ended(), Some(NoSession::Expired));
+    world.kms.is_down.store(false, SeqCst);
+    world.keyring.open("ben", PURPOSE).await.unwrap();
+    world
+        .until(|| {
+            world.clock.pass(Duration::from_millis(100));
+            session.ended().is_none()
+        })
+        .await;
+    seal(&session).unwrap();
+}
+
+#[tokio::test]
+async fn a_kms_that_refuses_a_renewal_ends_the_session() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.kms.refuses.store(true, SeqCst);
+    world.clock.pass(Keyring::MAX_TTL * 95 / 100);
+    world.until(|| session.ended().is_some()).await;
+    assert_eq!(session.ended(), Some(NoSession::Revoked));
+}
+
+#[tokio::test]
+async fn without_the_database_nothing_is_opened_and_open_sessions_go_on() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.store.is_down.store(true, SeqCst);
+    let opened = world.keyring.open("ben", PURPOSE).await;
+    assert!(
+        matches!(
+            opened,
+            Err(SessionError::Store(StoreError::Unavailable { .. }))
+        ),
+        "{opened:?}"
+    );
+    world.clock.pass(SHORT);
+    seal(&session).unwrap();
+    world.clock.pass(Keyring::MAX_TTL - SHORT);
+    assert_eq!(session.ended(), Some(NoSession::Expired));
+}
+
+#[tokio::test]
+async fn an_audit_that_fails_fails_the_open() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    world.calls();
+    world.audit.is_down.store(true, SeqCst);
+    let opened = world.keyring.open(ADA, PURPOSE).await;
+    assert!(matches!(opened, Err(SessionError::Audit(_))), "{opened:?}");
+    assert_eq!(world.calls().0, 0, "the KMS was asked without an intent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_has_an_intent_and_an_outcome() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    world.kms.is_down.store(true, SeqCst);
+    world.keyring.open(ADA, PURPOSE).await.unwrap_err();
+    world.kms.is_down.store(false, SeqCst);
+    world
+        .keyring
+        .open(ADA, Purpose::new("other"))
+        .await
+        .unwrap();
+
+    let seen: Vec<AuditEvent> = world.audit.seen.lock().unwrap().clone();
+    let results: Vec<_> = seen
+        .chunks(2)
+        .map(|pair| match (&pair[0].step, &pair[1].step) {
+            (
+                AuditStep::Intent {
+                    call,
+                    attempt,
+                    operation,
+                },
+                AuditStep::Outcome {
+                    call: same_call,
+                    attempt: same_attempt,
+                    operation: same_operation,
+                    result,
+                    ..
+                },
+            ) => {
+                assert_eq!((call, attempt), (same_call, same_attempt));
+                assert_eq!(operation, same_operation);
+                (*operation, *attempt, *result)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (make, unwrap) = (KmsOperation::Make, KmsOperation::Unwrap);
+    let (done, down) = (KmsResult::Done, KmsResult::Unavailable);
+    assert_eq!(
+        results,
+        [
+            (make, 1, done),
+            (unwrap, 1, down),
+            (unwrap, 2, down),
+            (unwrap, 3, down),
+            (unwrap, 1, done)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_second_purpose_on_the_same_keys_is_audited_once() {
+    let world = World::new(|builder| builder);
+    let _first = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.audit.seen.lock().unwrap().clear();
+    let support = Purpose::new("support");
+    let _more: Vec<_> = [
+        world.keyring.open(ADA, support).await.unwrap(),
+        world.keyring.open(ADA, support).await.unwrap(),
+        world.keyring.open(ADA, PURPOSE).await.unwrap(),
+    ]
+    .into();
+    let seen = world.audit.seen.lock().unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(
+        (seen[0].purpose, &seen[0].step),
+        (support, &AuditStep::Joined)
+    );
+}
+
+#[tokio::test]
+async fn the_hard_stop_stops_sealing_and_not_reading() {
+    let world = World::new(|builder| builder.max_invocations(10_000));
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let first = seal(&session).unwrap();
+    let mut sealed = 1;
+    let error = loop {
+        match seal(&session) {
+            Ok(_) => sealed += 1,
+            Err(Error::Seal(SealError::NoBudget { .. })) => {
+                if session.reserve(1).await.is_err() {
+                    break seal(&session).unwrap_err();
+                }
+            }
+            Err(error) => break error,
+        }
+        assert!(sealed <= 10_000);
+    };
+    assert!(
+        matches!(error, Error::Seal(SealError::HardStop { .. })),
+        "{error:?}"
+    );
+    let read = |session: &Session| adapter::open_in::<String>(session, COLUMN, None, &first);
+    assert_eq!(read(&session).as_deref(), Ok("text"));
+    drop(session);
+    let later = world.keyring.open(ADA, PURPOSE).await.unwrap();
+    assert!(matches!(
+        seal(&later),
+        Err(Error::Seal(SealError::HardStop { .. }))
+    ));
+    assert_eq!(read(&later).as_deref(), Ok("text"));
+    assert!(matches!(
+        later.reserve(1).await,
+        Err(ReserveError::Lease(LeaseError::Exhausted))
+    ));
+}
+
+#[tokio::test]
+async fn a_lease_outlives_its_session() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let before = session.budget().unwrap();
+    seal(&session).unwrap();
+    drop(session);
+    for _ in 0..100 {
+        let session = world.keyring.open(ADA, PURPOSE).await.unwrap();
+        let now = session.budget().unwrap();
+        assert_eq!(
+            (now.granted(), now.left()),
+            (before.granted(), before.left() - 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_runs_low_is_refilled_in_the_background() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    for _ in 0..2100 {
+        seal(&session).unwrap();
+    }
+    world
+        .until(|| session.budget().unwrap().left() > 10_000)
+        .await;
+}
+
+#[tokio::test]
+async fn read_only_and_break_glass_sessions_seal_nothing() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    let reader = world.keyring.open_read_only(ADA, PURPOSE).await.unwrap();
+    let glass = world
+        .keyring
+        .break_glass(ADA, PURPOSE, "ticket 7")
+        .await
+        .unwrap();
+    for session in [&reader, &glass] {
+        assert!(matches!(
+            seal(session),
+            Err(Error::Seal(SealError::ReadOnly { .. }))
+        ));
+    }
+    let writer = world.keyring.open(ADA, PURPOSE).await.unwrap();
+    seal(&writer).unwrap();
+    let seen = world.audit.seen.lock().unwrap().clone();
+    let with_reason = seen
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("ticket 7"));
+    assert_eq!(with_reason.count(), 2, "an intent and an outcome");
+    world.clock.pass(Keyring::BREAK_GLASS_TTL);
+    assert_eq!(glass.ended(), Some(NoSession::Expired));
+    assert_eq!(writer.ended(), None);
+}
+
+#[tokio::test]
+async fn keys_that_linger_need_no_second_unwrap_and_then_go() {
+    let world = World::new(|builder| builder.linger(Duration::from_secs(60)));
+    drop(world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap());
+    world.calls();
+    drop(world.keyring.open(ADA, PURPOSE).await.unwrap());
+    assert_eq!(world.calls().0, 0);
+    world.clock.pass(Duration::from_secs(61));
+    let entry = world.keyring.0.entry(ADA.canonical()).unwrap();
+    world.until(|| entry.slot.held.pin().is_err()).await;
+}
+
+#[tokio::test]
+async fn more_owners_than_admitted_are_refused_until_some_leave() {
+    let world = World::new(|builder| builder.max_owners(2));
+    let first = world
+        .keyring
+        .open_or_provision(&1_i64, PURPOSE)
+        .await
+        .unwrap();
+    let _second = world
+        .keyring
+        .open_or_provision(&2_i64, PURPOSE)
+        .await
+        .unwrap();
+    world.keyring.provision(&3_i64).await.unwrap();
+    let third = world.keyring.open(&3_i64, PURPOSE).await;
+    assert!(
+        matches!(third, Err(SessionError::TooManyOwners)),
+        "{third:?}"
+    );
+    drop(first);
+    world.keyring.open(&3_i64, PURPOSE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_start_asks_once_for_each_owner() {
+    let world = World::new(|builder| builder);
+    for owner in 0..100_i64 {
+        world.keyring.provision(&owner).await.unwrap();
+    }
+    world.calls();
+    let tasks: Vec<_> = (0..2000_i64)
+        .map(|n| {
+            let keyring = world.keyring.clone();
+            tokio::spawn(async move { keyring.open(&(n % 100), PURPOSE).await })
+        })
+        .collect();
+    let mut sessions = Vec::new();
+    for task in tasks {
+        sessions.push(task.await.unwrap().unwrap());
+    }
+    assert_eq!(world.calls().0, 100);
+}

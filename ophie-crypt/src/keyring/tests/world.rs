@@ -1,0 +1,217 @@
+//! A keyring whose KMS and key store count their calls, on a clock that can jump.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use async_trait::async_trait;
+
+use super::super::{fill, *};
+use crate::{
+    audit::{AuditError, AuditEvent, AuditSink},
+    hazmat::data_key::{DataKey, Dek},
+    kms::{EncryptionContext, GeneratedDek, KmsCall, KmsError, LocalKms, WrappedDek},
+    store::{
+        DekBlob, DekRecord, DekState, IndexKeyRecord, Lease, MemoryKeyStore, OwnerRecord,
+        StoreError,
+    },
+};
+
+pub(super) const ADA: &str = "ada";
+pub(super) const PURPOSE: Purpose = Purpose::new("test");
+
+pub(super) struct World {
+    pub(super) keyring: Keyring,
+    pub(super) clock: Clock,
+    pub(super) kms: Arc<CountingKms>,
+    pub(super) store: Arc<CountingStore>,
+    pub(super) audit: Arc<Events>,
+}
+
+pub(super) struct CountingKms {
+    local: LocalKms,
+    pub(super) calls: AtomicUsize,
+    pub(super) is_down: AtomicBool,
+    pub(super) refuses: AtomicBool,
+}
+
+#[derive(Default)]
+pub(super) struct CountingStore {
+    pub(super) memory: MemoryKeyStore,
+    pub(super) calls: AtomicUsize,
+    pub(super) is_down: AtomicBool,
+}
+
+#[derive(Default)]
+pub(super) struct Events {
+    pub(super) seen: Mutex<Vec<AuditEvent>>,
+    pub(super) is_down: AtomicBool,
+}
+
+impl World {
+    pub(super) fn new(set: impl FnOnce(KeyringBuilder) -> KeyringBuilder) -> Self {
+        let clock = Clock::default();
+        let kms = Arc::new(CountingKms {
+            local: LocalKms::ephemeral().unwrap(),
+            calls: AtomicUsize::new(0),
+            is_down: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
+        });
+        let store = Arc::new(CountingStore::default());
+        let audit = Arc::new(Events::default());
+        let builder = Keyring::builder()
+            .kms(Arc::clone(&kms))
+            .key_store(Arc::clone(&store))
+            .audit(Arc::clone(&audit))
+            .clock(clock.clone());
+        Self {
+            keyring: set(builder).build().unwrap(),
+            clock,
+            kms,
+            store,
+            audit,
+        }
+    }
+
+    /// Calls of the KMS and of the key store since the last look.
+    pub(super) fn calls(&self) -> (usize, usize) {
+        (
+            self.kms.calls.swap(0, SeqCst),
+            self.store.calls.swap(0, SeqCst),
+        )
+    }
+
+    /// An owner's record with a second generation: the first was generation 1.
+    pub(super) async fn second_generation(
+        &self,
+        owner: &CanonicalId,
+        first: DekState,
+        second: DekState,
+    ) -> OwnerRecord {
+        let old = self.store.memory.load(owner).await.unwrap().unwrap();
+        let dek = old.newest().unwrap();
+        let DekBlob::Wrapped(wrapped) = dek.blob() else {
+            panic!("the first generation is wrapped")
+        };
+        let context =
+            |generation| KmsCall::new(EncryptionContext::new("ophie-crypt", owner, generation));
+        let old_dek = self
+            .kms
+            .local
+            .unwrap_dek(wrapped, &context(1))
+            .await
+            .unwrap();
+        let made = self.kms.local.make_dek(&context(2)).await.unwrap();
+        let key = DataKey::derive(&made.dek);
+        let index_key = fill::make_index_key(&key, owner);
+        let sealed = fill::seal_older(&key, owner, 1, &old_dek);
+        OwnerRecord::living(
+            old.version() + 1,
+            [
+                DekRecord::new(2, second, *key.id(), DekBlob::Wrapped(made.wrapped)),
+                DekRecord::new(1, first, dek.key_id(), DekBlob::Sealed(sealed)),
+            ],
+            [IndexKeyRecord::new(1, *key.id(), index_key)],
+        )
+    }
+
+    /// Waits until `done`, while the keyring's tasks run.
+    pub(super) async fn until(&self, done: impl Fn() -> bool) {
+        for _ in 0..2000 {
+            if done() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("it did not happen");
+    }
+}
+
+impl CountingKms {
+    fn check(&self) -> Result<(), KmsError> {
+        self.calls.fetch_add(1, SeqCst);
+        if self.is_down.load(SeqCst) {
+            return Err(KmsError::unavailable("down"));
+        }
+        if self.refuses.load(SeqCst) {
+            return Err(KmsError::refused("no"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Kms for CountingKms {
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        self.check()?;
+        self.local.make_dek(call).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+        self.check()?;
+        call.note_request_id("request");
+        self.local.unwrap_dek(wrapped, call).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        self.local.rewrap_dek(wrapped, call).await
+    }
+}
+
+impl CountingStore {
+    fn check(&self) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, SeqCst);
+        if self.is_down.load(SeqCst) {
+            return Err(StoreError::unavailable("down"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl KeyStore for CountingStore {
+    async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
+        self.check()?;
+        self.memory.load(owner).await
+    }
+
+    async fn insert_if_absent(
+        &self,
+        owner: &CanonicalId,
+        dek: &DekRecord,
+        index_key: &IndexKeyRecord,
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        self.memory.insert_if_absent(owner, dek, index_key).await
+    }
+
+    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
+        self.check()?;
+        self.memory.version(owner).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
+        self.check()?;
+        self.memory.lease(request).await
+    }
+
+    async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
+        if self.is_down.load(SeqCst) {
+            return Err(StoreError::unavailable("down"));
+        }
+        self.memory.changes(within).await
+    }
+}
+
+#[async_trait]
+impl AuditSink for Events {
+    async fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
+        if self.is_down.load(SeqCst) {
+            return Err(AuditError::unavailable("down"));
+        }
+        self.seen.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
