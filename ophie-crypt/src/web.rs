@@ -233,7 +233,9 @@ fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
         | SessionError::Kms(KmsError::Unavailable { .. })
         | SessionError::Store(StoreError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         SessionError::Kms(KmsError::Refused { .. })
-        | SessionError::Store(StoreError::Corrupt { .. } | StoreError::NotMigrated)
+        | SessionError::Store(
+            StoreError::Corrupt { .. } | StoreError::NotMigrated | StoreError::ReadOnly,
+        )
         | SessionError::WrongKey => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = Response::new(Scoped::new(B::default(), None));
