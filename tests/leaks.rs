@@ -23,8 +23,8 @@ use std::{
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use ophie_crypt::{
-    CanonicalId, Dek, EncryptedModel, EncryptionContext, GeneratedDek, Json, KeyStore, Keyring,
-    Kms, KmsError, LocalKms, OwnerId, Purpose, WrappedDek,
+    CanonicalId, Dek, EncryptedModel, GeneratedDek, Json, KeyStore, Keyring, Kms, KmsCall,
+    KmsError, LocalKms, OwnerId, Purpose, WrappedDek,
 };
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, PostgresKeyStore};
 use ophie_crypt_tests::{postgres::Database, variable};
@@ -61,18 +61,22 @@ struct Spy<K>(K, Arc<Mutex<Vec<[u8; 32]>>>);
 
 #[async_trait]
 impl<K: Kms> Kms for Spy<K> {
-    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
-        let made = self.0.make_dek(context).await?;
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        let made = self.0.make_dek(call).await?;
         self.1.lock().unwrap().push(*made.dek.expose_secret());
         Ok(made)
     }
 
-    async fn unwrap_dek(
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+        self.0.unwrap_dek(wrapped, call).await
+    }
+
+    async fn rewrap_dek(
         &self,
         wrapped: &WrappedDek,
-        context: &EncryptionContext,
-    ) -> Result<Dek, KmsError> {
-        self.0.unwrap_dek(wrapped, context).await
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        self.0.rewrap_dek(wrapped, call).await
     }
 }
 
@@ -155,7 +159,10 @@ async fn index_key(store: &PostgresKeyStore, owner: &CanonicalId, dek: &[u8; 32]
     };
 
     let record = store.load(owner).await.unwrap().unwrap();
-    let sealed = record.sealed_index_key();
+    let [index_key] = record.index_keys() else {
+        panic!("one index key");
+    };
+    let sealed = index_key.sealed();
     let mut key = [0; 32];
     hkdf::Hkdf::<sha2::Sha256>::new(None, dek)
         .expand(b"ophie-crypt/v1/seal", &mut key)
@@ -164,7 +171,7 @@ async fn index_key(store: &PostgresKeyStore, owner: &CanonicalId, dek: &[u8; 32]
         b"ophie-crypt/v1/index-key",
         &sealed[..17],
         owner.as_bytes(),
-        &[record.index_generation()],
+        &[index_key.generation()],
     ];
     let mut aad = 4_u64.to_le_bytes().to_vec();
     for part in parts {

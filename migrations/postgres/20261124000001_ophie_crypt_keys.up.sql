@@ -1,19 +1,49 @@
 -- Owners and their wrapped keys. No key here opens anything without the KMS.
 
+-- This key store. A restore or a clone of it forgot what was leased since, and begins a new epoch.
+CREATE TABLE ophie_crypt_installation (
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one), -- the only row
+    id    bytea   NOT NULL DEFAULT uuid_send(gen_random_uuid()) CHECK (octet_length(id) = 16),
+    epoch bigint  NOT NULL DEFAULT 1 CHECK (epoch >= 1)
+);
+INSERT INTO ophie_crypt_installation DEFAULT VALUES;
+
 CREATE TABLE ophie_crypt_owners (
     owner      bytea       PRIMARY KEY, -- canonical bytes: a type tag, then the id
+    state      text        NOT NULL DEFAULT 'living' CHECK (state IN ('living', 'shredded')),
+    version    bigint      NOT NULL DEFAULT 1 CHECK (version >= 1), -- raised by every change of its keys
+    changed_at timestamptz NOT NULL DEFAULT now(), -- when the version was raised
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX ophie_crypt_owners_changed ON ophie_crypt_owners (changed_at) WHERE version > 1;
 
--- One row per generation of an owner's data encryption key.
+-- One row per generation of an owner's data encryption key, wrapped or sealed. Both are NULL once it is gone.
 CREATE TABLE ophie_crypt_deks (
     owner      bytea       NOT NULL REFERENCES ophie_crypt_owners,
-    generation integer     NOT NULL CHECK (generation > 0),
+    generation bigint      NOT NULL CHECK (generation BETWEEN 1 AND 4294967295),
+    epoch      bigint      NOT NULL CHECK (epoch >= 1), -- that it was made in
+    state      text        NOT NULL
+        CHECK (state IN ('announced', 'sealing', 'draining', 'retired', 'destroyed')),
     key_id     bytea       NOT NULL UNIQUE CHECK (octet_length(key_id) = 16),
-    kek        text        NOT NULL, -- the KEK's name in the KMS
-    wrapped    bytea       NOT NULL,
+    kek        text,  -- the KEK's name in the KMS
+    wrapped    bytea, -- under the KEK
+    sealed     bytea, -- an envelope, under the owner's newest DEK
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (owner, generation)
+    PRIMARY KEY (owner, generation),
+    CHECK ((kek IS NULL) = (wrapped IS NULL)),
+    CHECK (wrapped IS NULL OR sealed IS NULL),
+    CHECK (state <> 'destroyed' OR (wrapped IS NULL AND sealed IS NULL))
+);
+CREATE UNIQUE INDEX ophie_crypt_deks_sealing ON ophie_crypt_deks (owner) WHERE state = 'sealing';
+
+-- How many invocations of AES-GCM were granted under a DEK: at most 2^32 (NIST SP 800-38D, section 8.3).
+CREATE TABLE ophie_crypt_budgets (
+    owner        bytea       NOT NULL,
+    generation   bigint      NOT NULL,
+    granted      bigint      NOT NULL CHECK (granted BETWEEN 0 AND 4294967296),
+    leased_until timestamptz NOT NULL DEFAULT now(), -- after this nobody seals on what was granted
+    PRIMARY KEY (owner, generation),
+    FOREIGN KEY (owner, generation) REFERENCES ophie_crypt_deks
 );
 
 -- One row per generation of an owner's index key, sealed under the DEK that key_id names.
@@ -25,3 +55,72 @@ CREATE TABLE ophie_crypt_index_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (owner, generation)
 );
+
+-- Every change of an owner's keys raises its version, also one made by hand. First keys are no change.
+-- The function may do what its caller may not; it takes the schema from its table, never from a path.
+CREATE FUNCTION ophie_crypt_key_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format(
+        'UPDATE %I.ophie_crypt_owners SET version = version + 1
+         WHERE owner IN ($1, $2) AND (version > 1 OR NOT $3)', TG_TABLE_SCHEMA)
+    USING OLD.owner, NEW.owner, TG_OP = 'INSERT' AND NEW.generation = 1;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER ophie_crypt_inserted AFTER INSERT OR DELETE ON ophie_crypt_deks
+    FOR EACH ROW EXECUTE FUNCTION ophie_crypt_key_changed();
+CREATE TRIGGER ophie_crypt_updated AFTER UPDATE ON ophie_crypt_deks
+    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION ophie_crypt_key_changed();
+CREATE TRIGGER ophie_crypt_inserted AFTER INSERT OR DELETE ON ophie_crypt_index_keys
+    FOR EACH ROW EXECUTE FUNCTION ophie_crypt_key_changed();
+CREATE TRIGGER ophie_crypt_updated AFTER UPDATE ON ophie_crypt_index_keys
+    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION ophie_crypt_key_changed();
+
+CREATE FUNCTION ophie_crypt_state_changed() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.version := OLD.version + 1;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER ophie_crypt_state_changed BEFORE UPDATE ON ophie_crypt_owners
+    FOR EACH ROW WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION ophie_crypt_state_changed();
+
+-- Deferred to the commit: whoever asks for recent changes must not miss one whose transaction took long.
+CREATE FUNCTION ophie_crypt_tell() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format(
+        'UPDATE %I.ophie_crypt_owners SET changed_at = clock_timestamp() WHERE owner = $1', TG_TABLE_SCHEMA)
+    USING NEW.owner;
+    PERFORM pg_notify('ophie_crypt', '');
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER ophie_crypt_tell AFTER UPDATE ON ophie_crypt_owners
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (OLD.version <> NEW.version) EXECUTE FUNCTION ophie_crypt_tell();
+
+CREATE FUNCTION ophie_crypt_refuse() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE TRIGGER ophie_crypt_kept BEFORE DELETE OR TRUNCATE ON ophie_crypt_owners
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse(
+        'owners are never deleted; shred them, which destroys their keys and remembers it');
+CREATE TRIGGER ophie_crypt_kept BEFORE DELETE OR TRUNCATE ON ophie_crypt_installation
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse(
+        'the installation is never deleted; undo the migration to remove the key store');
+-- TRUNCATE would raise no version.
+CREATE TRIGGER ophie_crypt_kept BEFORE TRUNCATE ON ophie_crypt_deks
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse(
+        'keys are never truncated; shred their owners');
+CREATE TRIGGER ophie_crypt_kept BEFORE TRUNCATE ON ophie_crypt_index_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse(
+        'keys are never truncated; shred their owners');
+
+-- Or anyone could hang these on a table of their own, and act as the owner of this one.
+REVOKE EXECUTE ON FUNCTION ophie_crypt_key_changed(), ophie_crypt_tell() FROM PUBLIC;

@@ -1,19 +1,50 @@
 -- Owners and their wrapped keys. No key here opens anything without the KMS.
 
-CREATE TABLE ophie_crypt_owners (
-    owner      BLOB NOT NULL PRIMARY KEY, -- canonical bytes: a type tag, then the id
-    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+-- This key store. A restore or a clone of it forgot what was leased since, and begins a new epoch.
+CREATE TABLE ophie_crypt_installation (
+    one   INTEGER NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1), -- the only row
+    id    BLOB    NOT NULL DEFAULT (randomblob(16)) CHECK (length(id) = 16),
+    epoch INTEGER NOT NULL DEFAULT 1 CHECK (epoch >= 1)
 ) STRICT;
+INSERT INTO ophie_crypt_installation DEFAULT VALUES;
 
--- One row per generation of an owner's data encryption key.
+CREATE TABLE ophie_crypt_owners (
+    owner      BLOB    NOT NULL PRIMARY KEY, -- canonical bytes: a type tag, then the id
+    state      TEXT    NOT NULL DEFAULT 'living' CHECK (state IN ('living', 'shredded')),
+    version    INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1), -- raised by every change of its keys
+    changed_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), -- when the version was raised
+    created_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+) STRICT;
+CREATE INDEX ophie_crypt_owners_changed ON ophie_crypt_owners (changed_at) WHERE version > 1;
+
+-- One row per generation of an owner's data encryption key, wrapped or sealed. Both are NULL once it is gone.
 CREATE TABLE ophie_crypt_deks (
     owner      BLOB    NOT NULL REFERENCES ophie_crypt_owners,
-    generation INTEGER NOT NULL CHECK (generation > 0),
+    generation INTEGER NOT NULL CHECK (generation BETWEEN 1 AND 4294967295),
+    epoch      INTEGER NOT NULL CHECK (epoch >= 1), -- that it was made in
+    state      TEXT    NOT NULL
+        CHECK (state IN ('announced', 'sealing', 'draining', 'retired', 'destroyed')),
     key_id     BLOB    NOT NULL UNIQUE CHECK (length(key_id) = 16),
-    kek        TEXT    NOT NULL, -- the KEK's name in the KMS
-    wrapped    BLOB    NOT NULL,
+    kek        TEXT, -- the KEK's name in the KMS
+    wrapped    BLOB, -- under the KEK
+    sealed     BLOB, -- an envelope, under the owner's newest DEK
     created_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    PRIMARY KEY (owner, generation)
+    PRIMARY KEY (owner, generation),
+    CHECK ((kek IS NULL) = (wrapped IS NULL)),
+    CHECK (wrapped IS NULL OR sealed IS NULL),
+    CHECK (state <> 'destroyed' OR (wrapped IS NULL AND sealed IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX ophie_crypt_deks_sealing ON ophie_crypt_deks (owner) WHERE state = 'sealing';
+
+-- How many invocations of AES-GCM were granted under a DEK: at most 2^32 (NIST SP 800-38D, section 8.3).
+CREATE TABLE ophie_crypt_budgets (
+    owner        BLOB    NOT NULL,
+    generation   INTEGER NOT NULL,
+    granted      INTEGER NOT NULL CHECK (granted BETWEEN 0 AND 4294967296),
+    -- after this nobody seals on what was granted
+    leased_until TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    PRIMARY KEY (owner, generation),
+    FOREIGN KEY (owner, generation) REFERENCES ophie_crypt_deks
 ) STRICT;
 
 -- One row per generation of an owner's index key, sealed under the DEK that key_id names.
@@ -25,3 +56,53 @@ CREATE TABLE ophie_crypt_index_keys (
     created_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     PRIMARY KEY (owner, generation)
 ) STRICT;
+
+-- Every change of an owner's keys raises its version, also one made by hand. First keys are no change.
+-- BEFORE INSERT, because REPLACE deletes a row without a word.
+CREATE TRIGGER ophie_crypt_deks_inserted BEFORE INSERT ON ophie_crypt_deks BEGIN
+    UPDATE ophie_crypt_owners
+    SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE owner = NEW.owner AND (version > 1 OR NEW.generation > 1
+        OR EXISTS (SELECT 1 FROM ophie_crypt_deks WHERE owner = NEW.owner));
+END;
+CREATE TRIGGER ophie_crypt_deks_updated AFTER UPDATE ON ophie_crypt_deks BEGIN
+    UPDATE ophie_crypt_owners
+    SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE owner IN (OLD.owner, NEW.owner);
+END;
+CREATE TRIGGER ophie_crypt_deks_deleted AFTER DELETE ON ophie_crypt_deks BEGIN
+    UPDATE ophie_crypt_owners
+    SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE owner = OLD.owner;
+END;
+
+CREATE TRIGGER ophie_crypt_index_keys_inserted BEFORE INSERT ON ophie_crypt_index_keys BEGIN
+    UPDATE ophie_crypt_owners
+    SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE owner = NEW.owner AND (version > 1 OR NEW.generation > 1
+        OR EXISTS (SELECT 1 FROM ophie_crypt_index_keys WHERE owner = NEW.owner));
+END;
+CREATE TRIGGER ophie_crypt_index_keys_updated AFTER UPDATE ON ophie_crypt_index_keys BEGIN
+    UPDATE ophie_crypt_owners
+    SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE owner IN (OLD.owner, NEW.owner);
+END;
+CREATE TRIGGER ophie_crypt_index_keys_deleted AFTER DELETE ON ophie_crypt_index_keys BEGIN
+    UPDATE ophie_crypt_owners
+    SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE owner = OLD.owner;
+END;
+
+CREATE TRIGGER ophie_crypt_owners_changed AFTER UPDATE OF state ON ophie_crypt_owners
+WHEN OLD.state <> NEW.state BEGIN
+    UPDATE ophie_crypt_owners
+    SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    WHERE owner = NEW.owner;
+END;
+
+CREATE TRIGGER ophie_crypt_owners_kept BEFORE DELETE ON ophie_crypt_owners BEGIN
+    SELECT RAISE(ABORT, 'owners are never deleted; shred them, which destroys their keys and remembers it');
+END;
+CREATE TRIGGER ophie_crypt_installation_kept BEFORE DELETE ON ophie_crypt_installation BEGIN
+    SELECT RAISE(ABORT, 'the installation is never deleted; undo the migration to remove the key store');
+END;

@@ -37,6 +37,9 @@ mod bouncer;
 #[cfg(test)]
 #[path = "postgres/formats.rs"]
 mod formats;
+#[cfg(test)]
+#[path = "postgres/store.rs"]
+mod store;
 
 const TABLES: &str = include_str!("tables/postgres.sql");
 

@@ -31,6 +31,10 @@ macro_rules! query_scalar {
 #[path = "paths/mod.rs"]
 mod paths;
 
+#[cfg(test)]
+#[path = "sqlite/store.rs"]
+mod store;
+
 const TABLES: &str = include_str!("tables/sqlite.sql");
 
 /// The library's own migrations, run by the application.

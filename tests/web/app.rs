@@ -23,8 +23,8 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use ophie_crypt::{
-    Dek, EncryptedModel, EncryptionContext, GeneratedDek, InSession, Keyring, Kms, KmsError,
-    LocalKms, Purpose, Session, SessionLayer, WrappedDek,
+    Dek, EncryptedModel, GeneratedDek, InSession, Keyring, Kms, KmsCall, KmsError, LocalKms,
+    Purpose, Session, SessionLayer, WrappedDek,
 };
 use ophie_crypt_sqlx::{Encrypted, Owner, SqliteKeyStore};
 use ophie_crypt_tests::sqlite::{Database, Pool};
@@ -53,20 +53,24 @@ pub(crate) struct Switch {
 
 #[async_trait]
 impl Kms for Switch {
-    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
-        self.kms.make_dek(context).await
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        self.kms.make_dek(call).await
     }
 
-    async fn unwrap_dek(
+    async fn rewrap_dek(
         &self,
         wrapped: &WrappedDek,
-        context: &EncryptionContext,
-    ) -> Result<Dek, KmsError> {
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        self.kms.rewrap_dek(wrapped, call).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         self.unwraps.fetch_add(1, SeqCst);
         let failure = lock(&self.failure).clone();
         match failure {
             Some(error) => Err(error),
-            None => self.kms.unwrap_dek(wrapped, context).await,
+            None => self.kms.unwrap_dek(wrapped, call).await,
         }
     }
 }

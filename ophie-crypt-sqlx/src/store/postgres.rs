@@ -1,6 +1,13 @@
 //! The key store on PostgreSQL.
+//!
+//! Absent: what it shares with other databases (`methods`, `sql`), the listening (`listen`).
 
-use sqlx::{PgPool, migrate::MigrateError};
+use std::sync::Arc;
+
+use ophie_crypt::StoreError;
+use sqlx::{PgPool, error::DatabaseError, migrate::MigrateError, postgres::PgConnectOptions};
+
+use super::listen::Notifications;
 
 /// Keeps wrapped keys in PostgreSQL 15 and later, also through pgbouncer in transaction mode.
 ///
@@ -16,17 +23,43 @@ use sqlx::{PgPool, migrate::MigrateError};
 ///
 /// # Security
 ///
-/// Give the application's role SELECT and INSERT on the tables, no more.
+/// Give the application's role SELECT and INSERT on the tables, and UPDATE on `granted` and
+/// `leased_until` of `ophie_crypt_budgets`, no more. Budgets count what was sealed under a key: with
+/// `synchronous_commit = off`, a crash forgets some of it.
 #[derive(Clone)]
 pub struct PostgresKeyStore {
     pool: PgPool,
+    notifications: Option<Arc<Notifications>>,
 }
 
 impl PostgresKeyStore {
     /// On the database of this pool.
     #[must_use]
     pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self {
+            pool,
+            notifications: None,
+        }
+    }
+
+    /// Learns of changed keys at once, over one more connection, which must be a direct one: LISTEN does
+    /// not pass a transaction-pooling pgbouncer. Without it, or while it is lost, changes are found at
+    /// the keyring's next re-check.
+    ///
+    /// It connects when the keyring first waits for a change, and again whenever the connection is lost.
+    ///
+    /// ```no_run
+    /// use ophie_crypt_sqlx::PostgresKeyStore;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = sqlx::PgPool::connect("postgres://pgbouncer/app").await?;
+    /// let store = PostgresKeyStore::new(pool).with_notifications("postgres://server/app".parse()?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_notifications(mut self, direct: PgConnectOptions) -> Self {
+        self.notifications = Some(Arc::new(Notifications::new(direct)));
+        self
     }
 
     /// Brings the library's tables up to date. Or run the files in `migrations/postgres` with a
@@ -43,5 +76,22 @@ impl PostgresKeyStore {
     }
 }
 
-super::key_store!(PostgresKeyStore, "BEGIN", |error| error.code().as_deref()
-    == Some("42P01")); // undefined_table
+fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
+    match error.code()?.as_ref() {
+        "42P01" => Some(StoreError::NotMigrated), // undefined_table
+        "25006" => Some(StoreError::ReadOnly),    // read_only_sql_transaction
+        _ => None,
+    }
+}
+
+super::methods::key_store!(
+    PostgresKeyStore,
+    begin: "BEGIN",
+    lease: super::sql::POSTGRES_LEASE,
+    changes: super::sql::POSTGRES_CHANGES,
+    meaning: meaning,
+    notified: |self| match &self.notifications {
+        Some(notifications) => notifications.next().await,
+        None => core::future::pending().await,
+    },
+);

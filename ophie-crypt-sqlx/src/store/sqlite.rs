@@ -1,12 +1,20 @@
 //! The key store on SQLite.
+//!
+//! Absent: what it shares with other databases (`methods`, `sql`).
 
+use core::time::Duration;
 use std::path::Path;
 
+use ophie_crypt::StoreError;
 use sqlx::{
     SqlitePool,
+    error::DatabaseError,
     migrate::MigrateError,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+
+/// How long a statement waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keeps wrapped keys in SQLite, in a file of their own.
 ///
@@ -29,7 +37,7 @@ impl SqliteKeyStore {
     /// Opens the file, makes it if there is none, and brings its tables up to date.
     ///
     /// It must not be the application's own database: while a transaction of the application holds the
-    /// write lock, no owner could be provisioned.
+    /// write lock, no owner could be provisioned and nothing leased.
     ///
     /// # Errors
     ///
@@ -38,7 +46,9 @@ impl SqliteKeyStore {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal);
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full) // power loss must forget no lease
+            .busy_timeout(BUSY_TIMEOUT);
         let store = Self::new(SqlitePool::connect_with(options).await?);
         store.migrate().await?;
         Ok(store)
@@ -66,6 +76,21 @@ impl SqliteKeyStore {
     }
 }
 
-super::key_store!(SqliteKeyStore, "BEGIN IMMEDIATE", |error| error
-    .message()
-    .starts_with("no such table"));
+fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
+    /// SQLITE_READONLY: the low byte of an extended code.
+    const READ_ONLY: u32 = 8;
+    if error.message().starts_with("no such table") {
+        return Some(StoreError::NotMigrated);
+    }
+    let code: u32 = error.code()?.parse().ok()?;
+    (code & 0xff == READ_ONLY).then_some(StoreError::ReadOnly)
+}
+
+super::methods::key_store!(
+    SqliteKeyStore,
+    begin: "BEGIN IMMEDIATE",
+    lease: super::sql::SQLITE_LEASE,
+    changes: super::sql::SQLITE_CHANGES,
+    meaning: meaning,
+    notified: |self| core::future::pending().await,
+);

@@ -45,11 +45,16 @@ async fn delete(pool: &Pool, owner: &impl OwnerId, tables: &[&str]) {
 }
 
 async fn insert(pool: &Pool, owner: &impl OwnerId, record: &Record) {
-    sqlx::query("INSERT INTO ophie_crypt_deks (owner, generation, key_id, kek, wrapped) VALUES ($1, 1, $2, $3, $4)")
+    sqlx::query("INSERT INTO ophie_crypt_deks (owner, generation, epoch, state, key_id, kek, wrapped) VALUES ($1, 1, 1, 'sealing', $2, $3, $4)")
         .bind(owner.canonical().as_bytes())
         .bind(&record.key_id)
         .bind(&record.kek)
         .bind(&record.wrapped)
+        .execute(pool)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO ophie_crypt_budgets (owner, generation, granted) VALUES ($1, 1, 1)")
+        .bind(owner.canonical().as_bytes())
         .execute(pool)
         .await
         .unwrap();
@@ -62,7 +67,11 @@ async fn insert(pool: &Pool, owner: &impl OwnerId, record: &Record) {
         .unwrap();
 }
 
-const KEYS: [&str; 2] = ["ophie_crypt_index_keys", "ophie_crypt_deks"];
+const KEYS: [&str; 3] = [
+    "ophie_crypt_index_keys",
+    "ophie_crypt_budgets",
+    "ophie_crypt_deks",
+];
 
 /// Opens Alice's session, in a process of its own, after her record was changed and Bob's taken away.
 async fn open_with(change: impl FnOnce(&mut Record, &Record)) -> SessionError {

@@ -7,8 +7,8 @@ use std::sync::{
 
 use futures_util::future::{join_all, try_join_all};
 use ophie_crypt::{
-    Dek, EncryptionContext, GeneratedDek, Keyring, Kms, KmsError, LocalKms, ProvisionError,
-    SessionError, StoreError, WrappedDek,
+    Dek, GeneratedDek, Keyring, Kms, KmsCall, KmsError, LocalKms, ProvisionError, SessionError,
+    StoreError, WrappedDek,
 };
 use uuid::Uuid;
 
@@ -29,11 +29,12 @@ async fn migrated() -> (Database, Store) {
     (database, store)
 }
 
-async fn rows(pool: &Pool) -> [i64; 3] {
-    let mut counts = [0; 3];
+async fn rows(pool: &Pool) -> [i64; 4] {
+    let mut counts = [0; 4];
     let tables = [
         "SELECT COUNT(*) FROM ophie_crypt_owners",
         "SELECT COUNT(*) FROM ophie_crypt_deks",
+        "SELECT COUNT(*) FROM ophie_crypt_budgets",
         "SELECT COUNT(*) FROM ophie_crypt_index_keys",
     ];
     for (count, sql) in counts.iter_mut().zip(tables) {
@@ -53,18 +54,22 @@ struct Counting(Arc<LocalKms>, Arc<Asked>);
 
 #[async_trait::async_trait]
 impl Kms for Counting {
-    async fn make_dek(&self, context: &EncryptionContext) -> Result<GeneratedDek, KmsError> {
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
         self.1.made.fetch_add(1, Ordering::SeqCst);
-        self.0.make_dek(context).await
+        self.0.make_dek(call).await
     }
 
-    async fn unwrap_dek(
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+        self.1.unwrapped.fetch_add(1, Ordering::SeqCst);
+        self.0.unwrap_dek(wrapped, call).await
+    }
+
+    async fn rewrap_dek(
         &self,
         wrapped: &WrappedDek,
-        context: &EncryptionContext,
-    ) -> Result<Dek, KmsError> {
-        self.1.unwrapped.fetch_add(1, Ordering::SeqCst);
-        self.0.unwrap_dek(wrapped, context).await
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        self.0.rewrap_dek(wrapped, call).await
     }
 }
 
@@ -91,10 +96,10 @@ async fn open_makes_no_key() {
         "{unknown:?}"
     );
     let pool = crate::key_pool(&database).await;
-    assert_eq!(rows(&pool).await, [0, 0, 0]);
+    assert_eq!(rows(&pool).await, [0, 0, 0, 0]);
 
     keyring.provision(&ALICE).await.unwrap();
-    assert_eq!(rows(&pool).await, [1, 1, 1]);
+    assert_eq!(rows(&pool).await, [1, 1, 1, 1]);
     keyring.open(&ALICE, PURPOSE).await.unwrap();
     let other = keyring.open(&ALICE.to_string(), PURPOSE).await;
     assert!(
@@ -117,7 +122,7 @@ async fn an_empty_owner_is_no_owner() {
         matches!(opened, Err(SessionError::EmptyOwner)),
         "{opened:?}"
     );
-    assert_eq!(rows(&crate::key_pool(&database).await).await, [0, 0, 0]);
+    assert_eq!(rows(&crate::key_pool(&database).await).await, [0, 0, 0, 0]);
 }
 
 #[tokio::test]
@@ -137,7 +142,7 @@ async fn provisioning_twice_changes_nothing() {
     again.provision(&ALICE).await.unwrap();
     again.open_or_provision(&ALICE, PURPOSE).await.unwrap();
     assert_eq!(wrapped().await, before);
-    assert_eq!(rows(&pool).await, [2, 2, 2]);
+    assert_eq!(rows(&pool).await, [2, 2, 2, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,7 +167,7 @@ async fn thirty_two_processes_provision_one_owner_and_end_with_one_key() {
     });
     let sessions = try_join_all(tasks).await.unwrap();
     assert!(asked.made.load(Ordering::SeqCst) > 1, "there was no race");
-    assert_eq!(rows(&crate::key_pool(&database).await).await, [1, 1, 1]);
+    assert_eq!(rows(&crate::key_pool(&database).await).await, [1, 1, 1, 1]);
 
     let sealed = person_link::name("Mom").seal(&sessions[0]).unwrap();
     let fingerprint = sessions[0].scope_sync(|| person_link::name_fp("Mom").unwrap());
@@ -221,7 +226,7 @@ async fn another_master_key_opens_nothing() {
     );
     assert_eq!(
         rows(&crate::key_pool(&world.database).await).await,
-        [2, 2, 2]
+        [2, 2, 2, 2]
     );
 }
 

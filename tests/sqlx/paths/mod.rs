@@ -19,6 +19,7 @@ mod owners;
 mod sealed;
 mod sessions;
 mod sizes;
+pub(crate) mod store;
 mod streams;
 mod transactions;
 mod upsert;

@@ -1,0 +1,136 @@
+//! From rows of the library's tables to what the keyring knows.
+//!
+//! Invariant: what no release writes is an error that names no owner and no byte.
+//! Absent: the statements (`sql`).
+
+use core::time::Duration;
+
+use ophie_crypt::{
+    CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyId, LeaseError, OwnerRecord,
+    StoreError, WrappedDek,
+};
+
+/// A row of [`LOAD`](super::sql::LOAD).
+#[derive(sqlx::FromRow)]
+pub(crate) struct Part {
+    version: i64,
+    owner_state: String,
+    kind: Option<String>,
+    generation: Option<i64>,
+    state: Option<String>,
+    key_id: Option<Vec<u8>>,
+    kek: Option<String>,
+    wrapped: Option<Vec<u8>>,
+    sealed: Option<Vec<u8>>,
+}
+
+/// A row of the statements for changes.
+pub(crate) type Change = (Option<Vec<u8>>, Option<i64>, bool);
+
+pub(super) fn record(parts: Vec<Part>) -> Result<Option<OwnerRecord>, StoreError> {
+    let Some(first) = parts.first() else {
+        return Ok(None);
+    };
+    let version = version(first.version)?;
+    match first.owner_state.as_str() {
+        "living" => {}
+        "shredded" => return Ok(Some(OwnerRecord::shredded(version))),
+        _ => return Err(StoreError::corrupt("an owner's state")),
+    }
+    let (mut deks, mut index_keys, mut removed) = (Vec::new(), Vec::new(), false);
+    for part in parts {
+        match part.kind.as_deref() {
+            Some("dek") => match dek(part)? {
+                Some(dek) => deks.push(dek),
+                None => removed = true,
+            },
+            Some(_) => index_keys.push(index_key(part)?),
+            None => {}
+        }
+    }
+    match (deks.is_empty(), removed, index_keys.is_empty()) {
+        (true, true, _) => Err(StoreError::corrupt("an owner whose keys were removed")),
+        (true, false, _) => Err(StoreError::corrupt("an owner without keys")),
+        (false, _, true) => Err(StoreError::corrupt("an owner without an index key")),
+        (false, _, false) => Ok(Some(OwnerRecord::living(version, deks, index_keys))),
+    }
+}
+
+/// `None` if its key is gone.
+fn dek(part: Part) -> Result<Option<DekRecord>, StoreError> {
+    let blob = match (part.kek, part.wrapped, part.sealed) {
+        (Some(kek), Some(wrapped), None) => DekBlob::Wrapped(WrappedDek::new(kek, wrapped)),
+        (None, None, Some(sealed)) => DekBlob::Sealed(sealed),
+        (None, None, None) => return Ok(None),
+        _ => return Err(StoreError::corrupt("a key that is both wrapped and sealed")),
+    };
+    let generation = part.generation.and_then(|number| number.try_into().ok());
+    let state = part.state.as_deref().and_then(DekState::of);
+    match (generation, state) {
+        (Some(generation), Some(state)) => {
+            let key_id = key_id(part.key_id)?;
+            Ok(Some(DekRecord::new(generation, state, key_id, blob)))
+        }
+        (None, _) => Err(StoreError::corrupt("a generation out of range")),
+        (_, None) => Err(StoreError::corrupt("a key's state")),
+    }
+}
+
+fn index_key(part: Part) -> Result<IndexKeyRecord, StoreError> {
+    let generation = part
+        .generation
+        .and_then(|number| number.try_into().ok())
+        .ok_or(StoreError::corrupt("an index generation out of range"))?;
+    let sealed = part
+        .sealed
+        .ok_or(StoreError::corrupt("an index key of no bytes"))?;
+    Ok(IndexKeyRecord::new(
+        generation,
+        key_id(part.key_id)?,
+        sealed,
+    ))
+}
+
+fn key_id(bytes: Option<Vec<u8>>) -> Result<KeyId, StoreError> {
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(KeyId::from_bytes)
+        .ok_or(StoreError::corrupt("a key id that is not 16 bytes"))
+}
+
+pub(super) fn version(number: i64) -> Result<u64, StoreError> {
+    number
+        .try_into()
+        .map_err(|_| StoreError::corrupt("a version out of range"))
+}
+
+pub(super) fn changes(rows: Vec<Change>) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
+    let mut changes = Vec::with_capacity(rows.len());
+    for (owner, number, read_only) in rows {
+        if read_only {
+            return Err(StoreError::ReadOnly);
+        }
+        if let (Some(owner), Some(number)) = (owner, number) {
+            changes.push((CanonicalId::from_bytes(&owner), version(number)?));
+        }
+    }
+    Ok(changes)
+}
+
+/// Why nothing was granted, from the row of [`GRANTED`](super::sql::GRANTED).
+pub(super) fn refusal(granted: Option<(Option<i64>,)>, count: u32, limit: i64) -> LeaseError {
+    match granted {
+        None => LeaseError::NotSealing,
+        Some((None,)) => StoreError::corrupt("a generation without a budget").into(),
+        Some((Some(granted),)) if granted.saturating_add(count.into()) > limit => {
+            LeaseError::Exhausted
+        }
+        Some(_) => LeaseError::NotSealing, // it did not seal yet when the lease was tried
+    }
+}
+
+/// Seconds, as both databases add them to a time; at most a hundred years, or the sum had no meaning.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    duration.min(CENTURY).as_secs_f64()
+}

@@ -1,0 +1,211 @@
+//! What the key store does on PostgreSQL only: notifications, read-only servers, roles, late commits.
+
+use std::{str::FromStr, time::Duration};
+
+use futures_util::FutureExt;
+use ophie_crypt::{KeyStore, LeaseError, MAX_INVOCATIONS, StoreError};
+use sqlx::{
+    AssertSqlSafe,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::{
+    Store,
+    db::Pool,
+    paths::store::{Keys, provision},
+};
+
+/// Far longer than it takes: without a notification it would be for ever.
+const LONG: Duration = Duration::from_secs(60);
+
+const CHANGE: &str = "UPDATE ophie_crypt_deks SET kek = kek || '.' WHERE owner = $1";
+
+fn options(keys: &Keys) -> PgConnectOptions {
+    PgConnectOptions::from_str(keys.database.url()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_notified() {
+    let keys = Keys::new().await;
+    let store = keys.store.clone().with_notifications(options(&keys));
+    timeout(LONG, store.notified())
+        .await
+        .expect("once connected");
+    assert!(store.notified().now_or_never().is_none());
+    for _ in 0..3 {
+        keys.run(CHANGE).await.unwrap();
+        // Two waiters, and one that goes away in between: the notification is not lost.
+        assert!(store.notified().now_or_never().is_none_or(|()| true));
+        keys.run(CHANGE).await.unwrap();
+        let both = async { tokio::join!(store.notified(), store.notified()) };
+        timeout(LONG, both).await.expect("after a change");
+    }
+    // Neither provisioning nor leases are changes, or every sign-up would wake every process.
+    while store.notified().now_or_never().is_some() {}
+    provision(&keys.store, &ophie_crypt::CanonicalId::text("ben"))
+        .await
+        .unwrap();
+    keys.store
+        .lease(&keys.request(1, MAX_INVOCATIONS))
+        .await
+        .unwrap();
+    assert!(store.notified().now_or_never().is_none());
+    // And a store without a listener waits for ever.
+    assert!(keys.store.notified().now_or_never().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_listener_comes_back() {
+    let keys = Keys::new().await;
+    let store = keys.store.clone().with_notifications(options(&keys));
+    timeout(LONG, store.notified())
+        .await
+        .expect("once connected");
+    for _ in 0..2 {
+        let killed: Vec<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND query LIKE 'LISTEN %'",
+        )
+        .fetch_all(&keys.pool)
+        .await
+        .unwrap();
+        assert_eq!(killed, [true]);
+        timeout(LONG, store.notified())
+            .await
+            .expect("once connected again");
+        keys.run(CHANGE).await.unwrap();
+        timeout(LONG, store.notified())
+            .await
+            .expect("after a change");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_listeners_connection_goes_with_the_store() {
+    let keys = Keys::new().await;
+    let store = keys.store.clone().with_notifications(options(&keys));
+    timeout(LONG, store.notified())
+        .await
+        .expect("once connected");
+    drop(store);
+    let gone = async {
+        let left = "SELECT COUNT(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND query LIKE '%LISTEN %' AND pid <> pg_backend_pid()";
+        while sqlx::query_scalar::<_, i64>(left)
+            .fetch_one(&keys.pool)
+            .await
+            .unwrap()
+            > 0
+        {}
+    };
+    timeout(LONG, gone).await.expect("the listener ends");
+}
+
+#[tokio::test]
+async fn a_read_only_server_is_refused() {
+    let keys = Keys::new().await;
+    let read_only = options(&keys).options([("default_transaction_read_only", "on")]);
+    let store = Store::new(Pool::connect_with(read_only).await.unwrap());
+    let changes = store.changes(LONG).await;
+    assert!(matches!(changes, Err(StoreError::ReadOnly)), "{changes:?}");
+    let lease = store.lease(&keys.request(1, MAX_INVOCATIONS)).await;
+    assert!(
+        matches!(lease, Err(LeaseError::Store(StoreError::ReadOnly))),
+        "{lease:?}"
+    );
+    let provisioned = provision(&store, &ophie_crypt::CanonicalId::text("ben")).await;
+    assert!(
+        matches!(provisioned, Err(StoreError::ReadOnly)),
+        "{provisioned:?}"
+    );
+    // Reading goes on.
+    assert_eq!(
+        store.load(&keys.owner).await.unwrap(),
+        keys.store.load(&keys.owner).await.unwrap()
+    );
+    assert_eq!(store.version(&keys.owner).await.unwrap(), Some(1));
+}
+
+/// What the docs say that the application's role needs.
+#[tokio::test]
+async fn a_role_that_may_change_no_key() {
+    let keys = Keys::new().await;
+    let role = format!("app_{}", Uuid::new_v4().simple());
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN; \
+         GRANT SELECT, INSERT ON ophie_crypt_owners, ophie_crypt_deks, ophie_crypt_budgets, \
+             ophie_crypt_index_keys TO {role}; \
+         GRANT SELECT ON ophie_crypt_installation TO {role}; \
+         GRANT UPDATE (granted, leased_until) ON ophie_crypt_budgets TO {role};"
+    );
+    sqlx::raw_sql(AssertSqlSafe(grants))
+        .execute(&keys.pool)
+        .await
+        .unwrap();
+    let pool = PgPoolOptions::new()
+        .connect_with(options(&keys).username(&role))
+        .await
+        .unwrap();
+    let store = Store::new(pool.clone());
+    provision(&store, &ophie_crypt::CanonicalId::text("ben"))
+        .await
+        .unwrap();
+    store.load(&keys.owner).await.unwrap().unwrap();
+    store
+        .lease(&keys.request(1, MAX_INVOCATIONS))
+        .await
+        .unwrap();
+    store.changes(LONG).await.unwrap();
+    for sql in [
+        "UPDATE ophie_crypt_deks SET kek = 'mine'",
+        "DELETE FROM ophie_crypt_index_keys",
+        "UPDATE ophie_crypt_owners SET version = 1",
+        "TRUNCATE ophie_crypt_index_keys",
+        "CREATE TEMPORARY TABLE ophie_crypt_owners (owner bytea, version bigint); \
+         CREATE TRIGGER mine AFTER INSERT ON ophie_crypt_owners \
+             FOR EACH ROW EXECUTE FUNCTION ophie_crypt_key_changed()",
+    ] {
+        let error = sqlx::raw_sql(sql).execute(&pool).await.unwrap_err();
+        let code = error.as_database_error().and_then(|error| error.code());
+        assert_eq!(code.as_deref(), Some("42501"), "{sql}: {error}"); // insufficient_privilege
+    }
+}
+
+#[tokio::test]
+async fn keys_are_not_truncated() {
+    let keys = Keys::new().await;
+    for table in ["owners", "deks", "index_keys", "installation"] {
+        let sql = format!("TRUNCATE ophie_crypt_{table} CASCADE");
+        let error = sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&keys.pool)
+            .await
+            .unwrap_err();
+        let code = error.as_database_error().and_then(|error| error.code());
+        assert_eq!(code.as_deref(), Some("23001"), "{table}: {error}"); // restrict_violation
+    }
+}
+
+/// A change counts from its commit: a re-check that looked in between has not seen it.
+#[tokio::test]
+async fn a_change_in_a_long_transaction_is_as_young_as_its_commit() {
+    let keys = Keys::new().await;
+    let mut tx = keys.pool.begin().await.unwrap();
+    sqlx::query(CHANGE)
+        .bind(keys.owner.as_bytes())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let between: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let later: bool = sqlx::query_scalar("SELECT changed_at > $1 FROM ophie_crypt_owners")
+        .bind(between)
+        .fetch_one(&keys.pool)
+        .await
+        .unwrap();
+    assert!(later);
+}
