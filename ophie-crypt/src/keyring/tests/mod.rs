@@ -11,7 +11,6 @@ mod world;
 
 use super::*;
 use crate::{
-    error::NoSession,
     hazmat::data_key::Dek,
     kms::{GeneratedDek, KmsCall, KmsError, LocalKms, WrappedDek},
     store::MemoryKeyStore,
