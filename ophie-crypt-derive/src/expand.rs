@@ -42,10 +42,13 @@ fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
             }
         }
     });
+    let inside = quote!(#(#inside)*);
+    // At the struct's name, where the compiler then shows that a module of this name stands there already.
+    let module = quote_spanned!(ours(name).span()=> #vis mod #module { #inside });
     quote! {
         #[doc = #doc]
         #[allow(dead_code, reason = "not every column is written by hand")]
-        #vis mod #module { #(#inside)* }
+        #module
         #(#outside)*
         #the_model
     }
@@ -65,10 +68,11 @@ fn inside(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
 
         #[doc = #fn_doc]
         #[inline]
-        #vis fn #marker(
-            value: impl ::core::convert::Into<#krate::__private::Plain<#marker>>,
-        ) -> #krate::__private::Made<#marker> {
-            #krate::__private::make::<#marker>(value.into())
+        #vis fn #marker<V>(value: V) -> #krate::__private::Made<self::#marker, V>
+        where
+            self::#marker: #krate::__private::Takes<V>,
+        {
+            <self::#marker as #krate::__private::Takes<V>>::make(value)
         }
     }
 }
@@ -116,9 +120,8 @@ fn info(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
         .twin
         .as_ref()
         .map(|twin| quote!(.with_twin(#twin)));
-    quote! {
-        #krate::ColumnInfo::of::<#ty>(<#marker as #krate::BoundColumn>::COLUMN) #indexing #twin
-    }
+    let info = quote_spanned!(ty.span()=> #krate::__private::column::<#ty, #marker>());
+    quote!(#info #indexing #twin)
 }
 
 /// The marker that an index is over, and its normaliser; only if that field is there.
@@ -145,9 +148,11 @@ fn index(model: &Model<'_>, field: &Field<'_>) -> Option<(Path, TokenStream)> {
 fn proofs(model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let (generics, _, bounds) = model.item.generics.split_for_impl();
-    let bound = model.columns().map(|field| {
+    // Of a model that declares its columns, `MODEL` proves the same.
+    let views = model.columns().filter(|_| !model.declares());
+    let bound = views.map(|field| {
         let (ty, marker) = (field.ty, model.marker(field));
-        quote_spanned!(ty.span()=> #krate::__private::bound::<#ty, #marker>();)
+        quote_spanned!(ty.span()=> let _ = #krate::__private::column::<#ty, #marker>();)
     });
     let indexes = model.fields.iter().filter(|_| model.declares()).filter_map(|field| {
         let (_, normalizer) = index(model, field)?;
