@@ -35,11 +35,16 @@ fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
     );
     let table = model.table();
     let infos = known().map(|field| info(model, field));
+    // A trait's constant is not evaluated until it is used, and an alias may hide an owner.
+    let evaluated = quote_spanned! {name.span()=>
+        const _: #krate::ModelInfo = <#name as #krate::EncryptedModel>::MODEL;
+    };
     let the_model = sound.then(|| {
         quote! {
             impl #krate::EncryptedModel for #name {
                 const MODEL: #krate::ModelInfo = #krate::ModelInfo::new(#table, &[#(#infos),*]);
             }
+            #evaluated
         }
     });
     let inside = quote!(#(#inside)*);
@@ -171,8 +176,26 @@ fn proofs(model: &Model<'_>) -> TokenStream {
             const _: () = #fits;
         })
     });
-    let plain = model.fields.iter().filter(|field| field.role == Role::Plain).map(|field| {
-        let ty = field.ty;
+    let plain = model
+        .fields
+        .iter()
+        .filter(|field| field.role == Role::Plain);
+    let plain = plain.map(|field| plainly(model, field));
+    quote! {
+        const _: () = {
+            #[allow(dead_code, reason = "it compiles, and that is the proof")]
+            fn proofs #generics () #bounds { #(#bound)* }
+            #(#indexes)*
+            #(#plain)*
+        };
+    }
+}
+
+/// Checks that a field marked plain hides no column of ours.
+fn plainly(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
+    let (krate, ty, column) = (&model.krate, field.ty, &field.column);
+    // A type with parameters is no constant.
+    let no_column_type = model.item.generics.params.is_empty().then(|| {
         quote_spanned! {ty.span()=>
             const _: () = ::core::assert!(
                 !{
@@ -183,16 +206,16 @@ fn proofs(model: &Model<'_>) -> TokenStream {
             );
         }
     });
-    // A type with parameters is no constant; and a struct that declares no columns hides none either.
-    let plain = plain.filter(|_| model.item.generics.params.is_empty());
-    quote! {
-        const _: () = {
-            #[allow(dead_code, reason = "it compiles, and that is the proof")]
-            fn proofs #generics () #bounds { #(#bound)* }
-            #(#indexes)*
-            #(#plain)*
-        };
-    }
+    let not_declared = model.attrs.like.as_ref().map(|like| {
+        let at = field.attrs.plain.as_ref().map_or(ty.span(), Spanned::span);
+        quote_spanned! {at=>
+            const _: () = ::core::assert!(
+                #krate::__private::may_be_plain(&<#like as #krate::EncryptedModel>::MODEL, #column),
+                "this field is marked plain, but the model that `like` names encrypts its column; write its column type"
+            );
+        }
+    });
+    quote!(#no_column_type #not_declared)
 }
 
 /// A field's visibility, seen from one module deeper.

@@ -7,8 +7,8 @@ use core::marker::PhantomData;
 
 use crate::{
     blind_index::Normalizer,
-    column::{BoundColumn, BoundTo, ColumnType},
-    model::ColumnInfo,
+    column::{BoundColumn, BoundTo, ColumnType, Kind},
+    model::{ColumnInfo, ModelInfo},
     plaintext::Codec,
 };
 
@@ -100,6 +100,20 @@ pub const fn normalizer_fits<F: ColumnType>(normalizer: Normalizer) -> bool {
         Some(codec) => same(codec.id(), Codec::TEXT.id()),
         None => false,
     }
+}
+
+/// Whether a struct on this table may have this column in clear: it is none of the model's, or its owner.
+#[must_use]
+pub const fn may_be_plain(model: &ModelInfo, column: &str) -> bool {
+    let mut columns = model.columns();
+    while let [info, others @ ..] = columns {
+        // Databases do not tell case apart in names that are not quoted.
+        if info.column().name().eq_ignore_ascii_case(column) {
+            return matches!(info.kind(), Kind::Owner);
+        }
+        columns = others;
+    }
+    true
 }
 
 const fn same(left: &str, right: &str) -> bool {
