@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new("quickstart-data");
     fs::create_dir_all(folder)?;
     let keyring = Keyring::builder()
-        .kms(LocalKms::open_or_create(folder.join("master.key"))?) // production: AWS KMS
+        .kms(LocalKms::open_or_create(folder.join("master.key"))?) // production: a KMS
         .key_store(SqliteKeyStore::open(folder.join("keys.db")).await?)
         .build()?;
     let options = SqliteConnectOptions::new()
@@ -88,32 +88,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .bind(Owner(ada))
             .fetch_all(&db)
             .await?;
-        let links: Vec<PersonLink> =
+        let link: PersonLink =
             sqlx::query_as("SELECT * FROM people_links WHERE user_id = $1 AND name_fp = $2")
                 .bind(Owner(ada))
                 .bind(person_link::name_fp("  mom ")?)
-                .fetch_all(&db)
+                .fetch_one(&db)
                 .await?;
         // `Owner` refused every row of another user before it got here.
         assert_eq!(transcript.user_id, Owner(ada));
         assert!(memories.iter().all(|memory| memory.user_id == Owner(ada)));
-        assert!(links.iter().all(|link| link.user_id == Owner(ada)));
+        assert_eq!(link.user_id, Owner(ada));
         println!("  transcript      {}", transcript.text.expose_secret());
         for memory in &memories {
             println!("  memory          {}", memory.text.expose_secret());
         }
-        for link in &links {
-            let this = link.transcript_id == transcript.id;
-            println!(
-                "  found \"mom\" as  {}, in {}",
-                link.name.expose_secret(),
-                if this { "this transcript" } else { "another" }
-            );
-        }
+        let this = link.transcript_id == transcript.id;
+        println!(
+            "  found \"mom\" as  {}, in {}",
+            link.name.expose_secret(),
+            if this { "this transcript" } else { "another" }
+        );
         println!(
             "  in a log        {:?}, {:?}",
-            transcript.text,
-            links.first().map(|link| &link.name_fp)
+            transcript.text, link.name_fp
         );
         Ok::<_, sqlx::Error>(())
     })
@@ -132,11 +129,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
 
     println!("\nWhat does not work");
-    show("no session", read(&db, monday).await);
-    show(
+    refused("no session", read(&db, monday).await)?;
+    refused(
         "Ben's session, Ada's row",
         bens.scope(read(&db, monday)).await,
-    );
+    )?;
     sqlx::query(
         "UPDATE transcripts SET text = (SELECT text FROM transcripts WHERE id = $1) WHERE id = $2",
     )
@@ -144,10 +141,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     .bind(tuesday)
     .execute(&db)
     .await?;
-    show(
+    refused(
         "Ada's ciphertext, copied into Ben's row",
         bens.scope(read(&db, tuesday)).await,
-    );
+    )?;
 
     println!(
         "\nThe database: {}",
@@ -199,15 +196,11 @@ async fn read(db: &SqlitePool, id: Uuid) -> sqlx::Result<Transcript> {
 }
 
 /// Prints the innermost error: the one that says what to do.
-fn show(what: &str, result: sqlx::Result<Transcript>) {
-    match result {
-        Ok(_) => println!("  {what}: it was read!"),
-        Err(error) => {
-            let ours = ophie_crypt_sqlx::find_error(&error);
-            println!(
-                "  {what}:\n    {}",
-                ours.map_or_else(|| error.to_string(), ToString::to_string)
-            );
-        }
-    }
+fn refused(what: &str, result: sqlx::Result<Transcript>) -> Result<(), String> {
+    let Err(error) = result else {
+        return Err(format!("{what}: the row was read"));
+    };
+    let ours = ophie_crypt_sqlx::find_error(&error).map(ToString::to_string);
+    println!("  {what}:\n    {}", ours.unwrap_or(error.to_string()));
+    Ok(())
 }

@@ -5,6 +5,8 @@
 mod app;
 #[path = "web/client.rs"]
 mod client;
+#[path = "web/refused.rs"]
+mod refused;
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +14,7 @@ use std::{
     future::{Ready, ready},
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll},
@@ -24,17 +26,15 @@ use axum::{
     body::{Body, HttpBody},
     extract::{Request, State},
     http::{StatusCode, header, request::Parts},
-    middleware::{from_fn, map_response},
+    middleware::from_fn,
     response::Response,
     routing::get,
 };
 use futures_util::{SinkExt, StreamExt, future::join_all};
 use ophie_crypt::{
-    InSession, Keyring, KmsError, LocalKms, MemoryKeyStore, Session, SessionError, SessionLayer,
-    StoreError,
+    InSession, Keyring, LocalKms, MemoryKeyStore, Session, SessionError, SessionLayer,
 };
-use ophie_crypt_sqlx::{Encrypted, SqliteKeyStore};
-use ophie_crypt_tests::sqlite::Database;
+use ophie_crypt_sqlx::Encrypted;
 use sqlx::Row;
 use tokio::{sync::Barrier, time::timeout};
 use tokio_tungstenite::{
@@ -44,13 +44,11 @@ use tokio_tungstenite::{
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 use crate::{
-    app::{ADA, App, BOB, Failed, PURPOSE, User, authenticate, lines, lock, note, who, write},
+    app::{ADA, App, BOB, Failed, PURPOSE, User, authenticate, lines, note, who, write},
     client::{Client, serve, text},
 };
 
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
-
-const STRANGER: i64 = 3;
 
 /// What the first of the newcomer's mistakes ends in.
 const ADVICE: &str = "no session is current in this task; run the query inside `session.scope(..)`, \
@@ -280,183 +278,6 @@ async fn a_websocket_carries_the_session() -> Result {
         "{answers:?}"
     );
     assert_eq!(ask(address, "/talk", ADA, ["read"]).await?, ["one\ntwo\n"]); // no "three"
-    Ok(())
-}
-
-// No session.
-
-#[tokio::test]
-async fn a_request_without_owner_goes_on_without_session() -> Result {
-    let app = App::new().await?;
-    let routes = app.routes().merge(
-        Router::new()
-            .route(
-                "/write",
-                get(async |State(app): State<App>| {
-                    Ok::<_, Failed>(write(app.pool(), ADA, "nobody's").await?)
-                }),
-            )
-            .layer(app.layer())
-            .with_state(app.clone()),
-    );
-    let mut client = Client::connect(serve(routes).await?).await?;
-
-    let (status, message) = client.get("/write", None).await?;
-    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(message.contains(ADVICE), "{message}");
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM notes")
-        .fetch_one(app.pool())
-        .await?;
-    assert_eq!(rows, 0);
-
-    let (status, message) = client.get("/needs-session", None).await?;
-    assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert_eq!(
-        message,
-        "no session for this request; is `SessionLayer` installed, and is the user signed in?"
-    );
-    assert_eq!(client.get("/needs-session", ADA).await?, ok("reached"));
-    Ok(())
-}
-
-/// Sends one request of `user`, and gives what an outer layer found in the response's extensions.
-async fn refusal(
-    app: &App,
-    user: i64,
-    layer: SessionLayer<impl Fn(&Parts) -> Option<i64> + Clone + Send + Sync + 'static>,
-) -> Result<(StatusCode, bool, Option<SessionError>)> {
-    let found = Arc::new(Mutex::new(None));
-    let (finding, handled) = (Arc::clone(&found), Arc::clone(&app.handled));
-    let routes = Router::new()
-        .route(
-            "/",
-            get(async move || {
-                handled.fetch_add(1, SeqCst);
-            }),
-        )
-        .layer(layer)
-        .layer(map_response(move |response: Response| {
-            *lock(&finding) = response.extensions().get::<SessionError>().cloned();
-            ready(response)
-        }))
-        .layer(from_fn(authenticate));
-    let mut client = Client::connect(serve(routes).await?).await?;
-    let response = client.send("GET", "/", Some(user), Body::empty()).await?;
-    let (status, retry) = (
-        response.status(),
-        response.headers().contains_key(header::RETRY_AFTER),
-    );
-    assert_eq!(text(response).await?, "");
-    let found = lock(&found).take();
-    Ok((status, retry, found))
-}
-
-#[tokio::test]
-async fn a_failing_kms_is_told_from_a_refusing_one() -> Result {
-    let app = App::new().await?;
-    let fail = |error| *lock(&app.kms.failure) = error;
-
-    fail(Some(KmsError::unavailable("connection refused")));
-    let down = refusal(&app, ADA, app.layer()).await?;
-    assert!(
-        matches!(
-            down,
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                true,
-                Some(SessionError::Kms(KmsError::Unavailable { .. }))
-            )
-        ),
-        "{down:?}"
-    );
-
-    fail(Some(KmsError::refused("access denied")));
-    let refused = refusal(&app, ADA, app.layer()).await?;
-    assert!(
-        matches!(
-            refused,
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                false,
-                Some(SessionError::Kms(KmsError::Refused { .. }))
-            )
-        ),
-        "{refused:?}"
-    );
-    assert_eq!(app.handled.load(SeqCst), 0);
-
-    fail(None);
-    let well = refusal(&app, ADA, app.layer()).await?;
-    assert!(matches!(well, (StatusCode::OK, false, None)), "{well:?}");
-    assert_eq!(app.handled.load(SeqCst), 1);
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_failing_key_store_is_told_from_one_without_tables() -> Result {
-    let app = App::new().await?;
-    let keys = Database::create().await;
-    let keyring = Keyring::builder()
-        .kms(Arc::clone(&app.kms))
-        .key_store(SqliteKeyStore::new(keys.pool().clone()))
-        .build()?;
-    let layer = SessionLayer::new(keyring, PURPOSE, |_: &Parts| Some(ADA));
-
-    let unmigrated = refusal(&app, ADA, layer.clone()).await?;
-    assert!(
-        matches!(
-            unmigrated,
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                false,
-                Some(SessionError::Store(StoreError::NotMigrated))
-            )
-        ),
-        "{unmigrated:?}"
-    );
-
-    keys.pool().close().await;
-    let down = refusal(&app, ADA, layer).await?;
-    assert!(
-        matches!(
-            down,
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                true,
-                Some(SessionError::Store(StoreError::Unavailable { .. }))
-            )
-        ),
-        "{down:?}"
-    );
-    assert_eq!(app.handled.load(SeqCst), 0);
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_owner_without_keys_is_refused() -> Result {
-    let app = App::new().await?;
-    let unknown = refusal(&app, STRANGER, app.layer()).await?;
-    assert!(
-        matches!(
-            unknown,
-            (
-                StatusCode::FORBIDDEN,
-                false,
-                Some(SessionError::UnknownOwner)
-            )
-        ),
-        "{unknown:?}"
-    );
-    assert_eq!(app.handled.load(SeqCst), 0);
-
-    let layer = SessionLayer::new(app.keyring.clone(), PURPOSE, |_: &Parts| Some(""));
-    let service = ServiceBuilder::new().layer(layer).service(Picky::default());
-    let empty = service.oneshot(Request::new(Body::empty())).await?;
-    assert_eq!(empty.status(), StatusCode::FORBIDDEN);
-    assert!(matches!(
-        empty.extensions().get(),
-        Some(SessionError::EmptyOwner)
-    ));
     Ok(())
 }
 

@@ -22,6 +22,8 @@ pub(crate) fn check(model: &Model<'_>, mistakes: &mut Mistakes) {
         if model.declares() {
             index(model, field, mistakes);
             names(model, field, mistakes);
+        } else {
+            declared_elsewhere(field, mistakes);
         }
     }
     if model.declares() {
@@ -108,6 +110,27 @@ fn attributes(field: &Field<'_>, mistakes: &mut Mistakes) {
     }
     if let (Some(alias), Some(_)) = (&attrs.alias, &attrs.plain) {
         mistakes.push(alias, "`alias` and `plain` exclude each other");
+    }
+}
+
+/// What only the model that `like` names can say: here it would do nothing, whatever its author expects.
+fn declared_elsewhere(field: &Field<'_>, mistakes: &mut Mistakes) {
+    let attrs = &field.attrs;
+    let normalize = attrs.normalize.as_ref().map(|(name, _)| name);
+    let pad = attrs.pad.as_ref().map(|(bucket, _)| bucket);
+    let said: [(&str, &dyn ToTokens); 5] = [
+        ("id", &attrs.id),
+        ("index_of", &attrs.index_of),
+        ("normalize", &normalize),
+        ("pad", &pad),
+        ("soak", &attrs.twin),
+    ];
+    for (name, value) in said {
+        let value = value.to_token_stream();
+        if !value.is_empty() {
+            let message = format!("`{name}` belongs in the model that `like` names");
+            mistakes.push(value, message);
+        }
     }
 }
 

@@ -35,17 +35,25 @@ fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
     );
     let table = model.table();
     let infos = known().map(|field| info(model, field));
+    // A trait's constant is not evaluated until it is used, and an alias may hide an owner.
+    let evaluated = quote_spanned! {name.span()=>
+        const _: #krate::ModelInfo = <#name as #krate::EncryptedModel>::MODEL;
+    };
     let the_model = sound.then(|| {
         quote! {
             impl #krate::EncryptedModel for #name {
                 const MODEL: #krate::ModelInfo = #krate::ModelInfo::new(#table, &[#(#infos),*]);
             }
+            #evaluated
         }
     });
+    let inside = quote!(#(#inside)*);
+    // At the struct's name, where the compiler then shows that a module of this name stands there already.
+    let module = quote_spanned!(ours(name).span()=> #vis mod #module { #inside });
     quote! {
         #[doc = #doc]
         #[allow(dead_code, reason = "not every column is written by hand")]
-        #vis mod #module { #(#inside)* }
+        #module
         #(#outside)*
         #the_model
     }
@@ -65,10 +73,11 @@ fn inside(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
 
         #[doc = #fn_doc]
         #[inline]
-        #vis fn #marker(
-            value: impl ::core::convert::Into<#krate::__private::Plain<#marker>>,
-        ) -> #krate::__private::Made<#marker> {
-            #krate::__private::make::<#marker>(value.into())
+        #vis fn #marker<V>(value: V) -> #krate::__private::Made<self::#marker, V>
+        where
+            self::#marker: #krate::__private::Takes<V>,
+        {
+            <self::#marker as #krate::__private::Takes<V>>::make(value)
         }
     }
 }
@@ -116,9 +125,8 @@ fn info(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
         .twin
         .as_ref()
         .map(|twin| quote!(.with_twin(#twin)));
-    quote! {
-        #krate::ColumnInfo::of::<#ty>(<#marker as #krate::BoundColumn>::COLUMN) #indexing #twin
-    }
+    let info = quote_spanned!(ty.span()=> #krate::__private::column::<#ty, #marker>());
+    quote!(#info #indexing #twin)
 }
 
 /// The marker that an index is over, and its normaliser; only if that field is there.
@@ -145,9 +153,11 @@ fn index(model: &Model<'_>, field: &Field<'_>) -> Option<(Path, TokenStream)> {
 fn proofs(model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let (generics, _, bounds) = model.item.generics.split_for_impl();
-    let bound = model.columns().map(|field| {
+    // Of a model that declares its columns, `MODEL` proves the same.
+    let views = model.columns().filter(|_| !model.declares());
+    let bound = views.map(|field| {
         let (ty, marker) = (field.ty, model.marker(field));
-        quote_spanned!(ty.span()=> #krate::__private::bound::<#ty, #marker>();)
+        quote_spanned!(ty.span()=> let _ = #krate::__private::column::<#ty, #marker>();)
     });
     let indexes = model.fields.iter().filter(|_| model.declares()).filter_map(|field| {
         let (_, normalizer) = index(model, field)?;
@@ -166,8 +176,26 @@ fn proofs(model: &Model<'_>) -> TokenStream {
             const _: () = #fits;
         })
     });
-    let plain = model.fields.iter().filter(|field| field.role == Role::Plain).map(|field| {
-        let ty = field.ty;
+    let plain = model
+        .fields
+        .iter()
+        .filter(|field| field.role == Role::Plain);
+    let plain = plain.map(|field| plainly(model, field));
+    quote! {
+        const _: () = {
+            #[allow(dead_code, reason = "it compiles, and that is the proof")]
+            fn proofs #generics () #bounds { #(#bound)* }
+            #(#indexes)*
+            #(#plain)*
+        };
+    }
+}
+
+/// Checks that a field marked plain hides no column of ours.
+fn plainly(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
+    let (krate, ty, column) = (&model.krate, field.ty, &field.column);
+    // A type with parameters is no constant.
+    let no_column_type = model.item.generics.params.is_empty().then(|| {
         quote_spanned! {ty.span()=>
             const _: () = ::core::assert!(
                 !{
@@ -178,16 +206,16 @@ fn proofs(model: &Model<'_>) -> TokenStream {
             );
         }
     });
-    // A type with parameters is no constant; and a struct that declares no columns hides none either.
-    let plain = plain.filter(|_| model.item.generics.params.is_empty());
-    quote! {
-        const _: () = {
-            #[allow(dead_code, reason = "it compiles, and that is the proof")]
-            fn proofs #generics () #bounds { #(#bound)* }
-            #(#indexes)*
-            #(#plain)*
-        };
-    }
+    let not_declared = model.attrs.like.as_ref().map(|like| {
+        let at = field.attrs.plain.as_ref().map_or(ty.span(), Spanned::span);
+        quote_spanned! {at=>
+            const _: () = ::core::assert!(
+                #krate::__private::may_be_plain(&<#like as #krate::EncryptedModel>::MODEL, #column),
+                "this field is marked plain, but the model that `like` names encrypts its column; write its column type"
+            );
+        }
+    });
+    quote!(#no_column_type #not_declared)
 }
 
 /// A field's visibility, seen from one module deeper.

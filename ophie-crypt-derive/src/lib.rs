@@ -68,7 +68,8 @@ use crate::{ast::Model, attr::StructAttrs};
 ///
 /// - `#[crypt(table = "people_links")]`: the table, by its SQL name. This struct declares its columns; it
 ///   has exactly one field of type `Owner<..>` and no generics.
-/// - `#[crypt(like = PersonLink)]`: another view of the table that `PersonLink` declares.
+/// - `#[crypt(like = PersonLink)]`: another view of the table that `PersonLink` declares. A column that is
+///   encrypted there cannot be marked plain here.
 ///
 /// ## Optional container attributes
 ///
@@ -80,9 +81,12 @@ use crate::{ast::Model, attr::StructAttrs};
 /// ## Required field attributes
 ///
 /// - `#[crypt(plain)]` on every field that is stored in the clear.
-/// - `#[crypt(index_of = "name")]` on every `BlindIndex`: the field that it indexes, of the same plaintext type.
+/// - `#[crypt(index_of = "name")]` on every `BlindIndex` of a struct that declares its columns: the field that
+///   it indexes, of the same plaintext type.
 ///
 /// ## Optional field attributes
+///
+/// Under `like`, only `alias` and `column`; the rest is said in the model that declares the column.
 ///
 /// - `#[crypt(normalize = "name")]` on a `BlindIndex`: `exact` (default), `name` or `email`.
 /// - `#[crypt(column = "name_ct")]`: the column's SQL name. Default: what `#[sqlx(rename)]`,

@@ -5,9 +5,20 @@ use core::error;
 use crate::Error;
 
 /// So that `?` works in a block whose error is `sqlx::Error`.
+///
+/// ```
+/// use ophie_crypt::{ColumnRef, OpenError};
+///
+/// let error = OpenError::Rejected { column: ColumnRef::new("memories", "text") };
+/// let error = ophie_crypt_sqlx::Error::from(ophie_crypt::Error::from(error));
+/// assert!(matches!(sqlx::Error::from(error), sqlx::Error::Decode(_)));
+/// ```
 impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
-        Self::Encode(Box::new(error))
+        match error.get() {
+            ophie_crypt::Error::Open(_) => Self::Decode(Box::new(error)),
+            _ => Self::Encode(Box::new(error)),
+        }
     }
 }
 

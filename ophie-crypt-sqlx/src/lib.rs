@@ -43,13 +43,14 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite`, both on by default: the key store for that database, and arrays of column
+//! `postgres` and `sqlite`, none by default: the key store for that database, and arrays of column
 //! types on PostgreSQL. The column types themselves serve every SQLx driver.
 
 #![forbid(unsafe_code)]
 
 mod error;
 mod hooks;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod store;
 
 pub use self::error::find_error;

@@ -190,7 +190,7 @@ impl<F: ColumnType> ColumnType for &F {
 
 /// A column type that carries the marker `C`. `Owner` carries every marker.
 #[diagnostic::on_unimplemented(
-    message = "this field carries the marker of another column",
+    message = "this field does not carry its own marker",
     label = "the marker of this field must be `{C}`"
 )]
 pub trait BoundTo<C> {}

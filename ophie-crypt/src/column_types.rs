@@ -439,6 +439,5 @@ macro_rules! column_types {
         }
 
         impl<T, C> $crate::BoundTo<C> for Owner<T> {}
-        impl<T> $crate::__private::IsOwner for Owner<T> {}
     };
 }

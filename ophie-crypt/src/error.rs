@@ -165,7 +165,7 @@ pub enum OpenError {
         source: NotAnEnvelope,
     },
     /// SQL NULL where the field is not an `Option`.
-    #[error("cannot open {column}: it is NULL; make the field `Option<Encrypted<..>>`")]
+    #[error("cannot open {column}: it is NULL; make the field an `Option`")]
     Null {
         /// Where it was read.
         column: ColumnRef,
@@ -234,7 +234,7 @@ pub enum FingerprintError {
         len: usize,
     },
     /// SQL NULL where the field is not an `Option`.
-    #[error("no fingerprint in {index}: it is NULL; make the field `Option<BlindIndex<..>>`")]
+    #[error("no fingerprint in {index}: it is NULL; make the field an `Option`")]
     Null {
         /// The index.
         index: ColumnRef,

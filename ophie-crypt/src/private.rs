@@ -5,32 +5,56 @@
 
 use core::marker::PhantomData;
 
-pub use core::{assert, convert::Into};
-
 use crate::{
     blind_index::Normalizer,
-    column::{BoundTo, ColumnType},
+    column::{BoundColumn, BoundTo, ColumnType, Kind},
+    model::{ColumnInfo, ModelInfo},
     plaintext::Codec,
 };
 
 /// The field that a marker stands for.
 pub trait Field {
-    /// Its type.
-    type Ty: ColumnType;
+    /// Its type. Without a bound: that it is a column type is proved once, by [`column`].
+    type Ty;
 }
 
-/// What a marker's constructor takes.
-pub type Plain<M> = <<M as Field>::Ty as ColumnType>::Plain;
-/// What a marker's constructor gives.
-pub type Made<M> = <<M as Field>::Ty as ColumnType>::Made;
-
-/// A marker's constructor.
-pub fn make<M: Field>(plain: Plain<M>) -> Made<M> {
-    <M::Ty as ColumnType>::make(plain)
+/// A marker whose constructor gives a `Made`, whatever the `V` is that it takes.
+///
+/// Constructors have a parameter `V` of their own, because bounds on it are looked at where one is called:
+/// on a field whose type is no column type they would else be a second error.
+pub trait Gives<V> {
+    /// What the constructor gives.
+    type Made;
 }
 
-/// Proof that a field is a column type and carries its own marker.
-pub const fn bound<F: ColumnType + BoundTo<C>, C>() {}
+impl<M: Field<Ty: ColumnType>, V> Gives<V> for M {
+    type Made = <M::Ty as ColumnType>::Made;
+}
+
+/// A marker whose constructor takes a `V`.
+pub trait Takes<V>: Gives<V> {
+    /// The constructor.
+    fn make(value: V) -> Self::Made;
+}
+
+impl<M, V> Takes<V> for M
+where
+    M: Field<Ty: ColumnType>,
+    V: Into<<M::Ty as ColumnType>::Plain>,
+{
+    fn make(value: V) -> Self::Made {
+        <M::Ty as ColumnType>::make(value.into())
+    }
+}
+
+/// What the constructor of `M` gives for a `V`.
+pub type Made<M, V> = <M as Gives<V>>::Made;
+
+/// What a model says of a field, and proof that its type is a column type under its own marker.
+#[must_use]
+pub const fn column<F: ColumnType + BoundTo<C>, C: BoundColumn>() -> ColumnInfo {
+    ColumnInfo::of::<F>(C::COLUMN)
+}
 
 /// A type that is a blind index.
 #[diagnostic::on_unimplemented(
@@ -50,26 +74,19 @@ pub trait IsEncrypted {}
 impl<F: IsEncrypted> IsEncrypted for Option<F> {}
 impl<F: IsEncrypted> IsEncrypted for &F {}
 
-/// A type that is an owner.
-#[diagnostic::on_unimplemented(
-    message = "this field is no `Owner`",
-    label = "the row's owner is a field of type `Owner<..>`"
-)]
-pub trait IsOwner {}
-
-/// Column types of the same plaintext.
+/// A plaintext type that is the same as `P`.
 #[diagnostic::on_unimplemented(
     message = "the blind index and the field that it indexes have different plaintext types",
-    label = "must have the plaintext type of the field that it indexes"
+    label = "must have the plaintext type of the field that it indexes: `{P}`"
 )]
 pub trait SamePlain<P> {}
-impl<F: ColumnType> SamePlain<F::Plain> for F {}
+impl<P> SamePlain<P> for P {}
 
 /// Proof that `I` is a blind index over the encrypted field `F`.
 pub const fn index<I, F>()
 where
     F: ColumnType + IsEncrypted,
-    I: ColumnType + IsBlindIndex + SamePlain<F::Plain>,
+    I: ColumnType<Plain: SamePlain<F::Plain>> + IsBlindIndex,
 {
 }
 
@@ -83,6 +100,20 @@ pub const fn normalizer_fits<F: ColumnType>(normalizer: Normalizer) -> bool {
         Some(codec) => same(codec.id(), Codec::TEXT.id()),
         None => false,
     }
+}
+
+/// Whether a struct on this table may have this column in clear: it is none of the model's, or its owner.
+#[must_use]
+pub const fn may_be_plain(model: &ModelInfo, column: &str) -> bool {
+    let mut columns = model.columns();
+    while let [info, others @ ..] = columns {
+        // Databases do not tell case apart in names that are not quoted.
+        if info.column().name().eq_ignore_ascii_case(column) {
+            return matches!(info.kind(), Kind::Owner);
+        }
+        columns = others;
+    }
+    true
 }
 
 const fn same(left: &str, right: &str) -> bool {

@@ -77,6 +77,9 @@ pub trait Plaintext: Sized {
     fn decode(bytes: Zeroizing<Vec<u8>>) -> Result<Self, CodecError>;
 
     /// Overwrites the value in memory, as far as the type lets one reach it.
+    ///
+    /// `Uuid` and the types of `time` and `chrono` let nobody at their bytes: they are overwritten by an
+    /// ordinary write, which the optimiser may drop. A `Json<T>` is not overwritten at all.
     fn wipe(&mut self);
 }
 

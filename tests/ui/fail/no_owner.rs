@@ -1,5 +1,5 @@
 use ophie_crypt::EncryptedModel;
-use ophie_crypt_sqlx::{Encrypted};
+use ophie_crypt_sqlx::Encrypted;
 
 #[derive(EncryptedModel)]
 #[crypt(table = "notes")]

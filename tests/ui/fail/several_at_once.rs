@@ -1,5 +1,5 @@
 use ophie_crypt::EncryptedModel;
-use ophie_crypt_sqlx::{Owner};
+use ophie_crypt_sqlx::Owner;
 
 #[derive(EncryptedModel)]
 #[crypt(table = "notes")]

@@ -6,7 +6,7 @@ use ophie_crypt_sqlx::{Encrypted, Owner};
 struct Note {
     user_id: Owner<i64>,
     #[sqlx(skip)]
-    text: Encrypted<String, note::text>,
+    text: Option<Encrypted<String, note::text>>,
 }
 
 fn main() {}

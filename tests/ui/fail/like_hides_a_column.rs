@@ -1,0 +1,20 @@
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_sqlx::{Encrypted, Owner};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes")]
+struct Note {
+    user_id: Owner<i64>,
+    text: Encrypted<String, note::text>,
+}
+
+#[derive(EncryptedModel)]
+#[crypt(like = Note)]
+struct NewNote<'a> {
+    #[crypt(plain)]
+    user_id: i64,
+    #[crypt(plain)]
+    text: &'a str,
+}
+
+fn main() {}
