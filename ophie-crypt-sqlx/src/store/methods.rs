@@ -63,13 +63,9 @@ macro_rules! key_store {
                 &self,
                 owner: &::ophie_crypt::CanonicalId,
                 dek: &::ophie_crypt::DekRecord,
+                blob: super::rows::Blob<'_>,
                 index_key: &::ophie_crypt::IndexKeyRecord,
             ) -> Result<(), ::sqlx::Error> {
-                let (wrapped, sealed) = match dek.blob() {
-                    ::ophie_crypt::DekBlob::Wrapped(wrapped) => (Some(wrapped), None),
-                    ::ophie_crypt::DekBlob::Sealed(sealed) => (None, Some(sealed)),
-                    _ => (None, None), // gone; no first key is, and loading says so
-                };
                 let mut tx = self.pool.begin_with($begin).await?;
                 let inserted = ::sqlx::query(super::sql::INSERT_OWNER)
                     .bind(owner.as_bytes())
@@ -85,9 +81,9 @@ macro_rules! key_store {
                     .bind(i64::from(dek.generation()))
                     .bind(dek.state().as_str())
                     .bind(dek.key_id().as_bytes().as_slice())
-                    .bind(wrapped.map(::ophie_crypt::WrappedDek::kek))
-                    .bind(wrapped.map(::ophie_crypt::WrappedDek::as_bytes))
-                    .bind(sealed)
+                    .bind(blob.kek)
+                    .bind(blob.wrapped)
+                    .bind(blob.sealed)
                     .persistent(false)
                     .execute(&mut *tx)
                     .await?;
@@ -155,7 +151,8 @@ macro_rules! key_store {
                 dek: &::ophie_crypt::DekRecord,
                 index_key: &::ophie_crypt::IndexKeyRecord,
             ) -> Result<(), ::ophie_crypt::StoreError> {
-                let inserted = self.insert(owner, dek, index_key).await;
+                let blob = super::rows::Blob::of(dek)?;
+                let inserted = self.insert(owner, dek, blob, index_key).await;
                 inserted.map_err(|error| super::error(error, $meaning))
             }
 

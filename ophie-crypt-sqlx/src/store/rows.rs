@@ -27,6 +27,31 @@ pub(crate) struct Part {
 /// A row of the statements for changes.
 pub(crate) type Change = (Option<Vec<u8>>, Option<i64>, bool);
 
+/// A DEK's columns.
+#[derive(Default)]
+pub(crate) struct Blob<'a> {
+    pub(super) kek: Option<&'a str>,
+    pub(super) wrapped: Option<&'a [u8]>,
+    pub(super) sealed: Option<&'a [u8]>,
+}
+
+impl<'a> Blob<'a> {
+    pub(super) fn of(dek: &'a DekRecord) -> Result<Self, StoreError> {
+        match dek.blob() {
+            DekBlob::Sealed(sealed) => Ok(Self {
+                sealed: Some(sealed),
+                ..Self::default()
+            }),
+            DekBlob::Wrapped(wrapped) => Ok(Self {
+                kek: Some(wrapped.kek()),
+                wrapped: Some(wrapped.as_bytes()),
+                ..Self::default()
+            }),
+            _ => Err(StoreError::corrupt("a key in an unknown form")),
+        }
+    }
+}
+
 pub(super) fn record(parts: Vec<Part>) -> Result<Option<OwnerRecord>, StoreError> {
     let Some(first) = parts.first() else {
         return Ok(None);

@@ -43,7 +43,8 @@ macro_rules! sealing {
     };
 }
 
-/// Grants `$3` of at most `$4` in all, for `$5` seconds.
+/// Grants `$3` of at most `$4` in all, for `$5` seconds. A grant that meets a change of state on its way
+/// counts as before it: its expiry is what retiring waits for.
 macro_rules! lease {
     ($later:literal, $until:literal) => {
         concat!(

@@ -66,6 +66,14 @@ impl Keys {
         version.expect("the owner is there")
     }
 
+    async fn sixteen_processes(&self) -> Vec<Arc<dyn KeyStore>> {
+        let mut stores: Vec<Arc<dyn KeyStore>> = Vec::new();
+        for _ in 0..16 {
+            stores.push(Arc::new(Store::new(crate::key_pool(&self.database).await)));
+        }
+        stores
+    }
+
     async fn granted(&self) -> i64 {
         sqlx::query_scalar("SELECT granted FROM ophie_crypt_budgets")
             .fetch_one(&self.pool)
@@ -83,6 +91,12 @@ impl Keys {
     async fn load(&self) -> Result<Option<OwnerRecord>, StoreError> {
         self.store.load(&self.owner).await
     }
+}
+
+fn sixteen(memory: &Arc<MemoryKeyStore>) -> Vec<Arc<dyn KeyStore>> {
+    std::iter::repeat_with(|| -> Arc<dyn KeyStore> { memory.clone() })
+        .take(16)
+        .collect()
 }
 
 /// First keys of random ids.
@@ -144,14 +158,10 @@ async fn a_race_to_provision_has_one_winner(stores: Vec<Arc<dyn KeyStore>>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_race_to_provision() {
     let keys = Keys::new().await;
-    let mut stores: Vec<Arc<dyn KeyStore>> = Vec::new();
-    for _ in 0..16 {
-        stores.push(Arc::new(Store::new(crate::key_pool(&keys.database).await)));
-    }
+    let stores = keys.sixteen_processes().await;
     a_race_to_provision_has_one_winner(stores).await;
     let memory = Arc::new(MemoryKeyStore::new());
-    let stores = (0..16).map(|_| Arc::clone(&memory) as Arc<dyn KeyStore>);
-    a_race_to_provision_has_one_winner(stores.collect()).await;
+    a_race_to_provision_has_one_winner(sixteen(&memory)).await;
 }
 
 /// 16 processes lease 700 at a time, of 10,000 of which the index key took one.
@@ -190,10 +200,7 @@ async fn a_limit_is_never_passed(owner: CanonicalId, stores: Vec<Arc<dyn KeyStor
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_up_to_a_limit() {
     let keys = Keys::new().await;
-    let mut stores: Vec<Arc<dyn KeyStore>> = Vec::new();
-    for _ in 0..16 {
-        stores.push(Arc::new(Store::new(crate::key_pool(&keys.database).await)));
-    }
+    let stores = keys.sixteen_processes().await;
     a_limit_is_never_passed(keys.owner.clone(), stores).await;
     assert_eq!(keys.granted().await, 10_000);
     keys.pool.close().await;
@@ -210,8 +217,7 @@ async fn leases_up_to_a_limit() {
 
     let memory = Arc::new(MemoryKeyStore::new());
     provision(&memory, &keys.owner).await.unwrap();
-    let stores = (0..16).map(|_| Arc::clone(&memory) as Arc<dyn KeyStore>);
-    a_limit_is_never_passed(keys.owner.clone(), stores.collect()).await;
+    a_limit_is_never_passed(keys.owner.clone(), sixteen(&memory)).await;
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! What the key store does on PostgreSQL only: notifications, read-only servers, roles, late commits.
 
-use std::{str::FromStr, time::Duration};
+use std::{pin::pin, str::FromStr, time::Duration};
 
-use futures_util::FutureExt;
-use ophie_crypt::{KeyStore, LeaseError, MAX_INVOCATIONS, StoreError};
+use futures_util::{FutureExt, future::join, poll};
+use ophie_crypt::{CanonicalId, KeyStore, LeaseError, MAX_INVOCATIONS, StoreError};
 use sqlx::{
     AssertSqlSafe,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -33,27 +33,47 @@ async fn a_change_is_notified() {
     timeout(LONG, store.notified())
         .await
         .expect("once connected");
-    assert!(store.notified().now_or_never().is_none());
     for _ in 0..3 {
+        // One that waits and goes away takes nothing from the others.
+        assert!(store.notified().now_or_never().is_none());
+        let mut both = pin!(join(store.notified(), store.notified()));
+        assert!(poll!(&mut both).is_pending());
         keys.run(CHANGE).await.unwrap();
-        // Two waiters, and one that goes away in between: the notification is not lost.
-        assert!(store.notified().now_or_never().is_none_or(|()| true));
-        keys.run(CHANGE).await.unwrap();
-        let both = async { tokio::join!(store.notified(), store.notified()) };
         timeout(LONG, both).await.expect("after a change");
     }
-    // Neither provisioning nor leases are changes, or every sign-up would wake every process.
-    while store.notified().now_or_never().is_some() {}
-    provision(&keys.store, &ophie_crypt::CanonicalId::text("ben"))
+    // Nor is one lost that comes while nobody waits.
+    keys.run(CHANGE).await.unwrap();
+    timeout(LONG, store.notified())
+        .await
+        .expect("after a change");
+}
+
+#[tokio::test]
+async fn without_a_listener_nothing_is_notified() {
+    let keys = Keys::new().await;
+    keys.run(CHANGE).await.unwrap();
+    assert!(keys.store.notified().now_or_never().is_none());
+}
+
+/// Or every sign-up would wake every process.
+#[tokio::test]
+async fn first_keys_and_leases_are_not_notified() {
+    let keys = Keys::new().await;
+    let mut listener = PgListener::connect(keys.database.url()).await.unwrap();
+    listener.listen("ophie_crypt").await.unwrap();
+    provision(&keys.store, &CanonicalId::text("ben"))
         .await
         .unwrap();
     keys.store
         .lease(&keys.request(1, MAX_INVOCATIONS))
         .await
         .unwrap();
-    assert!(store.notified().now_or_never().is_none());
-    // And a store without a listener waits for ever.
-    assert!(keys.store.notified().now_or_never().is_none());
+    keys.run_plain("SELECT pg_notify('ophie_crypt', 'the first')")
+        .await
+        .unwrap();
+    assert_eq!(listener.recv().await.unwrap().payload(), "the first");
+    keys.run(CHANGE).await.unwrap();
+    assert_eq!(listener.recv().await.unwrap().payload(), "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +135,7 @@ async fn a_read_only_server_is_refused() {
         matches!(lease, Err(LeaseError::Store(StoreError::ReadOnly))),
         "{lease:?}"
     );
-    let provisioned = provision(&store, &ophie_crypt::CanonicalId::text("ben")).await;
+    let provisioned = provision(&store, &CanonicalId::text("ben")).await;
     assert!(
         matches!(provisioned, Err(StoreError::ReadOnly)),
         "{provisioned:?}"
@@ -149,9 +169,7 @@ async fn a_role_that_may_change_no_key() {
         .await
         .unwrap();
     let store = Store::new(pool.clone());
-    provision(&store, &ophie_crypt::CanonicalId::text("ben"))
-        .await
-        .unwrap();
+    provision(&store, &CanonicalId::text("ben")).await.unwrap();
     store.load(&keys.owner).await.unwrap().unwrap();
     store
         .lease(&keys.request(1, MAX_INVOCATIONS))
