@@ -299,7 +299,8 @@ fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &OwnerRecord) -> O
     let generation = record.index_generation();
     let aad = binding::index_key(envelope.header(), owner, generation);
     let bytes = envelope.open(key.aead(), &aad).ok()?;
-    (envelope.key_id() == *key.id() && bytes.len() == IndexKey::LEN)
+    let right_form = !(envelope.is_padded() || envelope.is_row_bound());
+    (right_form && envelope.key_id() == *key.id() && bytes.len() == IndexKey::LEN)
         .then(|| IndexKey::new(generation, &bytes))
 }
 
