@@ -14,6 +14,6 @@ pub mod sqlite;
 #[must_use]
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run `tests/run sqlx` (it installs and starts what is needed), or set the variable yourself")
+        panic!("{name} is not set: run `tests/run` (it installs and starts what is needed), or set the variable yourself")
     })
 }
