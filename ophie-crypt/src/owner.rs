@@ -48,11 +48,6 @@ impl CanonicalId {
         Self::tagged(b'u', id)
     }
 
-    /// The writer of an audit chain, which is nobody's id: no id type makes this tag.
-    pub(crate) fn audit_writer(id: &[u8; 16]) -> Self {
-        Self::tagged(b'a', id)
-    }
-
     /// From canonical bytes, as a key store holds them.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {

@@ -180,10 +180,10 @@ fn random<const N: usize>() -> Result<[u8; N], NoAnswer> {
 
 /// Anything between nothing and `most`.
 fn jitter(most: Duration) -> Result<Duration, NoAnswer> {
-    Ok(share_of(most, u16::from_ne_bytes(random()?)))
+    Ok(most.mul_f32(share(random()?)))
 }
 
-/// `most` * `of` / 2^16.
-pub(super) fn share_of(most: Duration, of: u16) -> Duration {
-    most.saturating_mul(of.into()) / (1 << 16)
+/// A number from 0 to 1 made of random bytes.
+pub(super) fn share(random: [u8; 2]) -> f32 {
+    f32::from(u16::from_ne_bytes(random)) / f32::from(u16::MAX)
 }

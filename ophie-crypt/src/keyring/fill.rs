@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Inner,
-    ask::{Errand, MakeDek, NoAnswer, UnwrapDek, share_of},
+    ask::{Errand, MakeDek, NoAnswer, UnwrapDek, share},
     error::{ProvisionError, SessionError},
 };
 use crate::{
@@ -178,8 +178,7 @@ impl Inner {
         let mut random = [0; 2];
         // Without random bytes there is no jitter, and nothing else to lose.
         let _ = fill_random(&mut random);
-        let fifth = self.ttl / 5;
-        self.ttl / 10 * 7 + share_of(fifth, u16::from_ne_bytes(random))
+        self.ttl.mul_f32(0.7 + 0.2 * share(random))
     }
 }
 

@@ -46,7 +46,10 @@ impl Inner {
         if tasks.iter().any(|task| !task.is_finished()) {
             return;
         }
-        let tick = (self.ttl / 50).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        let tick = self
+            .ttl
+            .mul_f32(0.02)
+            .clamp(Duration::from_millis(5), Duration::from_secs(1));
         *tasks = vec![
             tokio::spawn(keep_up(
                 Arc::downgrade(self),
@@ -86,7 +89,7 @@ impl Inner {
 
     /// Begins to fetch an owner's keys anew, not more often than every fiftieth of their life.
     fn renew(self: &Arc<Self>, entry: &Arc<Entry>) {
-        let pause = self.ttl / 50;
+        let pause = self.ttl.mul_f32(0.02);
         let now = self.clock.now();
         let waits = entry.failed().is_some_and(|then| now.since(&then) < pause);
         let ended = matches!(

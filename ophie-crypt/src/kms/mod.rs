@@ -214,11 +214,6 @@ impl EncryptionContext {
         }
     }
 
-    /// Of the key of a process's audit chain. No owner has its name: the type tag is one of its own.
-    pub(crate) fn of_audit(app: impl Into<Arc<str>>, writer: &[u8; 16]) -> Self {
-        Self::new(app, &CanonicalId::audit_writer(writer), 1)
-    }
-
     /// Its keys and values, in the order of the keys: the canonical form.
     #[must_use]
     pub fn pairs(&self) -> [(&'static str, &str); 3] {
