@@ -109,15 +109,21 @@ async fn the_listeners_connection_goes_with_the_store() {
     timeout(LONG, store.notified())
         .await
         .expect("once connected");
+    let listener: i32 = sqlx::query_scalar(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'",
+    )
+    .fetch_one(&keys.pool)
+    .await
+    .unwrap();
     drop(store);
     let gone = async {
-        let left = "SELECT COUNT(*) FROM pg_stat_activity \
-                    WHERE datname = current_database() AND query LIKE '%LISTEN %' AND pid <> pg_backend_pid()";
-        while sqlx::query_scalar::<_, i64>(left)
-            .fetch_one(&keys.pool)
+        let left = "SELECT pid FROM pg_stat_activity WHERE pid = $1";
+        while sqlx::query(left)
+            .bind(listener)
+            .fetch_optional(&keys.pool)
             .await
             .unwrap()
-            > 0
+            .is_some()
         {}
     };
     timeout(LONG, gone).await.expect("the listener ends");
