@@ -24,7 +24,6 @@ pub(crate) struct Moment {
 
 impl Clock {
     #[cfg(not(test))]
-    #[allow(clippy::unused_self, reason = "in tests it has jumps")]
     pub(crate) fn now(&self) -> Moment {
         Moment {
             since_boot: since_boot(),
@@ -65,6 +64,7 @@ fn since_boot() -> Duration {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "jumps of hours")]
 mod jumps {
     use super::{Clock, Duration, Moment, SystemTime, since_boot};
 

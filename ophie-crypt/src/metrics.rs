@@ -38,7 +38,6 @@ impl Metrics {
 }
 
 #[cfg(not(feature = "metrics"))]
-#[allow(clippy::unused_self, reason = "the feature's shape")]
 impl Metrics {
     pub(crate) const fn kms(&self, _: KmsOperation, _: KmsResult, _: Duration) {}
     pub(crate) const fn opened(&self, _: bool) {}

@@ -7,7 +7,7 @@ use core::fmt::Write;
 use std::{fs, path::Path, process::Command, sync::Arc};
 
 use ophie_crypt::{
-    CanonicalId, EncryptionContext, KeyStore, Kms, LocalKms, MemoryKeyStore, Normalizer,
+    CanonicalId, EncryptionContext, KeyStore, Kms, KmsCall, LocalKms, MemoryKeyStore, Normalizer,
 };
 use ophie_crypt_tests::variable;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use super::{
     codecs::{Shown, Task, with_raw_type, with_type},
     file::{hex, load},
     folder,
-    given::{Given, PURPOSE, keyring},
+    given::{Given, PURPOSE, keyring, parts},
     places::{INDEXES, PLACES, index, place},
     reader::Reader,
 };
@@ -152,11 +152,11 @@ impl Writer {
         let keyring = keyring(Given(dek), Arc::clone(&store));
         let session = keyring.open_or_provision(&owner, PURPOSE).await.unwrap();
         let record = store.load(&owner).await.unwrap().unwrap();
-        let (dek, generation) = (hex(&dek), record.index_generation().to_string());
+        let (dek, generation) = (hex(&dek), parts(&record).2.generation().to_string());
         self.put_all(&[("dek", &dek), ("generation", &generation)]);
         if !fingerprint {
             self.put("what", "index key");
-            return self.end(record.sealed_index_key());
+            return self.end(parts(&record).2.sealed());
         }
         let (table, column, by) = self.random.pick(INDEXES);
         let normaliser =
@@ -172,7 +172,7 @@ impl Writer {
         self.put_all(&[("codec", "text"), ("normaliser", normaliser.id())]);
         self.put("normal form", &hex(normaliser.apply(&value).as_bytes()));
         self.put("plaintext", &hex(value.as_bytes()));
-        self.put("sealed index key", &hex(record.sealed_index_key()));
+        self.put("sealed index key", &hex(parts(&record).2.sealed()));
         let made = (index::<String>(table, column, by, normaliser.id()).make)(value, &session);
         self.end(&made)
     }
@@ -187,14 +187,15 @@ impl Writer {
         );
         let generation = u32::try_from(self.random.next() >> 32).unwrap().max(1);
         let context = EncryptionContext::new(app, &owner, generation);
-        let made = kms.make_dek(&context).await.unwrap();
+        let made = kms.make_dek(&KmsCall::new(context)).await.unwrap();
         let dek = *made.dek.expose_secret();
         let store = Arc::new(MemoryKeyStore::new());
         keyring(Given(dek), Arc::clone(&store))
             .provision(&owner)
             .await
             .unwrap();
-        let key_id = store.load(&owner).await.unwrap().unwrap().key_id();
+        let record = store.load(&owner).await.unwrap().unwrap();
+        let key_id = parts(&record).0.key_id();
         self.put_all(&[("what", "wrapped key"), ("app", app), ("kek", &kms.kek())]);
         self.put("generation", &generation.to_string());
         self.put("master key", &hex(&fs::read(path).unwrap()));

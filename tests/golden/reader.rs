@@ -5,9 +5,9 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use ophie_crypt::{
-    CanonicalId, EncryptionContext, Error, FingerprintError, KeyId, KeyStore, Kms, KmsError,
-    LocalKms, LocalKmsError, MemoryKeyStore, OpenError, OwnerRecord, Session, SessionError,
-    WrappedDek,
+    CanonicalId, EncryptionContext, Error, FingerprintError, KeyId, KeyStore, Kms, KmsCall,
+    KmsError, LocalKms, LocalKmsError, MemoryKeyStore, OpenError, OwnerRecord, Session,
+    SessionError, WrappedDek,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     codecs::{Shown, Task, with_raw_type, with_time_type, with_type},
     file::{Vector, hex},
-    given::{Given, PURPOSE, keyring},
+    given::{self, Given, PURPOSE, insert, keyring, parts},
     places::{index, place},
 };
 
@@ -183,7 +183,7 @@ async fn read_wrapped_key(
     let (owner, generation) = (vector.id("owner"), vector.number("generation"));
     let wrapped = WrappedDek::new(vector.field("kek"), stored);
     let context = EncryptionContext::new(vector.field("app"), &owner, generation);
-    let dek = match kms.unwrap_dek(&wrapped, &context).await {
+    let dek = match kms.unwrap_dek(&wrapped, &KmsCall::new(context)).await {
         Err(KmsError::Refused { .. }) => return Err("refused"),
         unwrapped => unwrapped.unwrap(),
     };
@@ -196,18 +196,12 @@ async fn read_wrapped_key(
     assert_eq!(kms.kek(), vector.field("kek"), "{}", vector.name);
 
     // The whole way, as an application goes it: the key id is the keyring's to compare.
-    let record = record.expect("a vector with a DEK has a record");
+    let index_key = parts(record.expect("a vector with a DEK has a record")).2;
     let key_id = KeyId::from_bytes(vector.array("key id"));
-    let sealed = record.sealed_index_key();
-    let record = OwnerRecord::new(
-        generation,
-        key_id,
-        wrapped,
-        record.index_generation(),
-        sealed,
-    );
+    let (index_generation, sealed) = (index_key.generation(), index_key.sealed());
+    let record = given::record(generation, key_id, wrapped, index_generation, sealed);
     let store = MemoryKeyStore::new();
-    store.insert_if_absent(&owner, &record).await.unwrap();
+    insert(&store, &owner, &record).await;
     let keyring = ophie_crypt::Keyring::builder().kms(kms).key_store(store);
     let keyring = keyring.app(vector.field("app")).build().unwrap();
     outcome(keyring.open(&owner, PURPOSE).await).map(drop)
@@ -234,12 +228,12 @@ async fn record(vector: &Vector) -> OwnerRecord {
 
 /// The same record with the vector's index key.
 fn with_index_key(record: &OwnerRecord, vector: &Vector, sealed: Vec<u8>) -> OwnerRecord {
-    let wrapped = record.wrapped().clone();
+    let (dek, wrapped, _) = parts(record);
     let generation = vector.number("generation");
-    OwnerRecord::new(
-        record.generation(),
-        record.key_id(),
-        wrapped,
+    given::record(
+        dek.generation(),
+        dek.key_id(),
+        wrapped.clone(),
         generation,
         sealed,
     )
@@ -248,7 +242,7 @@ fn with_index_key(record: &OwnerRecord, vector: &Vector, sealed: Vec<u8>) -> Own
 async fn session(vector: &Vector, record: &OwnerRecord) -> Result<Session, &'static str> {
     let store = MemoryKeyStore::new();
     let owner: CanonicalId = vector.id("owner");
-    store.insert_if_absent(&owner, record).await.unwrap();
+    insert(&store, &owner, record).await;
     outcome(keyring(given(vector), store).open(&owner, PURPOSE).await)
 }
 

@@ -7,15 +7,15 @@
 use std::{collections::HashSet, sync::Arc};
 
 use ophie_crypt::{
-    CanonicalId, EncryptionContext, Error, Json, KeyStore, Kms, KmsError, LocalKms, MemoryKeyStore,
-    OpenError, OwnerRecord, Session, SessionError,
+    CanonicalId, EncryptionContext, Error, Json, KeyStore, Kms, KmsCall, KmsError, LocalKms,
+    MemoryKeyStore, OpenError, OwnerRecord, Session, SessionError,
 };
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{
     codecs::Shown,
-    given::{Given, PURPOSE, keyring},
+    given::{self, Given, PURPOSE, insert, keyring, parts},
     places::{INDEXES, PLACES, Place, index, place},
 };
 
@@ -166,12 +166,14 @@ async fn an_index_key_opens_in_its_owners_record_only() {
     let (mut opened, mut refused) = (0, 0);
     for (i, from) in all.iter().enumerate() {
         for (j, to) in all.iter().enumerate() {
-            let record = OwnerRecord::new(
-                to.record.generation(),
-                to.record.key_id(),
-                to.record.wrapped().clone(),
-                to.record.index_generation(),
-                from.record.sealed_index_key(),
+            let ((dek, wrapped, index_key), (.., sealed)) =
+                (parts(&to.record), parts(&from.record));
+            let record = given::record(
+                dek.generation(),
+                dek.key_id(),
+                wrapped.clone(),
+                index_key.generation(),
+                sealed.sealed(),
             );
             match open(to, &record).await {
                 Ok(_) if i == j => opened += 1,
@@ -202,7 +204,7 @@ async fn a_record_is_its_owners_only() {
 
 async fn open(keys: &Keys, record: &OwnerRecord) -> Result<Session, SessionError> {
     let store = MemoryKeyStore::new();
-    store.insert_if_absent(&keys.owner, record).await.unwrap();
+    insert(&store, &keys.owner, record).await;
     keyring(Arc::clone(&keys.kms), store)
         .open(&keys.owner, PURPOSE)
         .await
@@ -223,16 +225,16 @@ async fn a_wrapped_key_unwraps_in_its_own_context_only() {
                 ("another", 1),
                 ("another", 2),
             ] {
-                let context = EncryptionContext::new(app, &owner, generation);
-                let made = kms.make_dek(&context).await.unwrap();
-                slots.push((kms, context, made));
+                let call = KmsCall::new(EncryptionContext::new(app, &owner, generation));
+                let made = kms.make_dek(&call).await.unwrap();
+                slots.push((kms, call, made));
             }
         }
     }
     let (mut unwrapped, mut refused) = (0, 0);
     for (i, (_, _, from)) in slots.iter().enumerate() {
-        for (j, (kms, context, _)) in slots.iter().enumerate() {
-            match kms.unwrap_dek(&from.wrapped, context).await {
+        for (j, (kms, call, _)) in slots.iter().enumerate() {
+            match kms.unwrap_dek(&from.wrapped, call).await {
                 Ok(dek) if i == j => {
                     assert_eq!(dek.expose_secret(), from.dek.expose_secret());
                     unwrapped += 1;
