@@ -176,7 +176,7 @@ async fn a_limit_is_never_passed(owner: CanonicalId, stores: Vec<Arc<dyn KeyStor
             let mut leased = 0;
             loop {
                 match store.lease(&request).await {
-                    Ok(lease) => leased += u64::from(lease.count()),
+                    Ok(lease) => leased = u64::saturating_add(leased, lease.count().into()),
                     Err(LeaseError::Exhausted) => return leased,
                     Err(error) => panic!("{error:?}"),
                 }
