@@ -65,9 +65,11 @@ pub fn seal_many<'a, T: Plaintext + 'a>(
         .pin()
         .map_err(|reason| SealError::NoSession { column, reason })?;
     let mut nonces = Nonces::for_values(values.len());
-    values
-        .map(|value| Ok(pinned.keys.seal(column, None, value, nonces.next())?))
-        .collect()
+    let mut sealed = Vec::with_capacity(values.len());
+    for value in values {
+        sealed.push(pinned.keys.seal(column, None, value, nonces.next())?);
+    }
+    Ok(sealed)
 }
 
 /// Opens under a session; with `row`, bound to it.

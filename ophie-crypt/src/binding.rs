@@ -15,26 +15,31 @@ pub(crate) fn pae<const N: usize>(parts: [&[u8]; N]) -> Pae {
     let len = parts.iter().fold(LENGTH, |sum, part| {
         sum.saturating_add(LENGTH).saturating_add(part.len())
     });
-    let mut out = Pae::from_elem(0, len);
-    let mut rest = out.as_mut_slice();
-    put(&mut rest, &length(N));
+    let mut out = if len <= ON_STACK {
+        Pae::from_buf_and_len([0; ON_STACK], len)
+    } else {
+        Pae::from_elem(0, len)
+    };
+    let mut rest = put(&mut out, &length(N));
     for part in parts {
-        put(&mut rest, &length(part.len()));
-        put(&mut rest, part);
+        rest = put(rest, &length(part.len()));
+        rest = put(rest, part);
     }
     out
 }
 
-/// Writes to the front of `rest`, which was made long enough.
-fn put(rest: &mut &mut [u8], bytes: &[u8]) {
-    let (front, back) = core::mem::take(rest).split_at_mut(bytes.len());
+/// Writes to the front of `out`, which was made long enough, and gives the rest.
+#[inline]
+fn put<'a>(out: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
+    let (front, rest) = out.split_at_mut(bytes.len());
     front.copy_from_slice(bytes);
-    *rest = back;
+    rest
 }
 
 /// Associated data on the stack; longer than this only with very long names.
-pub(crate) type Pae = SmallVec<[u8; 256]>;
+pub(crate) type Pae = SmallVec<[u8; ON_STACK]>;
 
+const ON_STACK: usize = 256;
 const LENGTH: usize = 8;
 
 fn length(len: usize) -> [u8; LENGTH] {
