@@ -3,6 +3,8 @@
 //! Invariant: a value is returned only if its tag vouches for owner, table, column, codec and row.
 //! Absent: whose keys these are and for how long (`session`), the ORM (`adapter`).
 
+use zeroize::Zeroizing;
+
 use crate::{
     binding::Binding,
     blind_index::Fingerprint,
@@ -15,7 +17,7 @@ use crate::{
         data_key::{DataKey, IndexKey},
     },
     owner::CanonicalId,
-    plaintext::Plaintext,
+    plaintext::{Codec, Plaintext},
 };
 
 /// The longest plaintext that is sealed, in bytes: 512 MiB, half of what SQLite and PostgreSQL take as
@@ -79,25 +81,36 @@ impl OwnerKeys {
         row: Option<&CanonicalId>,
         bytes: &[u8],
     ) -> Result<T, OpenError> {
+        let plain = self.open_bytes(&column, T::CODEC, row, bytes)?;
+        T::decode(plain).map_err(|source| OpenError::Codec { column, source })
+    }
+
+    /// What the codec wrote: all of [`open`](Self::open) that does not depend on the type.
+    pub(crate) fn open_bytes(
+        &self,
+        column: &ColumnRef,
+        codec: Codec,
+        row: Option<&CanonicalId>,
+        bytes: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let envelope =
-            Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope { column, source })?;
+            Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope { column: *column, source })?;
         if envelope.is_row_bound() != row.is_some() {
-            return Err(OpenError::RowBinding { column });
+            return Err(OpenError::RowBinding { column: *column });
         }
         if envelope.key_id() != *self.data.id() {
-            return Err(OpenError::UnknownKey { column });
+            return Err(OpenError::UnknownKey { column: *column });
         }
         let aad = Binding {
             owner: &self.owner,
-            column: &column,
-            codec: T::CODEC,
+            column,
+            codec,
             row,
         }
         .value(envelope.header());
-        let plain = envelope
+        envelope
             .open(self.data.aead(), &aad)
-            .map_err(|_| OpenError::Rejected { column })?;
-        T::decode(plain).map_err(|source| OpenError::Codec { column, source })
+            .map_err(|_| OpenError::Rejected { column: *column })
     }
 
     /// The fingerprint of a value.
