@@ -30,9 +30,8 @@ pub fn seal<T: Plaintext>(column: ColumnRef, value: &T) -> Result<Vec<u8>, Error
 ///
 /// [`OpenError`].
 pub fn open<T: Plaintext>(column: ColumnRef, bytes: &[u8]) -> Result<T, Error> {
-    let plain = scope::with_current(|current| current.keys.open_bytes(&column, T::CODEC, None, bytes))
-        .map_err(|reason| OpenError::NoSession { column, reason })??;
-    T::decode(plain).map_err(|source| OpenError::Codec { column, source }.into())
+    let current = scope::current().map_err(|reason| OpenError::NoSession { column, reason })?;
+    Ok(current.keys.open(column, None, bytes)?)
 }
 
 /// Seals under a session; with `row`, bound to it.

@@ -4,6 +4,7 @@
 //! parts is fixed (PAE, as PASETO defines it). Absent: keys, ciphers.
 
 use smallvec::SmallVec;
+use zeroize::Zeroize;
 
 use crate::{column::ColumnRef, envelope::HEADER_LEN, owner::CanonicalId, plaintext::Codec};
 
@@ -12,20 +13,28 @@ use crate::{column::ColumnRef, envelope::HEADER_LEN, owner::CanonicalId, plainte
 ///
 /// Source: PASETO, "Common implementation details", PAE.
 pub(crate) fn pae<const N: usize>(parts: [&[u8]; N]) -> Pae {
+    with_pae(parts, |bytes| Pae::from_slice(bytes))
+}
+
+/// The same, lent from the stack: moving it would cost a value as much as making it.
+#[inline]
+fn with_pae<const N: usize, R>(parts: [&[u8]; N], look: impl FnOnce(&mut [u8]) -> R) -> R {
     let len = parts.iter().fold(LENGTH, |sum, part| {
         sum.saturating_add(LENGTH).saturating_add(part.len())
     });
-    let mut out = if len <= ON_STACK {
-        Pae::from_buf_and_len([0; ON_STACK], len)
+    let (mut stack, mut heap) = ([0; ON_STACK], Vec::new());
+    let out = if let Some(out) = stack.get_mut(..len) {
+        out
     } else {
-        Pae::from_elem(0, len)
+        heap.resize(len, 0);
+        heap.as_mut_slice()
     };
-    let mut rest = put(&mut out, &length(N));
+    let mut rest = put(out, &length(N));
     for part in parts {
         rest = put(rest, &length(part.len()));
         rest = put(rest, part);
     }
-    out
+    look(out)
 }
 
 /// Writes to the front of `out`, which was made long enough, and gives the rest.
@@ -36,9 +45,10 @@ fn put<'a>(out: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
     rest
 }
 
-/// Associated data on the stack; longer than this only with very long names.
+/// Associated data that is kept for a moment.
 pub(crate) type Pae = SmallVec<[u8; ON_STACK]>;
 
+/// Longer than this only with very long names.
 const ON_STACK: usize = 256;
 const LENGTH: usize = 8;
 
@@ -60,17 +70,23 @@ pub(crate) struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    /// The associated data of a value under this header.
-    pub(crate) fn value(&self, header: &[u8; HEADER_LEN]) -> Pae {
-        pae([
-            b"ophie-crypt/v1/value",
+    /// Looks at the associated data of a value under this header.
+    #[inline]
+    pub(crate) fn with_value<R>(
+        &self,
+        header: &[u8; HEADER_LEN],
+        look: impl FnOnce(&[u8]) -> R,
+    ) -> R {
+        let parts = [
+            b"ophie-crypt/v1/value".as_slice(),
             header,
             self.owner.as_bytes(),
             self.column.table_id().as_bytes(),
             self.column.id().as_bytes(),
             self.codec.id().as_bytes(),
             self.row.map_or(&[], CanonicalId::as_bytes),
-        ])
+        ];
+        with_pae(parts, |aad| look(aad))
     }
 }
 
@@ -84,21 +100,27 @@ pub(crate) fn index_key(header: &[u8; HEADER_LEN], owner: &CanonicalId, generati
     ])
 }
 
-/// The message of a fingerprint.
-pub(crate) fn fingerprint(
+/// Looks at the message of a fingerprint, which holds the normalised text; wipes it then.
+pub(crate) fn with_fingerprint<R>(
     column: &ColumnRef,
     index: &ColumnRef,
     normalizer: &str,
     normalized: &[u8],
-) -> Pae {
-    pae([
+    look: impl FnOnce(&[u8]) -> R,
+) -> R {
+    let parts = [
         b"ophie-crypt/v1/index",
         column.table_id().as_bytes(),
         column.id().as_bytes(),
         index.id().as_bytes(),
         normalizer.as_bytes(),
         normalized,
-    ])
+    ];
+    with_pae(parts, |message| {
+        let looked = look(message);
+        message.zeroize();
+        looked
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     binding::Binding,
     blind_index::Fingerprint,
     column::{ColumnRef, IndexColumn},
-    envelope::{self, Envelope, Form},
+    envelope::{self, Envelope, Form, HEADER_LEN},
     error::{FingerprintError, OpenError, SealError},
     hazmat::{
         NoRandomness,
@@ -17,7 +17,7 @@ use crate::{
         data_key::{DataKey, IndexKey},
     },
     owner::CanonicalId,
-    plaintext::{Codec, Plaintext},
+    plaintext::{Codec, PlainBuf, Plaintext},
 };
 
 /// The longest plaintext that is sealed, in bytes: 512 MiB, half of what SQLite and PostgreSQL take as
@@ -56,22 +56,36 @@ impl OwnerKeys {
         value
             .encode(&mut buf)
             .map_err(|source| SealError::Codec { column, source })?;
+        self.seal_bytes(&column, T::CODEC, row, header, nonce, buf)
+    }
+
+    /// Seals what the codec wrote: the part of [`seal`](Self::seal) that does not depend on the type.
+    fn seal_bytes(
+        &self,
+        column: &ColumnRef,
+        codec: Codec,
+        row: Option<&CanonicalId>,
+        header: [u8; HEADER_LEN],
+        nonce: Nonce,
+        mut buf: PlainBuf,
+    ) -> Result<Vec<u8>, SealError> {
         if envelope::body_len(&buf) > MAX_PLAINTEXT_LEN {
-            return Err(SealError::TooLong { column });
+            return Err(SealError::TooLong { column: *column });
         }
         if let Some(bucket) = column.padding() {
             envelope::pad(&mut buf, bucket);
         }
-
-        let aad = Binding {
+        let binding = Binding {
             owner: &self.owner,
-            column: &column,
-            codec: T::CODEC,
+            column,
+            codec,
             row,
-        }
-        .value(&header);
-        envelope::finish(buf, self.data.aead(), nonce, &aad)
-            .map_err(|_| SealError::TooLong { column })
+        };
+        binding
+            .with_value(&header, |aad| {
+                envelope::finish(buf, self.data.aead(), nonce, aad)
+            })
+            .map_err(|_| SealError::TooLong { column: *column })
     }
 
     /// Opens a stored value.
@@ -93,23 +107,26 @@ impl OwnerKeys {
         row: Option<&CanonicalId>,
         bytes: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let envelope =
-            Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope { column: *column, source })?;
+        let envelope = Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope {
+            column: *column,
+            source,
+        })?;
         if envelope.is_row_bound() != row.is_some() {
             return Err(OpenError::RowBinding { column: *column });
         }
         if envelope.key_id() != *self.data.id() {
             return Err(OpenError::UnknownKey { column: *column });
         }
-        let aad = Binding {
+        let binding = Binding {
             owner: &self.owner,
             column,
             codec,
             row,
-        }
-        .value(envelope.header());
-        envelope
-            .open(self.data.aead(), &aad)
+        };
+        binding
+            .with_value(envelope.header(), |aad| {
+                envelope.open(self.data.aead(), aad)
+            })
             .map_err(|_| OpenError::Rejected { column: *column })
     }
 
