@@ -69,10 +69,12 @@ pub fn seal_many<'a, T: Plaintext + 'a>(
     let count = values.len();
     pinned.spend(count.try_into().unwrap_or(u64::MAX), column)?;
     let mut nonces = Nonces::for_values(count);
-    values
-        .take(count) // what was counted, whatever the iterator says of itself
-        .map(|value| Ok(pinned.keys().seal(column, None, value, nonces.next())?))
-        .collect()
+    let mut sealed = Vec::with_capacity(count);
+    // What was counted, whatever the iterator says of itself.
+    for value in values.take(count) {
+        sealed.push(pinned.keys().seal(column, None, value, nonces.next())?);
+    }
+    Ok(sealed)
 }
 
 /// Opens under a session; with `row`, bound to it.

@@ -4,6 +4,7 @@
 //! parts is fixed (PAE, as PASETO defines it). Absent: keys, ciphers.
 
 use smallvec::SmallVec;
+use zeroize::Zeroize;
 
 use crate::{column::ColumnRef, envelope::HEADER_LEN, owner::CanonicalId, plaintext::Codec};
 
@@ -12,29 +13,43 @@ use crate::{column::ColumnRef, envelope::HEADER_LEN, owner::CanonicalId, plainte
 ///
 /// Source: PASETO, "Common implementation details", PAE.
 pub(crate) fn pae<const N: usize>(parts: [&[u8]; N]) -> Pae {
+    with_pae(parts, |bytes| Pae::from_slice(bytes))
+}
+
+/// The same, lent from the stack: moving it would cost a value as much as making it.
+#[inline]
+fn with_pae<const N: usize, R>(parts: [&[u8]; N], look: impl FnOnce(&mut [u8]) -> R) -> R {
     let len = parts.iter().fold(LENGTH, |sum, part| {
         sum.saturating_add(LENGTH).saturating_add(part.len())
     });
-    let mut out = Pae::from_elem(0, len);
-    let mut rest = out.as_mut_slice();
-    put(&mut rest, &length(N));
+    let (mut stack, mut heap) = ([0; ON_STACK], Vec::new());
+    let out = if let Some(out) = stack.get_mut(..len) {
+        out
+    } else {
+        heap.resize(len, 0);
+        heap.as_mut_slice()
+    };
+    let mut rest = put(out, &length(N));
     for part in parts {
-        put(&mut rest, &length(part.len()));
-        put(&mut rest, part);
+        rest = put(rest, &length(part.len()));
+        rest = put(rest, part);
     }
-    out
+    look(out)
 }
 
-/// Writes to the front of `rest`, which was made long enough.
-fn put(rest: &mut &mut [u8], bytes: &[u8]) {
-    let (front, back) = core::mem::take(rest).split_at_mut(bytes.len());
+/// Writes to the front of `out`, which was made long enough, and gives the rest.
+#[inline]
+fn put<'a>(out: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
+    let (front, rest) = out.split_at_mut(bytes.len());
     front.copy_from_slice(bytes);
-    *rest = back;
+    rest
 }
 
-/// Associated data on the stack; longer than this only with very long names.
-pub(crate) type Pae = SmallVec<[u8; 256]>;
+/// Associated data that is kept for a moment.
+pub(crate) type Pae = SmallVec<[u8; ON_STACK]>;
 
+/// Longer than this only with very long names.
+const ON_STACK: usize = 256;
 const LENGTH: usize = 8;
 
 fn length(len: usize) -> [u8; LENGTH] {
@@ -55,17 +70,23 @@ pub(crate) struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    /// The associated data of a value under this header.
-    pub(crate) fn value(&self, header: &[u8; HEADER_LEN]) -> Pae {
-        pae([
-            b"ophie-crypt/v1/value",
+    /// Looks at the associated data of a value under this header.
+    #[inline]
+    pub(crate) fn with_value<R>(
+        &self,
+        header: &[u8; HEADER_LEN],
+        look: impl FnOnce(&[u8]) -> R,
+    ) -> R {
+        let parts = [
+            b"ophie-crypt/v1/value".as_slice(),
             header,
             self.owner.as_bytes(),
             self.column.table_id().as_bytes(),
             self.column.id().as_bytes(),
             self.codec.id().as_bytes(),
             self.row.map_or(&[], CanonicalId::as_bytes),
-        ])
+        ];
+        with_pae(parts, |aad| look(aad))
     }
 }
 
@@ -89,21 +110,27 @@ pub(crate) fn older_dek(header: &[u8; HEADER_LEN], owner: &CanonicalId, generati
     ])
 }
 
-/// The message of a fingerprint.
-pub(crate) fn fingerprint(
+/// Looks at the message of a fingerprint, which holds the normalised text; wipes it then.
+pub(crate) fn with_fingerprint<R>(
     column: &ColumnRef,
     index: &ColumnRef,
     normalizer: &str,
     normalized: &[u8],
-) -> Pae {
-    pae([
+    look: impl FnOnce(&[u8]) -> R,
+) -> R {
+    let parts = [
         b"ophie-crypt/v1/index",
         column.table_id().as_bytes(),
         column.id().as_bytes(),
         index.id().as_bytes(),
         normalizer.as_bytes(),
         normalized,
-    ])
+    ];
+    with_pae(parts, |message| {
+        let looked = look(message);
+        message.zeroize();
+        looked
+    })
 }
 
 #[cfg(test)]

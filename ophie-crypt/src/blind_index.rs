@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::{
     binding,
@@ -150,29 +150,26 @@ impl Fingerprint {
         };
         let mut plain = PlainBuf::with_capacity(value.size_hint());
         value.encode(&mut plain).map_err(fail)?;
-        let normalized = match C::NORMALIZER {
-            Normalizer::Exact => plain,
+        let tag = |normalized: &[u8]| {
+            binding::with_fingerprint(
+                &C::OF,
+                &C::COLUMN,
+                C::NORMALIZER.id(),
+                normalized,
+                |message| key.prf().tag(message),
+            )
+        };
+        let tag = match C::NORMALIZER {
+            Normalizer::Exact => tag(plain.as_slice()),
             normalizer => {
                 let text = core::str::from_utf8(plain.as_slice()).map_err(|_| {
                     fail(crate::CodecError::new(
                         "a normaliser for text on a value that is no text",
                     ))
                 })?;
-                let text = Zeroizing::new(normalizer.apply(text));
-                let mut out = PlainBuf::with_capacity(text.len());
-                out.extend(text.as_bytes());
-                out
+                tag(Zeroizing::new(normalizer.apply(text)).as_bytes())
             }
         };
-        let mut message = binding::fingerprint(
-            &C::OF,
-            &C::COLUMN,
-            C::NORMALIZER.id(),
-            normalized.as_slice(),
-        );
-        let tag = key.prf().tag(&message);
-        let names = message.len().saturating_sub(normalized.len());
-        message.split_at_mut(names).1.zeroize(); // the text comes last
         let mut bytes = [key.generation(); Self::LEN];
         let (_, rest) = bytes.split_at_mut(1);
         rest.iter_mut().zip(tag).for_each(|(byte, tag)| *byte = tag);

@@ -8,7 +8,6 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 use crate::{
-    binding::Pae,
     hazmat::{
         aead::{AeadKey, NONCE_LEN, Nonce, Rejected, TAG_LEN},
         data_key::KeyId,
@@ -125,7 +124,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// Checks and decrypts; padding is taken off. `aad` must cover [`Self::header`].
-    pub(crate) fn open(&self, key: &AeadKey, aad: &Pae) -> Result<Zeroizing<Vec<u8>>, Rejected> {
+    pub(crate) fn open(&self, key: &AeadKey, aad: &[u8]) -> Result<Zeroizing<Vec<u8>>, Rejected> {
         let mut plain = key.open(self.nonce, aad, self.ciphertext, self.tag)?;
         if self.form.padded {
             let end = plain.iter().rposition(|byte| *byte != 0).ok_or(Rejected)?;
@@ -215,7 +214,7 @@ pub(crate) fn finish(
     mut buf: PlainBuf,
     key: &AeadKey,
     nonce: Nonce,
-    aad: &Pae,
+    aad: &[u8],
 ) -> Result<Vec<u8>, Rejected> {
     let (_, body) = buf
         .as_mut_slice()

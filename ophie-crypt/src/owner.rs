@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 /// # Security
 ///
 /// Use opaque ids, never an e-mail address: KMS logs show the owner in clear. `Debug` prints no id.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalId(SmallVec<[u8; 24]>);
 
 impl CanonicalId {
@@ -80,6 +80,13 @@ impl CanonicalId {
     /// Only a tag: an empty text, which is a missing id rather than an id.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.len() <= 1
+    }
+}
+
+/// Copies the bytes at once; `SmallVec` would clone them one by one.
+impl Clone for CanonicalId {
+    fn clone(&self) -> Self {
+        Self(SmallVec::from_slice(&self.0))
     }
 }
 

@@ -3,11 +3,13 @@
 //! Invariant: a value is returned only if its tag vouches for owner, table, column, codec and row.
 //! Absent: whose keys these are and for how long (`session`), the ORM (`adapter`).
 
+use zeroize::Zeroizing;
+
 use crate::{
     binding::Binding,
     blind_index::Fingerprint,
     column::{ColumnRef, IndexColumn},
-    envelope::{self, Envelope, Form},
+    envelope::{self, Envelope, Form, HEADER_LEN},
     error::{FingerprintError, OpenError, SealError},
     hazmat::{
         NoRandomness,
@@ -15,7 +17,7 @@ use crate::{
         data_key::{DataKey, IndexKey, KeyId},
     },
     owner::CanonicalId,
-    plaintext::Plaintext,
+    plaintext::{Codec, PlainBuf, Plaintext},
 };
 
 /// The longest plaintext that is sealed, in bytes: 512 MiB, half of what SQLite and PostgreSQL take as
@@ -57,22 +59,36 @@ impl OwnerKeys {
         value
             .encode(&mut buf)
             .map_err(|source| SealError::Codec { column, source })?;
+        self.seal_bytes(&column, T::CODEC, row, header, nonce, buf)
+    }
+
+    /// Seals what the codec wrote: the part of [`seal`](Self::seal) that does not depend on the type.
+    fn seal_bytes(
+        &self,
+        column: &ColumnRef,
+        codec: Codec,
+        row: Option<&CanonicalId>,
+        header: [u8; HEADER_LEN],
+        nonce: Nonce,
+        mut buf: PlainBuf,
+    ) -> Result<Vec<u8>, SealError> {
         if envelope::body_len(&buf) > MAX_PLAINTEXT_LEN {
-            return Err(SealError::TooLong { column });
+            return Err(SealError::TooLong { column: *column });
         }
         if let Some(bucket) = column.padding() {
             envelope::pad(&mut buf, bucket);
         }
-
-        let aad = Binding {
+        let binding = Binding {
             owner: &self.owner,
-            column: &column,
-            codec: T::CODEC,
+            column,
+            codec,
             row,
-        }
-        .value(&header);
-        envelope::finish(buf, self.sealing.aead(), nonce, &aad)
-            .map_err(|_| SealError::TooLong { column })
+        };
+        binding
+            .with_value(&header, |aad| {
+                envelope::finish(buf, self.sealing.aead(), nonce, aad)
+            })
+            .map_err(|_| SealError::TooLong { column: *column })
     }
 
     /// The generation of this id; compared in constant time each.
@@ -89,25 +105,37 @@ impl OwnerKeys {
         row: Option<&CanonicalId>,
         bytes: &[u8],
     ) -> Result<T, OpenError> {
-        let envelope =
-            Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope { column, source })?;
+        let plain = self.open_bytes(&column, T::CODEC, row, bytes)?;
+        T::decode(plain).map_err(|source| OpenError::Codec { column, source })
+    }
+
+    /// What the codec wrote: all of [`open`](Self::open) that does not depend on the type.
+    pub(crate) fn open_bytes(
+        &self,
+        column: &ColumnRef,
+        codec: Codec,
+        row: Option<&CanonicalId>,
+        bytes: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let envelope = Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope {
+            column: *column,
+            source,
+        })?;
         if envelope.is_row_bound() != row.is_some() {
-            return Err(OpenError::RowBinding { column });
+            return Err(OpenError::RowBinding { column: *column });
         }
         let key = self
             .key(envelope.key_id())
-            .ok_or(OpenError::UnknownKey { column })?;
-        let aad = Binding {
+            .ok_or(OpenError::UnknownKey { column: *column })?;
+        let binding = Binding {
             owner: &self.owner,
-            column: &column,
-            codec: T::CODEC,
+            column,
+            codec,
             row,
-        }
-        .value(envelope.header());
-        let plain = envelope
-            .open(key.aead(), &aad)
-            .map_err(|_| OpenError::Rejected { column })?;
-        T::decode(plain).map_err(|source| OpenError::Codec { column, source })
+        };
+        binding
+            .with_value(envelope.header(), |aad| envelope.open(key.aead(), aad))
+            .map_err(|_| OpenError::Rejected { column: *column })
     }
 
     /// The fingerprint of a value.

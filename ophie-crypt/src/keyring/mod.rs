@@ -9,7 +9,10 @@ mod error;
 mod fill;
 mod slots;
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects, reason = "counts of calls, far from any limit")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "counts of calls, far from any limit"
+)]
 mod tests;
 mod upkeep;
 

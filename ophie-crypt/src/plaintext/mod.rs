@@ -162,6 +162,7 @@ impl PlainBuf {
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn extend(&mut self, bytes: &[u8]) {
         self.make_room(bytes.len());
         self.0.extend_from_slice(bytes);
@@ -198,15 +199,21 @@ impl PlainBuf {
         core::mem::take(&mut *self.0)
     }
 
-    /// A `Vec` that grows by itself frees its old block unwiped, so this moves to a larger one by hand.
+    #[inline]
     fn make_room(&mut self, more: usize) {
-        let need = self.0.len().saturating_add(more);
-        if need > self.0.capacity() {
-            let mut larger = Vec::with_capacity(need.max(self.0.capacity().saturating_mul(2)));
-            larger.extend_from_slice(&self.0);
-            self.0.zeroize();
-            *self.0 = larger;
+        if self.0.capacity().saturating_sub(self.0.len()) < more {
+            self.grow(more);
         }
+    }
+
+    /// A `Vec` that grows by itself frees its old block unwiped, so this moves to a larger one by hand.
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let need = self.0.len().saturating_add(more);
+        let mut larger = Vec::with_capacity(need.max(self.0.capacity().saturating_mul(2)));
+        larger.extend_from_slice(&self.0);
+        self.0.zeroize();
+        *self.0 = larger;
     }
 }
 
