@@ -32,6 +32,8 @@ mod web;
 
 pub use ophie_crypt_derive::EncryptedModel;
 
+#[cfg(feature = "aws-kms")]
+pub use self::kms::{AwsKms, AwsKmsBuilder, AwsKmsError};
 #[cfg(feature = "json")]
 pub use self::plaintext::Json;
 #[cfg(feature = "axum")]

@@ -1,10 +1,11 @@
-//! A fresh database for each test, on SQLite or on PostgreSQL.
+//! A fresh database for each test, on SQLite or on PostgreSQL; and an AWS KMS in the process.
 //!
 //! [`postgres`] and [`sqlite`] have the same names, so that one test source runs on both:
 //! `use ophie_crypt_tests::sqlite as db;`, then `use db::{Database, Db, Pool};`.
 
 pub mod postgres;
 pub mod sqlite;
+pub mod strict_kms;
 
 /// The value of an environment variable that `tests/run` sets.
 ///

@@ -3,6 +3,8 @@
 //! Invariant: a DEK is wrapped for one application, owner and generation, and unwraps for no other.
 //! Absent: where wrapped keys are stored (`store`), how long unwrapped ones live (`keyring`).
 
+#[cfg(feature = "aws-kms")]
+mod aws;
 mod local;
 
 use core::fmt;
@@ -10,12 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+#[cfg(feature = "aws-kms")]
+pub use self::aws::{AwsKms, AwsKmsBuilder, AwsKmsError};
 pub use self::local::{LocalKms, LocalKmsError};
 use crate::{hazmat::data_key::Dek, owner::CanonicalId};
 
 /// A key management service that holds the KEK and never gives it away.
 ///
-/// Implemented by [`LocalKms`]. Each call is **one attempt**: an implementation does not retry by itself,
+/// Implemented by [`LocalKms`] and, with the feature `aws-kms`, by `AwsKms`. Each call is **one attempt**: an implementation does not retry by itself,
 /// because the keyring does, and audits each attempt. It must refuse to unwrap under another context
 /// than the key was wrapped under, and must keep neither key nor context.
 ///
@@ -91,7 +95,9 @@ impl KmsCall {
         Self::attempt_of(context, 1)
     }
 
-    pub(crate) const fn attempt_of(context: EncryptionContext, attempt: u32) -> Self {
+    /// A later attempt, from 2, of what failed before: for whoever retries.
+    #[must_use]
+    pub const fn attempt_of(context: EncryptionContext, attempt: u32) -> Self {
         Self {
             context,
             attempt,
