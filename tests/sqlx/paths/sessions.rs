@@ -1,8 +1,17 @@
 //! Sessions end: by their time to live, by `close()`, each for itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use ophie_crypt::{BuildError, Error, Keyring, NoSession, OwnerError, SealError, Session};
+use ophie_crypt::{
+    BuildError, Dek, Error, GeneratedDek, Keyring, Kms, KmsCall, KmsError, LocalKms, NoSession,
+    OwnerError, SealError, Session, WrappedDek,
+};
 use ophie_crypt_sqlx::Owner;
 
 use super::{
@@ -29,16 +38,41 @@ fn hook(session: &Session) -> Result<(), Error> {
     })
 }
 
+/// Answers once and is down then: nothing can be renewed.
+struct Once(Arc<LocalKms>, AtomicBool);
+
+#[async_trait::async_trait]
+impl Kms for Once {
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        self.0.make_dek(call).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+        if self.1.swap(true, Ordering::SeqCst) {
+            return Err(KmsError::unavailable("it answers once"));
+        }
+        self.0.unwrap_dek(wrapped, call).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        self.0.rewrap_dek(wrapped, call).await
+    }
+}
+
 async fn short_lived(world: &World) -> Keyring {
     Keyring::builder()
-        .kms(Arc::clone(&world.kms))
+        .kms(Once(Arc::clone(&world.kms), AtomicBool::new(false)))
         .key_store(Store::new(crate::key_pool(&world.database).await))
-        .ttl(Duration::from_millis(40))
+        .ttl(Duration::from_millis(900))
         .build()
         .unwrap()
 }
 
-const PAST_THE_TTL: Duration = Duration::from_millis(60);
+const PAST_THE_TTL: Duration = Duration::from_millis(1000);
 
 #[tokio::test]
 async fn a_session_ends_at_its_time_to_live() {
@@ -55,8 +89,8 @@ async fn a_session_ends_at_its_time_to_live() {
     // A clone is no way around, another keyring's session is not concerned, and a new one is to be had.
     assert_eq!(session.clone().ended(), Some(NoSession::Expired));
     assert_eq!(hook(&world.alice), Ok(()));
-    let renewed = keyring.open(&ALICE, PURPOSE).await.unwrap();
-    assert_eq!(renewed.ended(), None);
+    let another = world.keyring.open(&ALICE, PURPOSE).await.unwrap();
+    assert_eq!(another.ended(), None);
 }
 
 #[tokio::test]
@@ -88,12 +122,11 @@ async fn expiry_is_judged_at_the_start_of_a_poll() {
         .await
         .unwrap();
     session.scope_sync(|| {
-        if session.ended().is_none() {
-            std::thread::sleep(PAST_THE_TTL);
-            // One call is one poll: what began with a key ends with it.
-            let mut query = sqlx::query::<Db>("SELECT $1");
-            assert!(query.try_bind(Owner(ALICE)).is_ok());
-        }
+        assert_eq!(session.ended(), None);
+        std::thread::sleep(PAST_THE_TTL);
+        // One call is one poll: what began with a key ends with it.
+        let mut query = sqlx::query::<Db>("SELECT $1");
+        assert!(query.try_bind(Owner(ALICE)).is_ok());
     });
     assert_eq!(session.ended(), Some(NoSession::Expired));
 }
