@@ -71,7 +71,7 @@ impl KeyringBuilder {
         self
     }
 
-    /// Where audit events go; [`TracingAudit`](crate::TracingAudit) if nothing is said.
+    /// Where audit events go; [`TracingAudit`] if nothing is said.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.audit = Some(Box::new(sink));
         self
