@@ -37,6 +37,18 @@ impl Plaintext for NaiveDate {
     }
 }
 
+/// chrono lets a leap second stand in any minute's any second (`with_nanosecond`, or an offset of odd
+/// seconds), and does not read it back from there.
+const MISPLACED_LEAP_SECOND: CodecError =
+    CodecError::new("a leap second that does not end a minute; its type would not read it again");
+
+fn check_leap_second(time: &impl Timelike) -> Result<(), CodecError> {
+    if time.nanosecond() >= 1_000_000_000 && time.second() != 59 {
+        return Err(MISPLACED_LEAP_SECOND);
+    }
+    Ok(())
+}
+
 /// Seconds since midnight and nanoseconds.
 impl Plaintext for NaiveTime {
     const CODEC: Codec = TIME;
@@ -46,6 +58,7 @@ impl Plaintext for NaiveTime {
     }
 
     fn encode(&self, out: &mut PlainBuf) -> Result<(), CodecError> {
+        check_leap_second(self)?;
         put_time(out, self.num_seconds_from_midnight(), self.nanosecond());
         Ok(())
     }
@@ -69,6 +82,7 @@ impl Plaintext for NaiveDateTime {
     }
 
     fn encode(&self, out: &mut PlainBuf) -> Result<(), CodecError> {
+        check_leap_second(self)?;
         put_timestamp(out, self.and_utc().timestamp(), self.nanosecond());
         Ok(())
     }
@@ -94,6 +108,7 @@ impl Plaintext for DateTime<Utc> {
     }
 
     fn encode(&self, out: &mut PlainBuf) -> Result<(), CodecError> {
+        check_leap_second(self)?;
         put_timestamp(out, self.timestamp(), self.nanosecond());
         Ok(())
     }
@@ -105,5 +120,35 @@ impl Plaintext for DateTime<Utc> {
 
     fn wipe(&mut self) {
         *self = Self::MIN_UTC;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{FixedOffset, TimeZone};
+
+    use super::*;
+
+    fn encoded(value: &impl Plaintext) -> Result<PlainBuf, CodecError> {
+        let mut out = PlainBuf::default();
+        value.encode(&mut out).map(|()| out)
+    }
+
+    #[test]
+    fn a_leap_second_that_could_not_be_read_again_is_not_sealed() {
+        let time = |second| {
+            let time = NaiveTime::from_hms_opt(23, 59, second).unwrap();
+            time.with_nanosecond(1_500_000_000).unwrap()
+        };
+        let day = NaiveDate::from_ymd_opt(2016, 12, 31).unwrap();
+        for (second, sound) in [(59, true), (58, false), (0, false)] {
+            let at = day.and_time(time(second));
+            assert_eq!(encoded(&time(second)).is_ok(), sound);
+            assert_eq!(encoded(&at).is_ok(), sound);
+            assert_eq!(encoded(&at.and_utc()).is_ok(), sound);
+        }
+        let local_mean_time = FixedOffset::east_opt(1172).unwrap();
+        let at = local_mean_time.from_local_datetime(&day.and_time(time(59)));
+        assert!(encoded(&at.unwrap().to_utc()).is_err());
     }
 }

@@ -100,7 +100,8 @@ impl Plaintext for PrimitiveDateTime {
     }
 }
 
-/// The instant in UTC: seconds since 1970-01-01T00:00:00Z and nanoseconds. The offset is not stored.
+/// The instant in UTC: seconds since 1970-01-01T00:00:00Z and nanoseconds. The offset is not stored. An
+/// instant whose year in UTC is beyond time's range, as its offset allows, is refused.
 impl Plaintext for OffsetDateTime {
     const CODEC: Codec = TIMESTAMPTZ;
 
@@ -109,7 +110,9 @@ impl Plaintext for OffsetDateTime {
     }
 
     fn encode(&self, out: &mut PlainBuf) -> Result<(), CodecError> {
-        put_timestamp(out, self.unix_timestamp(), self.nanosecond());
+        let seconds = self.unix_timestamp();
+        Self::from_unix_timestamp(seconds).map_err(|_| OUT_OF_RANGE)?;
+        put_timestamp(out, seconds, self.nanosecond());
         Ok(())
     }
 
@@ -128,4 +131,22 @@ fn read(bytes: &[u8]) -> Result<OffsetDateTime, CodecError> {
         .and_then(|instant| instant.replace_nanosecond(nanoseconds))
         .map(|instant| instant.to_offset(UtcOffset::UTC))
         .map_err(|_| OUT_OF_RANGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_that_could_not_be_read_again_is_not_sealed() {
+        for (at, hours, sound) in [
+            (PrimitiveDateTime::MAX, 0, true),
+            (PrimitiveDateTime::MAX, 12, true),
+            (PrimitiveDateTime::MAX, -12, false),
+            (PrimitiveDateTime::MIN, 12, false),
+        ] {
+            let at = at.assume_offset(UtcOffset::from_hms(hours, 0, 0).unwrap());
+            assert_eq!(at.encode(&mut PlainBuf::default()).is_ok(), sound, "{at}");
+        }
+    }
 }
