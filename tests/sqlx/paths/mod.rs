@@ -23,4 +23,5 @@ pub(crate) mod store;
 mod streams;
 mod transactions;
 mod upsert;
+mod versions;
 pub(crate) mod world;

@@ -77,13 +77,13 @@ async fn an_outage_of_the_kms_ends_nothing_before_the_time_to_live_and_mends_its
     world.keyring.provision("ben").await.unwrap();
     world.kms.is_down.store(true, SeqCst);
     world.clock.pass(SHORT);
-    let begun = tokio::time::Instant::now();
-    let opened = world.keyring.open("ben", PURPOSE).await;
+    let opened = world.keyring.open("ben", PURPOSE);
+    let opened = tokio::time::timeout(Duration::from_millis(5001), opened).await;
+    let opened = opened.expect("an answer within five seconds");
     assert!(
         matches!(opened, Err(SessionError::Kms(KmsError::Unavailable { .. }))),
         "{opened:?}"
     );
-    assert!(begun.elapsed() <= Duration::from_secs(5));
     seal(&session).unwrap();
     world.clock.pass(Keyring::MAX_TTL - SHORT);
     assert_eq!(session.ended(), Some(NoSession::Expired));
