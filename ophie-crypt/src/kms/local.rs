@@ -79,6 +79,12 @@ pub enum LocalKmsError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes for a master key; try again")]
     Randomness,
+    /// A folder, a FIFO, a device.
+    #[error("the master key file {path} is no regular file; name a file, or a link to one")]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+    },
     /// Not 32 bytes, or all zero.
     #[error(
         "the master key file {path} holds no key (32 bytes, not all zero); restore it from its backup"
@@ -112,7 +118,7 @@ impl LocalKms {
     ///
     /// # Errors
     ///
-    /// [`LocalKmsError`] if it is missing, unreadable, not 32 bytes, all zero, or (on Unix) readable by
+    /// [`LocalKmsError`] if it is missing, no regular file, unreadable, not 32 bytes, all zero, or (on Unix) readable by
     /// others than its owner.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LocalKmsError> {
         let path = path.as_ref();
@@ -120,6 +126,10 @@ impl LocalKms {
             path: path.into(),
             source,
         };
+        // Before it is opened: that waits, on a FIFO, for somebody to write.
+        if !fs::metadata(path).map_err(fail)?.is_file() {
+            return Err(LocalKmsError::NotAFile { path: path.into() });
+        }
         let file = fs::File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         check_mode(path, &metadata)?;

@@ -118,3 +118,17 @@ fn a_wrapped_key_opens_whole_and_in_its_context_only() {
         );
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let folder = folder();
+    let fifo = folder.join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    for path in [folder.as_path(), Path::new("/dev/null"), &fifo] {
+        let refused = LocalKms::open_or_create(path);
+        assert!(matches!(refused, Err(LocalKmsError::NotAFile { .. })));
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
