@@ -17,10 +17,11 @@ use crate::{
     session::{Pinned, Session},
 };
 
-/// The current session, its keys pinned for this poll, and the task that it was entered in.
+/// The current session, and the task that it was entered in.
 struct Ambient {
     session: Session,
-    keys: Result<Pinned, NoSession>,
+    /// Pinned for one poll; `None` in a closure, which may run for as long as it likes.
+    keys: Option<Result<Pinned, NoSession>>,
     task: Option<tokio::task::Id>,
 }
 
@@ -39,27 +40,40 @@ impl Drop for Restore {
     }
 }
 
-fn enter(session: &Session) -> Restore {
+fn enter(session: &Session, keys: Option<Result<Pinned, NoSession>>) -> Restore {
     let ambient = Ambient {
         session: session.clone(),
-        keys: session.pin(), // expiry is judged here, so no statement is cut in the middle
+        keys,
         task: tokio::task::try_id(),
     };
-    Restore(CURRENT.replace(Some(ambient)))
+    // As in `Restore`; hooks find none then.
+    let before = CURRENT.try_with(|current| current.replace(Some(ambient)));
+    Restore(before.ok().flatten())
+}
+
+/// For one poll: expiry is judged here, so no statement is cut in the middle.
+fn enter_poll(session: &Session) -> Restore {
+    enter(session, Some(session.pin()))
 }
 
 /// Looks at the current session; the look must not run foreign code.
 fn look<R>(of: impl FnOnce(&Ambient) -> R) -> Option<R> {
-    CURRENT.with_borrow(|current| {
+    let found = CURRENT.try_with(|current| {
+        let current = current.borrow();
         let ambient = current.as_ref()?;
         // Another task polled on this thread (`block_on` in `scope_sync`, `LocalSet`) must not see it.
         (ambient.task == tokio::task::try_id()).then(|| of(ambient))
-    })
+    });
+    found.ok().flatten() // none while the thread's locals are destroyed
 }
 
 /// The keys of the current session, for one hook.
 pub(crate) fn current() -> Result<Pinned, NoSession> {
-    look(|ambient| ambient.keys.clone()).unwrap_or(Err(NoSession::Absent))
+    let keys = look(|ambient| match &ambient.keys {
+        Some(pinned) => pinned.clone(),
+        None => ambient.session.pin(),
+    });
+    keys.unwrap_or(Err(NoSession::Absent))
 }
 
 impl Session {
@@ -86,7 +100,7 @@ impl Session {
     }
 
     /// Runs a closure with this session as the current one: for synchronous code, `spawn_blocking` and
-    /// pools' `interact`.
+    /// pools' `interact`. The session can end while it runs; hooks fail from then on.
     ///
     /// ```
     /// # use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, Purpose, Session};
@@ -100,7 +114,7 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub fn scope_sync<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _restore = enter(self);
+        let _restore = enter(self, None);
         run()
     }
 
@@ -167,7 +181,7 @@ impl<T> Scoped<T> {
     /// Enters the session, if there is one, and gives what is to be polled under it.
     pub(crate) fn enter(self: Pin<&mut Self>) -> (Pin<&mut T>, Option<Restore>) {
         let this = self.project();
-        (this.inner, this.session.as_ref().map(enter))
+        (this.inner, this.session.as_ref().map(enter_poll))
     }
 
     #[cfg(feature = "tower")]
@@ -195,5 +209,82 @@ impl<S: Stream> Stream for Scoped<S> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use super::*;
+    use crate::{Keyring, LocalKms, MemoryKeyStore, Purpose, clock::Clock};
+
+    async fn session(clock: &Clock) -> Session {
+        let keyring = Keyring::builder()
+            .kms(LocalKms::ephemeral().unwrap())
+            .key_store(MemoryKeyStore::new())
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let opened = keyring.open_or_provision("ada", Purpose::new("tests"));
+        opened.await.unwrap()
+    }
+
+    fn ended() -> Option<NoSession> {
+        current().err()
+    }
+
+    #[tokio::test]
+    async fn a_closure_does_not_outlive_its_session() {
+        let clock = Clock::default();
+        let (closed, expired) = (session(&clock).await, session(&clock).await);
+        closed.scope_sync(|| {
+            assert_eq!(ended(), None);
+            closed.close();
+            assert_eq!(ended(), Some(NoSession::Closed));
+        });
+        expired.scope_sync(|| {
+            assert_eq!(ended(), None);
+            clock.pass(Keyring::MAX_TTL);
+            assert_eq!(ended(), Some(NoSession::Expired));
+        });
+    }
+
+    #[tokio::test]
+    async fn a_poll_ends_with_the_keys_that_it_began_with() {
+        let clock = Clock::default();
+        let session = session(&clock).await;
+        let polls = async {
+            clock.pass(Keyring::MAX_TTL);
+            session.close();
+            let within = ended();
+            tokio::task::yield_now().await;
+            (within, ended())
+        };
+        assert_eq!(session.scope(polls).await, (None, Some(NoSession::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_hook_in_a_dying_thread_finds_no_session() {
+        type Found = (Option<NoSession>, Option<NoSession>);
+        struct Last(Session, mpsc::Sender<Found>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let _ = self.1.send((ended(), self.0.scope_sync(ended)));
+            }
+        }
+        thread_local! {
+            static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+        }
+        let session = session(&Clock::default()).await;
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            LAST.set(Some(Last(session.clone(), sender))); // made first, destroyed last
+            session.scope_sync(|| assert_eq!(ended(), None));
+        });
+        thread.join().unwrap();
+        let absent = Some(NoSession::Absent);
+        let found = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(found, (absent, absent));
     }
 }

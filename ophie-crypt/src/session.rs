@@ -16,7 +16,7 @@ use crate::{
     clock::{Clock, Moment},
     column::ColumnRef,
     error::{NoSession, OwnerError, SealError},
-    held::Held,
+    held::{Held, Term},
     keyring::{ReserveError, SessionError},
     owner::{CanonicalId, OwnerId},
     value::OwnerKeys,
@@ -101,6 +101,7 @@ pub(crate) struct Unwrapped {
 /// One holder of an owner's keys.
 pub(crate) struct Ticket {
     slot: Arc<Slot>,
+    term: Term,
     keeper: Arc<dyn Keeper>,
 }
 
@@ -113,24 +114,39 @@ pub(crate) struct Slot {
 /// What a session asks of the keyring that opened it.
 #[async_trait]
 pub(crate) trait Keeper: Send + Sync {
-    async fn reserve(&self, slot: &Slot, count: u32) -> Result<(), ReserveError>;
-    async fn refresh(&self, slot: &Arc<Slot>, purpose: Purpose) -> Result<(), SessionError>;
+    async fn reserve(&self, ticket: &Ticket, count: u32) -> Result<(), ReserveError>;
+    async fn refresh(
+        &self,
+        slot: &Arc<Slot>,
+        purpose: Purpose,
+        lease: bool,
+    ) -> Result<(), SessionError>;
     /// Whether keys stay for a while without a holder.
     fn lingers(&self) -> bool;
 }
 
 impl Ticket {
+    pub(crate) const fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
     /// For a holder that was counted already.
-    pub(crate) const fn counted(slot: Arc<Slot>, keeper: Arc<dyn Keeper>) -> Self {
-        Self { slot, keeper }
+    pub(crate) const fn counted(slot: Arc<Slot>, term: Term, keeper: Arc<dyn Keeper>) -> Self {
+        Self { slot, term, keeper }
+    }
+
+    /// The keys, for one call or one poll.
+    pub(crate) fn pin(&self) -> Result<Arc<Unwrapped>, NoSession> {
+        self.slot.held.pin_for(self.term)
     }
 }
 
 impl Clone for Ticket {
     fn clone(&self) -> Self {
-        self.slot.held.join_beside();
+        self.slot.held.join_beside(self.term);
         Self {
             slot: Arc::clone(&self.slot),
+            term: self.term,
             keeper: Arc::clone(&self.keeper),
         }
     }
@@ -138,7 +154,7 @@ impl Clone for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.slot.held.leave(self.keeper.lingers());
+        self.slot.held.leave(self.term, self.keeper.lingers());
     }
 }
 
@@ -223,7 +239,7 @@ impl Session {
             return Err(ReserveError::ReadOnly);
         }
         let ticket = self.ticket().map_err(ReserveError::NoSession)?;
-        ticket.keeper.reserve(&ticket.slot, count).await
+        ticket.keeper.reserve(&ticket, count).await
     }
 
     /// What is left of the budget of the owner's DEK, as far as this process knows.
@@ -245,10 +261,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError`]. The keys that are there stay, unless KMS or key store refuse them.
+    /// [`SessionError`]. The keys that are there stay, unless KMS or key store refuse them. A break-glass
+    /// session is not fetched anew: it has [`SessionError::Ended`].
     pub async fn refresh(&self) -> Result<(), SessionError> {
         let ticket = self.ticket().map_err(|_| SessionError::Ended)?;
-        ticket.keeper.refresh(&ticket.slot, self.0.purpose).await
+        let lease = !self.0.read_only;
+        ticket
+            .keeper
+            .refresh(&ticket.slot, self.0.purpose, lease)
+            .await
     }
 
     /// Revokes this session and every clone of it; the keys are wiped as soon as no running call and
@@ -266,7 +287,7 @@ impl Session {
     /// Takes part in the keys for one call or one poll.
     pub(crate) fn pin(&self) -> Result<Pinned, NoSession> {
         let unwrapped = match &*self.state() {
-            Ok(ticket) => ticket.slot.held.pin()?,
+            Ok(ticket) => ticket.pin()?,
             Err(ended) => return Err(*ended),
         };
         let Life { clock, ttl } = &self.0.life;

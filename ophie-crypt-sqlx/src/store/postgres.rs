@@ -86,7 +86,8 @@ fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
 
 super::methods::key_store!(
     PostgresKeyStore,
-    begin: "BEGIN",
+    // Whatever the role's default: under a stricter level the loser of a race fails instead of waiting.
+    begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
     lease: super::sql::POSTGRES_LEASE,
     changes: super::sql::POSTGRES_CHANGES,
     meaning: meaning,

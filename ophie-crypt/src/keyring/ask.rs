@@ -3,10 +3,16 @@
 //! Invariant: no attempt without an intent that was recorded before it, and an outcome after it.
 //! Absent: what the answer is for (`fill`), how an attempt travels (`kms`).
 
-use core::time::Duration;
+use core::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 use std::sync::Arc;
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    select,
+    time::{Sleep, sleep},
+};
 
 use super::Inner;
 use crate::{
@@ -72,45 +78,41 @@ impl From<AuditError> for NoAnswer {
 }
 
 impl Inner {
-    /// Up to three attempts with full jitter between them, within five seconds. What the KMS refuses is
-    /// not tried again.
+    /// Up to three attempts with full jitter between them, within five seconds, of which waiting for one's
+    /// turn is a part. What the KMS refuses is not tried again.
     pub(super) async fn ask<Q: Question>(
         &self,
         errand: &Errand,
         generation: u32,
         question: Q,
     ) -> Result<Q::Answer, NoAnswer> {
+        let mut total = pin!(sleep(TOTAL));
         // At most so many owners at a time: a cold start must not meet the KMS's rate limit.
-        let _permit = self.asking.acquire().await;
-        let call = CallId::new(random()?);
-        let mut last = None;
-        let attempts = async {
-            for attempt in 1..=ATTEMPTS {
-                match self
-                    .attempt(errand, generation, &question, call, attempt)
-                    .await?
-                {
-                    Ok(answer) => return Ok(Ok(answer)),
-                    Err(refused @ KmsError::Refused { .. }) => return Ok(Err(refused)),
-                    Err(passing) => last = Some(passing),
-                }
-                if attempt < ATTEMPTS {
-                    sleep(jitter(PAUSE.saturating_mul(attempt))?).await;
-                }
-            }
-            Ok::<_, NoAnswer>(Err(KmsError::unavailable("three attempts failed")))
+        let _permit = select! {
+            permit = self.asking.acquire() => permit,
+            () = &mut total => return Err(NoAnswer::Kms(KmsError::unavailable(SLOW))),
         };
-        let answered = timeout(TOTAL, attempts).await;
-        match answered {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(refused @ KmsError::Refused { .. }))) => Err(NoAnswer::Kms(refused)),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(Err(_))) | Err(_) => Err(NoAnswer::Kms(
-                last.unwrap_or_else(|| KmsError::unavailable(SLOW)),
-            )),
+        let call = CallId::new(random()?);
+        let mut attempt = 1;
+        loop {
+            let asked = self.attempt(errand, generation, &question, call, attempt, total.as_mut());
+            match asked.await? {
+                Ok(answer) => return Ok(answer),
+                Err(error @ KmsError::Refused { .. }) => return Err(NoAnswer::Kms(error)),
+                Err(error) if attempt == ATTEMPTS || total.is_elapsed() => {
+                    return Err(NoAnswer::Kms(error));
+                }
+                Err(_) => {}
+            }
+            select! {
+                () = sleep(jitter(PAUSE.saturating_mul(attempt))?) => {}
+                () = &mut total => return Err(NoAnswer::Kms(KmsError::unavailable(SLOW))),
+            }
+            attempt = attempt.saturating_add(1);
         }
     }
 
+    /// One attempt. Time-outs cut the KMS's answer short, never the outcome in the audit.
     async fn attempt<Q: Question>(
         &self,
         errand: &Errand,
@@ -118,6 +120,7 @@ impl Inner {
         question: &Q,
         call: CallId,
         attempt: u32,
+        total: Pin<&mut Sleep>,
     ) -> Result<Result<Q::Answer, KmsError>, NoAnswer> {
         let operation = errand.operation;
         let intent = AuditStep::Intent {
@@ -130,13 +133,17 @@ impl Inner {
         let context = EncryptionContext::new(Arc::clone(&self.app), &errand.owner, generation);
         let kms_call = KmsCall::attempt_of(context, attempt);
         let begun = self.clock.now();
-        let answer = timeout(ATTEMPT, question.ask(&*self.kms, &kms_call)).await;
+        let answer = select! {
+            answer = question.ask(&*self.kms, &kms_call) => Some(answer),
+            () = sleep(ATTEMPT) => None,
+            () = total => None,
+        };
         let took = self.clock.now().since(&begun);
         let (result, answer) = match answer {
-            Ok(Ok(answer)) => (KmsResult::Done, Ok(answer)),
-            Ok(Err(error @ KmsError::Refused { .. })) => (KmsResult::Refused, Err(error)),
-            Ok(Err(error)) => (KmsResult::Unavailable, Err(error)),
-            Err(_) => (KmsResult::TimedOut, Err(KmsError::unavailable(SLOW))),
+            Some(Ok(answer)) => (KmsResult::Done, Ok(answer)),
+            Some(Err(error @ KmsError::Refused { .. })) => (KmsResult::Refused, Err(error)),
+            Some(Err(error)) => (KmsResult::Unavailable, Err(error)),
+            None => (KmsResult::TimedOut, Err(KmsError::unavailable(SLOW))),
         };
         self.metrics.kms(operation, result, took);
         let outcome = AuditStep::Outcome {

@@ -3,7 +3,7 @@
 //! Invariant: no keyring without a KMS and a key store, and none whose keys live longer than 600 seconds.
 //! Absent: what a keyring does.
 
-use core::{fmt, sync::atomic::AtomicU64};
+use core::fmt;
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -158,7 +158,6 @@ impl KeyringBuilder {
             nudges,
             nudged: Arc::new(tokio::sync::Mutex::new(nudged)),
             upkeep: Mutex::default(),
-            rechecks: AtomicU64::new(0),
         })))
     }
 }

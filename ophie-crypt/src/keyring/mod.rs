@@ -16,25 +16,22 @@ mod slots;
 mod tests;
 mod upkeep;
 
-use core::{fmt, sync::atomic::AtomicU64, time::Duration};
+use core::{fmt, time::Duration};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use tokio::{
-    sync::{
-        Semaphore,
-        mpsc::{UnboundedReceiver, UnboundedSender},
-    },
-    task::JoinHandle,
+use tokio::sync::{
+    Semaphore,
+    mpsc::{UnboundedReceiver, UnboundedSender},
 };
 
 use self::{
     ask::Errand,
     slots::{Entry, filled},
-    upkeep::Nudge,
+    upkeep::{Nudge, Tasks},
 };
 pub use self::{
     builder::{BuildError, KeyringBuilder},
@@ -92,9 +89,7 @@ struct Inner {
     asking: Semaphore,
     nudges: UnboundedSender<Nudge>,
     nudged: Arc<tokio::sync::Mutex<UnboundedReceiver<Nudge>>>,
-    upkeep: Mutex<Vec<JoinHandle<()>>>,
-    /// Re-checks begun.
-    rechecks: AtomicU64,
+    upkeep: Mutex<Tasks>,
 }
 
 impl Keyring {
@@ -206,6 +201,14 @@ impl Keyring {
         };
         let ttl = self.0.ttl.min(Self::BREAK_GLASS_TTL);
         let ticket = filled(self.0.fetch(&Entry::new(owner), errand, false)).await?;
+        // Nobody renews it, and nobody else takes its key out of memory while it is held on to.
+        let slot = Arc::downgrade(ticket.slot());
+        tokio::spawn(async move {
+            tokio::time::sleep(ttl).await;
+            if let Some(slot) = slot.upgrade() {
+                slot.held.expire();
+            }
+        });
         Ok(Session::new(ticket, purpose, true, self.0.life(ttl)))
     }
 
@@ -256,25 +259,29 @@ impl Inner {
             operation: KmsOperation::Unwrap,
         };
         let now = self.clock.now();
-        let cached = entry
+        let joined = entry
             .slot
             .held
             .join(|keys| now.since(&keys.at) < keys.renew_after);
-        let ticket = if cached {
+        self.metrics.opened(joined.is_some());
+        let ticket = if let Some(term) = joined {
             let keeper = Arc::new(Keyring(Arc::clone(self)));
-            Ticket::counted(Arc::clone(&entry.slot), keeper)
+            Ticket::counted(Arc::clone(&entry.slot), term, keeper)
         } else {
             filled(self.fetch(&entry, errand.clone(), !read_only)).await?
         };
-        self.metrics.opened(cached);
-        if let Ok(keys) = entry.slot.held.pin() {
-            let (budget, generation) = (&keys.budget, keys.budget.generation());
+        if let Ok(keys) = ticket.pin() {
             if !entry.knows(purpose) {
+                let generation = keys.budget.generation();
                 self.record(&errand, generation, AuditStep::Joined).await?;
                 entry.know(purpose);
             }
-            if !read_only && budget.needs_lease() {
-                self.lease(&errand.owner, budget, fill::LEASE).await?;
+            if !read_only && keys.budget.needs_lease() {
+                let version = self.lease(&errand.owner, &keys.budget, fill::LEASE).await?;
+                if version != Some(keys.version) {
+                    drop(keys); // they changed meanwhile
+                    self.refetch(&entry, purpose, true).await?;
+                }
             }
         }
         Ok(Session::new(
@@ -292,7 +299,7 @@ impl Inner {
         }
     }
 
-    fn upkeep(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+    fn upkeep(&self) -> MutexGuard<'_, Tasks> {
         self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -300,18 +307,19 @@ impl Inner {
 /// As the sessions see it: an `Arc` of the keyring, so that it lives as long as they do.
 #[async_trait]
 impl Keeper for Keyring {
-    async fn reserve(&self, slot: &Slot, count: u32) -> Result<(), ReserveError> {
-        let keys = slot.held.pin().map_err(ReserveError::NoSession)?;
+    async fn reserve(&self, ticket: &Ticket, count: u32) -> Result<(), ReserveError> {
+        let keys = ticket.pin().map_err(ReserveError::NoSession)?;
         let left = u32::try_from(keys.budget.left()).unwrap_or(u32::MAX);
         let missing = count.saturating_sub(left);
         if missing == 0 {
             return Ok(());
         }
-        let (generation, limit) = (keys.budget.generation(), self.0.limit);
-        let request = LeaseRequest::new(slot.owner.clone(), generation, missing, limit, self.0.ttl);
+        let (owner, generation) = (&keys.keys.owner, keys.budget.generation());
+        let request =
+            LeaseRequest::new(owner.clone(), generation, missing, self.0.limit, self.0.ttl);
         match self.0.store.lease(&request).await {
             Ok(lease) => {
-                self.0.count(&slot.owner, &keys.budget, &lease);
+                self.0.count(owner, &keys.budget, &lease);
                 Ok(())
             }
             Err(error) => {
@@ -323,8 +331,17 @@ impl Keeper for Keyring {
         }
     }
 
-    async fn refresh(&self, slot: &Arc<Slot>, purpose: Purpose) -> Result<(), SessionError> {
-        self.0.refetch(&slot.owner, purpose).await
+    async fn refresh(
+        &self,
+        slot: &Arc<Slot>,
+        purpose: Purpose,
+        lease: bool,
+    ) -> Result<(), SessionError> {
+        let entry = self.0.entry(slot.owner.clone())?;
+        if !Arc::ptr_eq(&entry.slot, slot) {
+            return Err(SessionError::Ended); // of a break-glass session
+        }
+        self.0.refetch(&entry, purpose, lease).await
     }
 
     fn lingers(&self) -> bool {

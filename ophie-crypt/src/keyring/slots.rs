@@ -149,7 +149,8 @@ impl Inner {
         self.entries().values().map(Arc::clone).collect()
     }
 
-    /// The fetch under way, or a new one.
+    /// The fetch under way, or a new one. Who seals here has its lease extended by every fetch, whoever
+    /// asked for it: it must not end before the keys do.
     pub(super) fn fetch(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -160,6 +161,7 @@ impl Inner {
         if let Some(filling) = notes.filling.as_ref().filter(|filling| is_open(filling)) {
             return filling.clone();
         }
+        let lease = lease || notes.budget.as_ref().is_some_and(|had| had.granted() > 0);
         let (sender, filling) = watch::channel(None);
         notes.filling = Some(filling.clone());
         drop(notes);
@@ -170,13 +172,15 @@ impl Inner {
             let unwrapped = inner.unwrap(&errand, budget, lease).await;
             let filled = match unwrapped {
                 Ok(unwrapped) => {
-                    entry.slot.held.install(Arc::new(unwrapped));
+                    // Before anyone can join them: each purpose is audited once for each unwrap.
+                    entry.notes().purposes = vec![errand.purpose];
+                    let term = entry.slot.held.install(Arc::new(unwrapped));
                     let keeper = Arc::new(Keyring(Arc::clone(&inner)));
-                    Ok(Ticket::counted(Arc::clone(&entry.slot), keeper))
+                    Ok(Ticket::counted(Arc::clone(&entry.slot), term, keeper))
                 }
                 Err(error) => {
                     if let Some(reason) = ends_sessions(&error) {
-                        entry.slot.held.end(reason);
+                        entry.slot.held.revoke(reason);
                     }
                     Err(error)
                 }
@@ -184,9 +188,6 @@ impl Inner {
             let mut notes = entry.notes();
             notes.filling = None;
             notes.failed = filled.is_err().then(|| inner.clock.now());
-            if filled.is_ok() && notes.purposes.is_empty() {
-                notes.purposes.push(errand.purpose);
-            }
             drop(notes);
             sender.send_replace(Some(filled));
         });

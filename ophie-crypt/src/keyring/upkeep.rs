@@ -4,23 +4,23 @@
 //! live. Absent: what an owner's keys are fetched with (`fill`).
 
 use core::time::Duration;
-use std::sync::{Arc, Weak, atomic::Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use tokio::{
     select,
     sync::mpsc::UnboundedReceiver,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::{
-    Inner,
+    Inner, SessionError,
     ask::Errand,
     slots::{Entry, filled},
 };
 use crate::{
     audit::KmsOperation,
     budget::Budget,
-    error::NoSession,
     owner::CanonicalId,
     session::{BudgetStatus, Purpose},
     store::Lease,
@@ -36,28 +36,36 @@ const REFILL: u32 = 16_384;
 /// How far back a re-check looks. Longer than keys live: a change that is committed later than this after
 /// it was made is seen when the key is renewed.
 const LOOK_BACK: Duration = Duration::from_secs(900);
+/// Between two ticks, at least and at most.
+const TICK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// Many notifications are one re-check.
+const REST: Duration = Duration::from_millis(200);
 /// A re-check that hangs is given up.
 const RECHECK_WITHIN: Duration = Duration::from_secs(10);
 
+/// The tasks of a keyring.
+#[derive(Default)]
+pub(super) struct Tasks {
+    keep_up: Option<JoinHandle<()>>,
+    recheck: Option<JoinHandle<()>>,
+}
+
+fn is_over(task: &Option<JoinHandle<()>>) -> bool {
+    task.as_ref().is_none_or(JoinHandle::is_finished)
+}
+
 impl Inner {
-    /// Starts the two tasks, unless they run. They end with the keyring, or with their runtime.
+    /// Starts each of the two tasks, unless it runs. They end with the keyring, or with their runtime.
     pub(super) fn ensure_upkeep(self: &Arc<Self>) {
         let mut tasks = self.upkeep();
-        if tasks.iter().any(|task| !task.is_finished()) {
-            return;
+        if is_over(&tasks.keep_up) {
+            let tick = self.ttl.mul_f32(0.02).clamp(TICK.0, TICK.1);
+            let nudged = Arc::clone(&self.nudged);
+            tasks.keep_up = Some(tokio::spawn(keep_up(Arc::downgrade(self), nudged, tick)));
         }
-        let tick = self
-            .ttl
-            .mul_f32(0.02)
-            .clamp(Duration::from_millis(5), Duration::from_secs(1));
-        *tasks = vec![
-            tokio::spawn(keep_up(
-                Arc::downgrade(self),
-                Arc::clone(&self.nudged),
-                tick,
-            )),
-            tokio::spawn(recheck(Arc::downgrade(self), self.recheck)),
-        ];
+        if is_over(&tasks.recheck) {
+            tasks.recheck = Some(tokio::spawn(recheck(Arc::downgrade(self), self.recheck)));
+        }
     }
 
     /// Ends what has expired and lingered, renews what is due.
@@ -77,13 +85,13 @@ impl Inner {
                 entry.note_use(now);
             }
             if age >= self.ttl {
-                held.end(NoSession::Expired);
+                held.expire();
             } else if age >= keys.renew_after && held.holders() > 0 {
                 self.renew(&entry);
             }
             let used = entry.in_use().unwrap_or(keys.at);
             drop(keys);
-            held.end_idle(|_| now.since(&used) < self.linger);
+            held.expire_idle(|_| now.since(&used) < self.linger);
         }
     }
 
@@ -92,11 +100,7 @@ impl Inner {
         let pause = self.ttl.mul_f32(0.02);
         let now = self.clock.now();
         let waits = entry.failed().is_some_and(|then| now.since(&then) < pause);
-        let ended = matches!(
-            entry.slot.held.pin(),
-            Err(NoSession::Shredded | NoSession::Revoked)
-        );
-        if waits || ended || entry.is_filling() {
+        if waits || entry.is_filling() {
             return;
         }
         let errand = Errand {
@@ -105,12 +109,7 @@ impl Inner {
             reason: None,
             operation: KmsOperation::Renew,
         };
-        let lease = entry
-            .slot
-            .held
-            .pin()
-            .map_or(true, |keys| keys.budget.granted() > 0);
-        drop(self.fetch(entry, errand, lease));
+        drop(self.fetch(entry, errand, false));
     }
 
     fn refill(self: &Arc<Self>, owner: &CanonicalId) {
@@ -149,7 +148,6 @@ impl Inner {
         if self.entries().is_empty() {
             return;
         }
-        self.rechecks.fetch_add(1, Relaxed);
         let changes = match timeout(RECHECK_WITHIN, self.store.changes(LOOK_BACK)).await {
             Ok(Ok(changes)) => changes,
             Ok(Err(error)) => {
@@ -165,7 +163,7 @@ impl Inner {
             let entry = self.entries().get(&owner).map(Arc::clone);
             let Some(entry) = entry else { continue };
             let held = &entry.slot.held;
-            held.end_idle(|keys| keys.version == version);
+            held.expire_idle(|keys| keys.version == version);
             let outdated = held.pin().is_ok_and(|keys| keys.version != version);
             if outdated {
                 self.renew(&entry);
@@ -176,17 +174,17 @@ impl Inner {
     /// Fetches the owner's keys anew and waits for it.
     pub(super) async fn refetch(
         self: &Arc<Self>,
-        owner: &CanonicalId,
+        entry: &Arc<Entry>,
         purpose: Purpose,
-    ) -> Result<(), super::SessionError> {
-        let entry = self.entry(owner.clone())?;
+        lease: bool,
+    ) -> Result<(), SessionError> {
         let errand = Errand {
-            owner: owner.clone(),
+            owner: entry.slot.owner.clone(),
             purpose,
             reason: None,
             operation: KmsOperation::Renew,
         };
-        filled(self.fetch(&entry, errand, true)).await.map(drop)
+        filled(self.fetch(entry, errand, lease)).await.map(drop)
     }
 }
 
@@ -225,5 +223,7 @@ async fn recheck(keyring: Weak<Inner>, period: Duration) {
             return;
         };
         keyring.recheck().await;
+        drop(keyring);
+        sleep(REST.min(period)).await;
     }
 }

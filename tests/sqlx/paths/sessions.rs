@@ -121,13 +121,13 @@ async fn expiry_is_judged_at_the_start_of_a_poll() {
         .open(&ALICE, PURPOSE)
         .await
         .unwrap();
-    session.scope_sync(|| {
-        assert_eq!(session.ended(), None);
+    let one_poll = async {
         std::thread::sleep(PAST_THE_TTL);
-        // One call is one poll: what began with a key ends with it.
+        // What began with a key ends with it.
         let mut query = sqlx::query::<Db>("SELECT $1");
         assert!(query.try_bind(Owner(ALICE)).is_ok());
-    });
+    };
+    session.scope(one_poll).await;
     assert_eq!(session.ended(), Some(NoSession::Expired));
 }
 

@@ -233,3 +233,48 @@ async fn a_change_in_a_long_transaction_is_as_young_as_its_commit() {
         .unwrap();
     assert!(later);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stricter_default_isolation_changes_no_race() {
+    for level in ["repeatable read", "serializable"] {
+        let keys = Keys::new().await;
+        let strict = options(&keys).options([("default_transaction_isolation", level)]);
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .connect_lazy_with(strict);
+        let store = Store::new(pool);
+        let races = (0..160_i64).map(|n| {
+            let (store, owner, mine) = (
+                store.clone(),
+                CanonicalId::integer(n % 10),
+                keys.request(1, MAX_INVOCATIONS),
+            );
+            tokio::spawn(async move {
+                provision(&store, &owner).await.unwrap();
+                store.lease(&mine).await.unwrap();
+            })
+        });
+        for race in races.collect::<Vec<_>>() {
+            race.await.expect("neither loser fails");
+        }
+    }
+}
+
+/// PostgreSQL's detail of a refused row is the row.
+#[tokio::test]
+async fn errors_show_no_row() {
+    let keys = Keys::new().await;
+    let owner = CanonicalId::text("canary");
+    let refuse = "ALTER TABLE ophie_crypt_deks ADD CHECK (kek <> 'local:..') NOT VALID";
+    keys.run_plain(refuse).await.unwrap();
+    let error = provision(&keys.store, &owner).await.unwrap_err();
+    let mut texts = format!("{error:?} {error:#?}");
+    let mut next = std::error::Error::source(&error);
+    while let Some(error) = next {
+        texts += &format!(" {error} {error:?}");
+        next = error.source();
+    }
+    assert!(texts.contains("violates check constraint"), "{texts}");
+    assert!(!texts.contains("Failing row"), "{texts}");
+    assert!(!texts.contains(&owner.to_hex()), "{texts}");
+}

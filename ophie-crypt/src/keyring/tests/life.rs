@@ -10,7 +10,7 @@ use crate::{
     adapter,
     audit::{AuditEvent, KmsResult},
     column::ColumnRef,
-    error::{Error, NoSession, SealError},
+    error::{Error, NoSession},
     kms::KmsError,
     store::StoreError,
 };
@@ -211,100 +211,6 @@ async fn a_second_purpose_on_the_same_keys_is_audited_once() {
 }
 
 #[tokio::test]
-async fn the_hard_stop_stops_sealing_and_not_reading() {
-    let world = World::new(|builder| builder.max_invocations(10_000));
-    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
-    let first = seal(&session).unwrap();
-    let mut sealed = 1;
-    let error = loop {
-        match seal(&session) {
-            Ok(_) => sealed += 1,
-            Err(Error::Seal(SealError::NoBudget { .. })) => {
-                if session.reserve(1).await.is_err() {
-                    break seal(&session).unwrap_err();
-                }
-            }
-            Err(error) => break error,
-        }
-        assert!(sealed <= 10_000);
-    };
-    assert!(
-        matches!(error, Error::Seal(SealError::HardStop { .. })),
-        "{error:?}"
-    );
-    let read = |session: &Session| adapter::open_in::<String>(session, COLUMN, None, &first);
-    assert_eq!(read(&session).as_deref(), Ok("text"));
-    drop(session);
-    let later = world.keyring.open(ADA, PURPOSE).await.unwrap();
-    assert!(matches!(
-        seal(&later),
-        Err(Error::Seal(SealError::HardStop { .. }))
-    ));
-    assert_eq!(read(&later).as_deref(), Ok("text"));
-    assert!(matches!(
-        later.reserve(1).await,
-        Err(ReserveError::Lease(LeaseError::Exhausted))
-    ));
-}
-
-#[tokio::test]
-async fn a_lease_outlives_its_session() {
-    let world = World::new(|builder| builder);
-    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
-    let before = session.budget().unwrap();
-    seal(&session).unwrap();
-    drop(session);
-    for _ in 0..100 {
-        let session = world.keyring.open(ADA, PURPOSE).await.unwrap();
-        let now = session.budget().unwrap();
-        assert_eq!(
-            (now.granted(), now.left()),
-            (before.granted(), before.left() - 1)
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_lease_that_runs_low_is_refilled_in_the_background() {
-    let world = World::new(|builder| builder);
-    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
-    for _ in 0..2100 {
-        seal(&session).unwrap();
-    }
-    world
-        .until(|| session.budget().unwrap().left() > 10_000)
-        .await;
-}
-
-#[tokio::test]
-async fn read_only_and_break_glass_sessions_seal_nothing() {
-    let world = World::new(|builder| builder);
-    world.keyring.provision(ADA).await.unwrap();
-    let reader = world.keyring.open_read_only(ADA, PURPOSE).await.unwrap();
-    let glass = world
-        .keyring
-        .break_glass(ADA, PURPOSE, "ticket 7")
-        .await
-        .unwrap();
-    for session in [&reader, &glass] {
-        assert!(matches!(
-            seal(session),
-            Err(Error::Seal(SealError::ReadOnly { .. }))
-        ));
-    }
-    let writer = world.keyring.open(ADA, PURPOSE).await.unwrap();
-    seal(&writer).unwrap();
-    let seen = world.audit.seen.lock().unwrap().clone();
-    let with_reason = seen
-        .iter()
-        .filter(|event| event.reason.as_deref() == Some("ticket 7"));
-    assert_eq!(with_reason.count(), 2, "an intent and an outcome");
-    world.clock.pass(Keyring::BREAK_GLASS_TTL);
-    assert_eq!(glass.ended(), Some(NoSession::Expired));
-    assert_eq!(writer.ended(), None);
-}
-
-#[tokio::test]
 async fn keys_that_linger_need_no_second_unwrap_and_then_go() {
     let world = World::new(|builder| builder.linger(Duration::from_secs(60)));
     drop(world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap());
@@ -357,4 +263,104 @@ async fn a_cold_start_asks_once_for_each_owner() {
         sessions.push(task.await.unwrap().unwrap());
     }
     assert_eq!(world.calls().0, 100);
+}
+
+#[tokio::test]
+async fn a_revoked_session_is_not_revived_by_a_new_one() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.kms.refuses.store(true, SeqCst);
+    session.refresh().await.unwrap_err();
+    assert_eq!(session.ended(), Some(NoSession::Revoked));
+    world.kms.refuses.store(false, SeqCst);
+    let later = world.keyring.open(ADA, PURPOSE).await.unwrap();
+    assert_eq!(later.ended(), None);
+    assert_eq!(session.ended(), Some(NoSession::Revoked));
+    drop(later);
+    let entry = world.keyring.0.entry(ADA.canonical()).unwrap();
+    world.until(|| entry.slot.held.pin().is_err()).await; // whoever was revoked keeps no key alive
+}
+
+#[tokio::test]
+async fn a_purpose_is_audited_for_each_unwrap() {
+    let world = World::new(|builder| builder);
+    let (here, other) = (PURPOSE, Purpose::new("other"));
+    let about = |purpose: Purpose| {
+        let seen = world.audit.seen.lock().unwrap();
+        seen.iter().filter(|event| event.purpose == purpose).count()
+    };
+    world.keyring.provision(ADA).await.unwrap();
+    let first = world.keyring.open(ADA, here).await.unwrap();
+    assert_eq!((about(here), about(other)), (2, 0));
+    world.clock.pass(Keyring::MAX_TTL);
+    let _other = world.keyring.open(ADA, other).await.unwrap();
+    let before = about(here);
+    let _again = world.keyring.open(ADA, here).await.unwrap();
+    assert_eq!(about(here), before + 1, "it joined keys of another unwrap");
+    drop(first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_hangs_fails_forty_owners_within_five_seconds() {
+    let world = World::new(|builder| builder);
+    for owner in 0..40_i64 {
+        world.keyring.provision(&owner).await.unwrap();
+    }
+    world.audit.seen.lock().unwrap().clear();
+    world.kms.hangs.store(true, SeqCst);
+    let tasks: Vec<_> = (0..40_i64)
+        .map(|owner| {
+            let keyring = world.keyring.clone();
+            tokio::spawn(async move { keyring.open(&owner, PURPOSE).await })
+        })
+        .collect();
+    let all = async {
+        for task in tasks {
+            let opened = task.await.unwrap();
+            assert!(
+                matches!(opened, Err(SessionError::Kms(KmsError::Unavailable { .. }))),
+                "{opened:?}"
+            );
+        }
+    };
+    let within = Duration::from_millis(5001);
+    tokio::time::timeout(within, all)
+        .await
+        .expect("five seconds");
+    let seen = world.audit.seen.lock().unwrap();
+    let intents = seen
+        .iter()
+        .filter(|event| matches!(event.step, AuditStep::Intent { .. }));
+    let outcomes = seen.iter().filter(|event| {
+        matches!(
+            event.step,
+            AuditStep::Outcome {
+                result: KmsResult::TimedOut,
+                ..
+            }
+        )
+    });
+    let (intents, outcomes) = (intents.count(), outcomes.count());
+    assert!(intents >= 40, "{intents}");
+    assert_eq!(
+        intents, outcomes,
+        "an attempt that was cut short has no outcome"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_break_glass_key_leaves_memory_and_is_not_fetched_anew() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    let glass = world.keyring.break_glass(ADA, PURPOSE, "ticket 7").await;
+    let glass = glass.unwrap();
+    let refreshed = glass.refresh().await;
+    assert!(
+        matches!(refreshed, Err(SessionError::Ended)),
+        "{refreshed:?}"
+    );
+    assert_eq!(glass.ended(), None);
+    // The keyring's clock stands still: it is the key that is gone.
+    tokio::time::sleep(Keyring::BREAK_GLASS_TTL + Duration::from_millis(1)).await;
+    assert_eq!(glass.ended(), Some(NoSession::Expired));
 }

@@ -90,7 +90,7 @@ async fn begin(cached: Cached) -> (World, Option<Session>, Vec<u8>) {
         }
         Cached::Shredded => {
             let entry = world.keyring.0.entry(ADA.canonical()).unwrap();
-            entry.slot.held.end(NoSession::Shredded);
+            entry.slot.held.revoke(NoSession::Shredded);
             Some(first)
         }
     };

@@ -31,12 +31,14 @@ pub(super) struct CountingKms {
     pub(super) calls: AtomicUsize,
     pub(super) is_down: AtomicBool,
     pub(super) refuses: AtomicBool,
+    pub(super) hangs: AtomicBool,
 }
 
 #[derive(Default)]
 pub(super) struct CountingStore {
     pub(super) memory: MemoryKeyStore,
     pub(super) calls: AtomicUsize,
+    pub(super) leases: AtomicUsize,
     pub(super) is_down: AtomicBool,
 }
 
@@ -54,6 +56,7 @@ impl World {
             calls: AtomicUsize::new(0),
             is_down: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
         });
         let store = Arc::new(CountingStore::default());
         let audit = Arc::new(Events::default());
@@ -147,6 +150,9 @@ impl Kms for CountingKms {
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         self.check()?;
+        if self.hangs.load(SeqCst) {
+            core::future::pending::<()>().await;
+        }
         call.note_request_id("request");
         self.local.unwrap_dek(wrapped, call).await
     }
@@ -194,6 +200,7 @@ impl KeyStore for CountingStore {
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
         self.check()?;
+        self.leases.fetch_add(1, SeqCst);
         self.memory.lease(request).await
     }
 

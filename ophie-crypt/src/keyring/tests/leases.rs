@@ -1,0 +1,138 @@
+//! What may be sealed: leases, the hard stop, sessions that only read.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::{
+    super::*,
+    world::{ADA, PURPOSE, World},
+};
+use crate::{
+    adapter,
+    column::ColumnRef,
+    error::{Error, NoSession, SealError},
+};
+
+const COLUMN: ColumnRef = ColumnRef::new("notes", "text");
+
+fn seal(session: &Session) -> Result<Vec<u8>, Error> {
+    adapter::seal_in(session, COLUMN, None, &String::from("text"))
+}
+
+#[tokio::test]
+async fn the_hard_stop_stops_sealing_and_not_reading() {
+    let world = World::new(|builder| builder.max_invocations(10_000));
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let first = seal(&session).unwrap();
+    let mut sealed = 1;
+    let error = loop {
+        match seal(&session) {
+            Ok(_) => sealed += 1,
+            Err(Error::Seal(SealError::NoBudget { .. })) => {
+                if session.reserve(1).await.is_err() {
+                    break seal(&session).unwrap_err();
+                }
+            }
+            Err(error) => break error,
+        }
+        assert!(sealed <= 10_000);
+    };
+    assert!(
+        matches!(error, Error::Seal(SealError::HardStop { .. })),
+        "{error:?}"
+    );
+    let read = |session: &Session| adapter::open_in::<String>(session, COLUMN, None, &first);
+    assert_eq!(read(&session).as_deref(), Ok("text"));
+    drop(session);
+    let later = world.keyring.open(ADA, PURPOSE).await.unwrap();
+    assert!(matches!(
+        seal(&later),
+        Err(Error::Seal(SealError::HardStop { .. }))
+    ));
+    assert_eq!(read(&later).as_deref(), Ok("text"));
+    assert!(matches!(
+        later.reserve(1).await,
+        Err(ReserveError::Lease(LeaseError::Exhausted))
+    ));
+}
+
+#[tokio::test]
+async fn a_lease_outlives_its_session() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let before = session.budget().unwrap();
+    seal(&session).unwrap();
+    drop(session);
+    for _ in 0..100 {
+        let session = world.keyring.open(ADA, PURPOSE).await.unwrap();
+        let now = session.budget().unwrap();
+        assert_eq!(
+            (now.granted(), now.left()),
+            (before.granted(), before.left() - 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_runs_low_is_refilled_in_the_background() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    for _ in 0..2100 {
+        seal(&session).unwrap();
+    }
+    world
+        .until(|| session.budget().unwrap().left() > 10_000)
+        .await;
+}
+
+#[tokio::test]
+async fn read_only_and_break_glass_sessions_seal_nothing() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    let reader = world.keyring.open_read_only(ADA, PURPOSE).await.unwrap();
+    let glass = world
+        .keyring
+        .break_glass(ADA, PURPOSE, "ticket 7")
+        .await
+        .unwrap();
+    for session in [&reader, &glass] {
+        assert!(matches!(
+            seal(session),
+            Err(Error::Seal(SealError::ReadOnly { .. }))
+        ));
+    }
+    let writer = world.keyring.open(ADA, PURPOSE).await.unwrap();
+    seal(&writer).unwrap();
+    let seen = world.audit.seen.lock().unwrap().clone();
+    let with_reason = seen
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("ticket 7"));
+    assert_eq!(with_reason.count(), 2, "an intent and an outcome");
+    world.clock.pass(Keyring::BREAK_GLASS_TTL);
+    assert_eq!(glass.ended(), Some(NoSession::Expired));
+    assert_eq!(writer.ended(), None);
+}
+
+#[tokio::test]
+async fn a_readers_fetch_extends_the_lease_of_those_who_seal() {
+    let world = World::new(|builder| builder);
+    let writer = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.kms.is_down.store(true, SeqCst); // no renewal comes between
+    world.clock.pass(Keyring::MAX_TTL);
+    let leases = world.store.leases.load(SeqCst);
+    world.kms.is_down.store(false, SeqCst);
+    let _reader = world.keyring.open_read_only(ADA, PURPOSE).await.unwrap();
+    assert_eq!(world.store.leases.load(SeqCst), leases + 1);
+    seal(&writer).unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_alone_takes_no_lease() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    let reader = world.keyring.open_read_only(ADA, PURPOSE).await.unwrap();
+    reader.refresh().await.unwrap();
+    assert_eq!(world.store.leases.load(SeqCst), 0);
+    let writer = world.keyring.open(ADA, PURPOSE).await.unwrap();
+    assert_eq!(world.store.leases.load(SeqCst), 1);
+    seal(&writer).unwrap();
+}
