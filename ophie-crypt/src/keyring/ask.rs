@@ -89,8 +89,9 @@ impl Inner {
         let mut total = pin!(sleep(TOTAL));
         // At most so many owners at a time: a cold start must not meet the KMS's rate limit.
         let _permit = select! {
-            permit = self.asking.acquire() => permit,
+            biased;
             () = &mut total => return Err(NoAnswer::Kms(KmsError::unavailable(SLOW))),
+            permit = self.asking.acquire() => permit,
         };
         let call = CallId::new(random()?);
         let mut attempt = 1;

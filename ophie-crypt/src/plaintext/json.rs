@@ -103,9 +103,10 @@ mod tests {
     fn what_cannot_be_read_is_not_written() {
         let nested = |depth| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
         assert_eq!(round_trip(nested(127)), Ok(nested(127)));
-        assert!(round_trip(nested(128)).is_err());
+        let mut out = PlainBuf::default();
+        assert!(Json(nested(128)).encode(&mut out).is_err());
         for number in [f64::NAN, f64::INFINITY] {
-            assert!(round_trip(number).is_err());
+            assert!(Json(number).encode(&mut out).is_err());
         }
     }
 }

@@ -53,6 +53,15 @@ async fn the_hard_stop_stops_sealing_and_not_reading() {
         later.reserve(1).await,
         Err(ReserveError::Lease(LeaseError::Exhausted))
     ));
+    // Another process is told the same, though it never sealed.
+    let another = world.another(|builder| builder.max_invocations(10_000));
+    let there = another.open(ADA, PURPOSE).await.unwrap();
+    let error = seal(&there).unwrap_err();
+    assert!(
+        matches!(error, Error::Seal(SealError::HardStop { .. })),
+        "{error:?}"
+    );
+    assert_eq!(read(&there).as_deref(), Ok("text"));
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use crate::{
     audit::{AuditEvent, KmsResult},
     column::ColumnRef,
     error::{Error, NoSession},
+    hazmat::data_key::KeyId,
     kms::KmsError,
-    store::StoreError,
+    store::{DekRecord, OwnerRecord, StoreError},
 };
 
 const COLUMN: ColumnRef = ColumnRef::new("notes", "text");
@@ -342,6 +343,8 @@ async fn a_kms_that_hangs_fails_forty_owners_within_five_seconds() {
     });
     let (intents, outcomes) = (intents.count(), outcomes.count());
     assert!(intents >= 40, "{intents}");
+    let asked: std::collections::HashSet<_> = seen.iter().map(|event| &event.owner).collect();
+    assert_eq!(asked.len(), 20, "at most so many at a time");
     assert_eq!(
         intents, outcomes,
         "an attempt that was cut short has no outcome"
@@ -363,4 +366,64 @@ async fn a_break_glass_key_leaves_memory_and_is_not_fetched_anew() {
     // The keyring's clock stands still: it is the key that is gone.
     tokio::time::sleep(Keyring::BREAK_GLASS_TTL + Duration::from_millis(1)).await;
     assert_eq!(glass.ended(), Some(NoSession::Expired));
+}
+
+#[tokio::test]
+async fn what_the_kms_refuses_is_asked_once() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    world.calls();
+    world.kms.refuses.store(true, SeqCst);
+    let opened = world.keyring.open(ADA, PURPOSE).await;
+    assert!(
+        matches!(opened, Err(SessionError::Kms(KmsError::Refused { .. }))),
+        "{opened:?}"
+    );
+    assert_eq!(world.calls().0, 1);
+}
+
+#[tokio::test]
+async fn a_shred_while_the_kms_is_asked_is_seen() {
+    let world = World::new(|builder| builder);
+    for owner in ["reads", "seals"] {
+        world.keyring.provision(owner).await.unwrap();
+        let store = Arc::clone(&world.store);
+        *world.kms.meanwhile.lock().unwrap() =
+            Some(Box::new(move || store.memory.shred(&owner.canonical())));
+        let opened = match owner {
+            "reads" => world.keyring.open_read_only(owner, PURPOSE).await,
+            _ => world.keyring.open(owner, PURPOSE).await,
+        };
+        assert!(matches!(opened, Err(SessionError::Shredded)), "{opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_leaves_memory_while_its_session_is_held() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let entry = world.keyring.0.entry(ADA.canonical()).unwrap();
+    world.kms.is_down.store(true, SeqCst);
+    world.clock.pass(Keyring::MAX_TTL);
+    world.until(|| entry.slot.held.pin().is_err()).await;
+    assert_eq!(session.ended(), Some(NoSession::Expired));
+}
+
+#[tokio::test]
+async fn a_key_of_another_id_is_refused() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    let owner = ADA.canonical();
+    let record = world.store.memory.load(&owner).await.unwrap().unwrap();
+    let dek = record.newest().unwrap();
+    let other = DekRecord::new(
+        1,
+        dek.state(),
+        KeyId::from_bytes([7; 16]),
+        dek.blob().clone(),
+    );
+    let changed = OwnerRecord::living(2, [other], record.index_keys());
+    world.store.memory.replace(&owner, changed);
+    let opened = world.keyring.open(ADA, PURPOSE).await;
+    assert!(matches!(opened, Err(SessionError::WrongKey)), "{opened:?}");
 }

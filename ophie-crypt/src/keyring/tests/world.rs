@@ -32,6 +32,8 @@ pub(super) struct CountingKms {
     pub(super) is_down: AtomicBool,
     pub(super) refuses: AtomicBool,
     pub(super) hangs: AtomicBool,
+    /// Happens while it is asked to unwrap.
+    pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 #[derive(Default)]
@@ -57,6 +59,7 @@ impl World {
             is_down: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            meanwhile: Mutex::default(),
         });
         let store = Arc::new(CountingStore::default());
         let audit = Arc::new(Events::default());
@@ -72,6 +75,14 @@ impl World {
             store,
             audit,
         }
+    }
+
+    /// Another process on the same keys.
+    pub(super) fn another(&self, set: impl FnOnce(KeyringBuilder) -> KeyringBuilder) -> Keyring {
+        let builder = Keyring::builder()
+            .kms(Arc::clone(&self.kms))
+            .key_store(Arc::clone(&self.store));
+        set(builder).build().unwrap()
     }
 
     /// Calls of the KMS and of the key store since the last look.
@@ -152,6 +163,9 @@ impl Kms for CountingKms {
         self.check()?;
         if self.hangs.load(SeqCst) {
             core::future::pending::<()>().await;
+        }
+        if let Some(happens) = self.meanwhile.lock().unwrap().take() {
+            happens();
         }
         call.note_request_id("request");
         self.local.unwrap_dek(wrapped, call).await
