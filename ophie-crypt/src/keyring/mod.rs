@@ -258,17 +258,14 @@ impl Inner {
             reason: None,
             operation: KmsOperation::Unwrap,
         };
-        let now = self.clock.now();
-        let joined = entry
-            .slot
-            .held
-            .join(|keys| now.since(&keys.at) < keys.renew_after);
-        self.metrics.opened(joined.is_some());
-        let ticket = if let Some(term) = joined {
-            let keeper = Arc::new(Keyring(Arc::clone(self)));
-            Ticket::counted(Arc::clone(&entry.slot), term, keeper)
-        } else {
-            filled(self.fetch(&entry, errand.clone(), !read_only)).await?
+        let joined = self.join_or_fetch(&entry, &errand, !read_only);
+        self.metrics.opened(joined.is_ok());
+        let ticket = match joined {
+            Ok(term) => {
+                let keeper = Arc::new(Keyring(Arc::clone(self)));
+                Ticket::counted(Arc::clone(&entry.slot), term, keeper)
+            }
+            Err(filling) => filled(filling).await?,
         };
         if let Ok(keys) = ticket.pin() {
             if !entry.knows(purpose) {

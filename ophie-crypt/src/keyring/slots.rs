@@ -16,10 +16,10 @@ use crate::{
     budget::Budget,
     clock::Moment,
     error::NoSession,
-    held::Held,
+    held::{Held, Term},
     kms::KmsError,
     owner::CanonicalId,
-    session::{Purpose, Slot, Ticket},
+    session::{Purpose, Slot, Ticket, Unwrapped},
     store::StoreError,
 };
 
@@ -149,15 +149,42 @@ impl Inner {
         self.entries().values().map(Arc::clone).collect()
     }
 
-    /// The fetch under way, or a new one. Who seals here has its lease extended by every fetch, whoever
-    /// asked for it: it must not end before the keys do.
+    /// Joins the owner's keys if they are fresh; else the fetch under way, or a new one. Under one lock
+    /// with the end of a fetch: who finds neither keys nor fetch has missed none.
+    pub(super) fn join_or_fetch(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        errand: &Errand,
+        lease: bool,
+    ) -> Result<Term, watch::Receiver<Filled>> {
+        let now = self.clock.now();
+        let notes = entry.notes();
+        let fresh = |keys: &Unwrapped| now.since(&keys.at) < keys.renew_after;
+        match entry.slot.held.join(fresh) {
+            Some(term) => Ok(term),
+            None => Err(self.fetch_under(notes, entry, errand.clone(), lease)),
+        }
+    }
+
+    /// The fetch under way, or a new one.
     pub(super) fn fetch(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         errand: Errand,
         lease: bool,
     ) -> watch::Receiver<Filled> {
-        let mut notes = entry.notes();
+        self.fetch_under(entry.notes(), entry, errand, lease)
+    }
+
+    /// Who seals here has its lease extended by every fetch, whoever asked for it: it must not end before
+    /// the keys do.
+    fn fetch_under(
+        self: &Arc<Self>,
+        mut notes: MutexGuard<'_, Notes>,
+        entry: &Arc<Entry>,
+        errand: Errand,
+        lease: bool,
+    ) -> watch::Receiver<Filled> {
         if let Some(filling) = notes.filling.as_ref().filter(|filling| is_open(filling)) {
             return filling.clone();
         }
@@ -170,28 +197,35 @@ impl Inner {
         tokio::spawn(async move {
             let budget = |generation| entry.budget(generation, &inner);
             let unwrapped = inner.unwrap(&errand, budget, lease).await;
-            let filled = match unwrapped {
-                Ok(unwrapped) => {
-                    // Before anyone can join them: each purpose is audited once for each unwrap.
-                    entry.notes().purposes = vec![errand.purpose];
-                    let term = entry.slot.held.install(Arc::new(unwrapped));
-                    let keeper = Arc::new(Keyring(Arc::clone(&inner)));
-                    Ok(Ticket::counted(Arc::clone(&entry.slot), term, keeper))
-                }
-                Err(error) => {
-                    if let Some(reason) = ends_sessions(&error) {
-                        entry.slot.held.revoke(reason);
-                    }
-                    Err(error)
-                }
-            };
-            let mut notes = entry.notes();
-            notes.filling = None;
-            notes.failed = filled.is_err().then(|| inner.clock.now());
-            drop(notes);
-            sender.send_replace(Some(filled));
+            sender.send_replace(Some(inner.settle(&entry, errand.purpose, unwrapped)));
         });
         filling
+    }
+
+    /// The end of a fetch.
+    fn settle(
+        self: &Arc<Self>,
+        entry: &Entry,
+        purpose: Purpose,
+        unwrapped: Result<Unwrapped, SessionError>,
+    ) -> Result<Ticket, SessionError> {
+        let (held, mut notes) = (&entry.slot.held, entry.notes());
+        notes.filling = None;
+        notes.failed = unwrapped.is_err().then(|| self.clock.now());
+        match unwrapped {
+            Ok(unwrapped) => {
+                notes.purposes = vec![purpose]; // each is audited once for each unwrap
+                let term = held.install(Arc::new(unwrapped));
+                let keeper = Arc::new(Keyring(Arc::clone(self)));
+                Ok(Ticket::counted(Arc::clone(&entry.slot), term, keeper))
+            }
+            Err(error) => {
+                if let Some(reason) = ends_sessions(&error) {
+                    held.revoke(reason);
+                }
+                Err(error)
+            }
+        }
     }
 }
 

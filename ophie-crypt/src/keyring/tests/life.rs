@@ -1,4 +1,4 @@
-//! Outages, renewal, time, budget, audit.
+//! Outages, renewal, time, and fetches that meet something.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     adapter,
-    audit::{AuditEvent, KmsResult},
+    audit::KmsResult,
     column::ColumnRef,
     error::{Error, NoSession},
     hazmat::data_key::KeyId,
@@ -129,89 +129,6 @@ async fn without_the_database_nothing_is_opened_and_open_sessions_go_on() {
 }
 
 #[tokio::test]
-async fn an_audit_that_fails_fails_the_open() {
-    let world = World::new(|builder| builder);
-    world.keyring.provision(ADA).await.unwrap();
-    world.calls();
-    world.audit.is_down.store(true, SeqCst);
-    let opened = world.keyring.open(ADA, PURPOSE).await;
-    assert!(matches!(opened, Err(SessionError::Audit(_))), "{opened:?}");
-    assert_eq!(world.calls().0, 0, "the KMS was asked without an intent");
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_attempt_has_an_intent_and_an_outcome() {
-    let world = World::new(|builder| builder);
-    world.keyring.provision(ADA).await.unwrap();
-    world.kms.is_down.store(true, SeqCst);
-    world.keyring.open(ADA, PURPOSE).await.unwrap_err();
-    world.kms.is_down.store(false, SeqCst);
-    world
-        .keyring
-        .open(ADA, Purpose::new("other"))
-        .await
-        .unwrap();
-
-    let seen: Vec<AuditEvent> = world.audit.seen.lock().unwrap().clone();
-    let results: Vec<_> = seen
-        .chunks(2)
-        .map(|pair| match (&pair[0].step, &pair[1].step) {
-            (
-                AuditStep::Intent {
-                    call,
-                    attempt,
-                    operation,
-                },
-                AuditStep::Outcome {
-                    call: same_call,
-                    attempt: same_attempt,
-                    operation: same_operation,
-                    result,
-                    ..
-                },
-            ) => {
-                assert_eq!((call, attempt), (same_call, same_attempt));
-                assert_eq!(operation, same_operation);
-                (*operation, *attempt, *result)
-            }
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    let (make, unwrap) = (KmsOperation::Make, KmsOperation::Unwrap);
-    let (done, down) = (KmsResult::Done, KmsResult::Unavailable);
-    assert_eq!(
-        results,
-        [
-            (make, 1, done),
-            (unwrap, 1, down),
-            (unwrap, 2, down),
-            (unwrap, 3, down),
-            (unwrap, 1, done)
-        ]
-    );
-}
-
-#[tokio::test]
-async fn a_second_purpose_on_the_same_keys_is_audited_once() {
-    let world = World::new(|builder| builder);
-    let _first = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
-    world.audit.seen.lock().unwrap().clear();
-    let support = Purpose::new("support");
-    let _more: Vec<_> = [
-        world.keyring.open(ADA, support).await.unwrap(),
-        world.keyring.open(ADA, support).await.unwrap(),
-        world.keyring.open(ADA, PURPOSE).await.unwrap(),
-    ]
-    .into();
-    let seen = world.audit.seen.lock().unwrap();
-    assert_eq!(seen.len(), 1);
-    assert_eq!(
-        (seen[0].purpose, &seen[0].step),
-        (support, &AuditStep::Joined)
-    );
-}
-
-#[tokio::test]
 async fn keys_that_linger_need_no_second_unwrap_and_then_go() {
     let world = World::new(|builder| builder.linger(Duration::from_secs(60)));
     drop(world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap());
@@ -282,25 +199,6 @@ async fn a_revoked_session_is_not_revived_by_a_new_one() {
     world.until(|| entry.slot.held.pin().is_err()).await; // whoever was revoked keeps no key alive
 }
 
-#[tokio::test]
-async fn a_purpose_is_audited_for_each_unwrap() {
-    let world = World::new(|builder| builder);
-    let (here, other) = (PURPOSE, Purpose::new("other"));
-    let about = |purpose: Purpose| {
-        let seen = world.audit.seen.lock().unwrap();
-        seen.iter().filter(|event| event.purpose == purpose).count()
-    };
-    world.keyring.provision(ADA).await.unwrap();
-    let first = world.keyring.open(ADA, here).await.unwrap();
-    assert_eq!((about(here), about(other)), (2, 0));
-    world.clock.pass(Keyring::MAX_TTL);
-    let _other = world.keyring.open(ADA, other).await.unwrap();
-    let before = about(here);
-    let _again = world.keyring.open(ADA, here).await.unwrap();
-    assert_eq!(about(here), before + 1, "it joined keys of another unwrap");
-    drop(first);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_kms_that_hangs_fails_forty_owners_within_five_seconds() {
     let world = World::new(|builder| builder);
@@ -366,6 +264,31 @@ async fn a_break_glass_key_leaves_memory_and_is_not_fetched_anew() {
     // The keyring's clock stands still: it is the key that is gone.
     tokio::time::sleep(Keyring::BREAK_GLASS_TTL + Duration::from_millis(1)).await;
     assert_eq!(glass.ended(), Some(NoSession::Expired));
+}
+
+/// Who finds no key just before a fetch ends, and no fetch just after, must not begin another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opens_that_meet_the_end_of_a_fetch_begin_no_second() {
+    let world = World::new(|builder| builder);
+    world.keyring.provision(ADA).await.unwrap();
+    world.calls();
+    for round in 0..300 {
+        // So many begin, one after the other, that the first fetch ends among them.
+        let tasks: Vec<_> = (0..200)
+            .map(|_| {
+                let keyring = world.keyring.clone();
+                tokio::spawn(async move { keyring.open(ADA, PURPOSE).await.unwrap() })
+            })
+            .collect();
+        let mut sessions = Vec::new();
+        for task in tasks {
+            sessions.push(task.await.unwrap());
+        }
+        assert_eq!(world.calls().0, 1, "round {round}");
+        let entry = world.keyring.0.entry(ADA.canonical()).unwrap();
+        drop(sessions);
+        world.until(|| entry.slot.held.pin().is_err()).await;
+    }
 }
 
 #[tokio::test]

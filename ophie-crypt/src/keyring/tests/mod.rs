@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
+mod audits;
 mod leases;
 mod life;
 mod states;
