@@ -1,14 +1,18 @@
 //! AES-256-GCM (NIST SP 800-38D) with 96-bit random nonces and 128-bit tags.
 //!
-//! Invariant: a nonce comes from [`Nonces`] only, is used once and cannot be chosen by a caller.
-//! Absent: what the associated data means (`binding`), where the bytes lie (`envelope`).
+//! Invariant: a nonce comes from [`Nonces`] only, is used once and cannot be chosen by a caller; every
+//! back end gives the same bytes. Absent: what the associated data means (`binding`), where the bytes
+//! lie (`envelope`).
+
+#[cfg(feature = "aws-lc-rs")]
+pub(super) mod aws_lc;
+#[cfg(all(feature = "ring", any(test, not(feature = "aws-lc-rs"))))]
+pub(super) mod ring;
+#[cfg(any(test, not(any(feature = "aws-lc-rs", feature = "ring"))))]
+pub(super) mod rustcrypto;
 
 use core::fmt;
 
-use aes_gcm::{
-    Aes256Gcm,
-    aead::{AeadInOut, KeyInit},
-};
 use zeroize::Zeroizing;
 
 use super::{NoRandomness, fill_random};
@@ -20,12 +24,56 @@ pub(crate) const TAG_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected;
 
-/// An expanded AES-256-GCM key; the `zeroize` feature of `aes-gcm` wipes it on drop.
-pub(crate) struct AeadKey(Box<Aes256Gcm>);
+/// What a back end does: AES-256-GCM in place, under an expanded key that it wipes when dropped.
+pub(crate) trait Cipher: Sized {
+    fn new(key: &[u8; 32]) -> Self;
+
+    /// Encrypts `buf` and returns the tag.
+    fn seal(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buf: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], Rejected>;
+
+    /// Decrypts `buf`; where the tag does not fit, what is left in it is to be wiped.
+    fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buf: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Rejected>;
+}
+
+/// The back end in use. Of two, the one that also wipes its key by itself; all are compiled into tests.
+#[cfg(feature = "aws-lc-rs")]
+type Chosen = aws_lc::AwsLc;
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+type Chosen = ring::Ring;
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+type Chosen = rustcrypto::RustCrypto;
+
+/// An expanded AES-256-GCM key, boxed so that moving it leaves no copy behind.
+pub(crate) struct AeadKey<C: Cipher = Chosen>(Box<C>);
 
 impl AeadKey {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(Box::new(Aes256Gcm::new(key.into())))
+        Self::expand(key)
+    }
+}
+
+impl<C: Cipher> AeadKey<C> {
+    /// Under any back end; tests take each in turn.
+    pub(super) fn expand(key: &[u8; 32]) -> Self {
+        let key = Self::boxed(key);
+        zeroize::zeroize_stack::<{ 32 << 10 }>(); // on its way into the box the key was moved over the stack
+        key
+    }
+
+    #[inline(never)] // so that its stack lies where `expand` wipes
+    fn boxed(key: &[u8; 32]) -> Self {
+        Self(Box::new(C::new(key)))
     }
 
     /// Encrypts `buf` in place and returns the tag.
@@ -37,13 +85,10 @@ impl AeadKey {
         aad: &[u8],
         buf: &mut [u8],
     ) -> Result<[u8; TAG_LEN], Rejected> {
-        self.0
-            .encrypt_inout_detached(&nonce.0.into(), aad, buf.into())
-            .map(Into::into)
-            .map_err(|_| Rejected)
+        self.0.seal(&nonce.0, aad, buf)
     }
 
-    /// Checks the tag, then decrypts `ciphertext` into a buffer of its own.
+    /// Checks the tag and decrypts `ciphertext` into a buffer of its own.
     pub(crate) fn open(
         &self,
         nonce: &[u8; NONCE_LEN],
@@ -52,14 +97,12 @@ impl AeadKey {
         tag: &[u8; TAG_LEN],
     ) -> Result<Zeroizing<Vec<u8>>, Rejected> {
         let mut plain = Zeroizing::new(ciphertext.to_vec());
-        self.0
-            .decrypt_inout_detached(nonce.into(), aad, plain.as_mut_slice().into(), tag.into())
-            .map_err(|_| Rejected)?;
+        self.0.open(nonce, aad, &mut plain, tag)?;
         Ok(plain)
     }
 }
 
-impl fmt::Debug for AeadKey {
+impl<C: Cipher> fmt::Debug for AeadKey<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AeadKey([REDACTED])")
     }
@@ -124,29 +167,8 @@ impl Nonces {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn blocks_of_nonces_never_repeat_one() {
-        let mut nonces = Nonces::for_values(1000);
-        let drawn: HashSet<_> = (0..1001)
-            .map(|_| *nonces.next().unwrap().as_bytes())
-            .collect();
-        assert_eq!(drawn.len(), 1001);
-        assert!(!drawn.contains(&[0; NONCE_LEN]));
-    }
-
-    #[test]
-    fn a_rejected_ciphertext_gives_no_bytes() {
-        let key = AeadKey::new(&[7; 32]);
-        let nonce = Nonce::make().unwrap();
-        let bytes = *nonce.as_bytes();
-        let mut buf = *b"plaintext";
-        let tag = key.seal(nonce, b"aad", &mut buf).unwrap();
-        assert_eq!(*key.open(&bytes, b"aad", &buf, &tag).unwrap(), b"plaintext");
-        assert!(key.open(&bytes, b"AAD", &buf, &tag).is_err());
-    }
-}
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "counts of cases and offsets in a file, far from any limit"
+)]
+mod tests;
