@@ -107,6 +107,7 @@ fn one(len: usize) -> AllocationInfo {
 
 fn session() -> Session {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .expect("a runtime");
     let keyring = Keyring::builder()

@@ -22,7 +22,10 @@ use crate::{
 pub fn seal<T: Plaintext>(column: ColumnRef, value: &T) -> Result<Vec<u8>, Error> {
     let current = scope::current().map_err(|reason| SealError::NoSession { column, reason })?;
     current.spend(1, column)?;
-    Ok(current.keys().seal(column, None, value, Nonce::make())?)
+    let sealed = current
+        .keys()
+        .sealing(column, None, |sealer| sealer.seal(value, Nonce::make()))?;
+    Ok(sealed)
 }
 
 /// Opens under the current session.
@@ -50,7 +53,10 @@ pub fn seal_in<T: Plaintext>(
         .pin()
         .map_err(|reason| SealError::NoSession { column, reason })?;
     pinned.spend(1, column)?;
-    Ok(pinned.keys().seal(column, row, value, Nonce::make())?)
+    let sealed = pinned
+        .keys()
+        .sealing(column, row, |sealer| sealer.seal(value, Nonce::make()))?;
+    Ok(sealed)
 }
 
 /// Seals many values under a session, drawing nonces in blocks within this call.
@@ -70,10 +76,13 @@ pub fn seal_many<'a, T: Plaintext + 'a>(
     pinned.spend(count.try_into().unwrap_or(u64::MAX), column)?;
     let mut nonces = Nonces::for_values(count);
     let mut sealed = Vec::with_capacity(count);
-    // What was counted, whatever the iterator says of itself.
-    for value in values.take(count) {
-        sealed.push(pinned.keys().seal(column, None, value, nonces.next())?);
-    }
+    pinned.keys().sealing(column, None, |sealer| {
+        // What was counted, whatever the iterator says of itself.
+        for value in values.take(count) {
+            sealed.push(sealer.seal(value, nonces.next())?);
+        }
+        Ok::<_, SealError>(())
+    })?;
     Ok(sealed)
 }
 

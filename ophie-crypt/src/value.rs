@@ -3,6 +3,8 @@
 //! Invariant: a value is returned only if its tag vouches for owner, table, column, codec and row.
 //! Absent: whose keys these are and for how long (`session`), the ORM (`adapter`).
 
+use core::marker::PhantomData;
+
 use zeroize::Zeroizing;
 
 use crate::{
@@ -13,16 +15,54 @@ use crate::{
     error::{FingerprintError, OpenError, SealError},
     hazmat::{
         NoRandomness,
-        aead::Nonce,
+        aead::{AeadKey, Nonce},
         data_key::{DataKey, IndexKey, KeyId},
     },
     owner::CanonicalId,
-    plaintext::{Codec, PlainBuf, Plaintext},
+    plaintext::{Codec, Plaintext},
 };
 
 /// The longest plaintext that is sealed, in bytes: 512 MiB, half of what SQLite and PostgreSQL take as
 /// one value at their default settings.
 pub const MAX_PLAINTEXT_LEN: usize = 512 << 20;
+
+/// Seals values of one column, all under one header and one binding.
+pub(crate) struct Sealer<'a, T> {
+    key: &'a AeadKey,
+    header: &'a [u8; HEADER_LEN],
+    aad: &'a [u8],
+    column: ColumnRef,
+    of: PhantomData<fn(&T)>,
+}
+
+impl<T: Plaintext> Sealer<'_, T> {
+    /// Seals a value under the nonce given.
+    pub(crate) fn seal(
+        &self,
+        value: &T,
+        nonce: Result<Nonce, NoRandomness>,
+    ) -> Result<Vec<u8>, SealError> {
+        let column = self.column;
+        let nonce = nonce.map_err(|NoRandomness| SealError::Randomness { column })?;
+        let padding = column.padding().map_or(0, usize::from);
+        let expect = value.size_hint().saturating_add(padding);
+        if expect > MAX_PLAINTEXT_LEN.saturating_add(padding) {
+            return Err(SealError::TooLong { column });
+        }
+
+        let mut buf = envelope::start(self.header, &nonce, expect);
+        value
+            .encode(&mut buf)
+            .map_err(|source| SealError::Codec { column, source })?;
+        if envelope::body_len(&buf) > MAX_PLAINTEXT_LEN {
+            return Err(SealError::TooLong { column });
+        }
+        if let Some(bucket) = column.padding() {
+            envelope::pad(&mut buf, bucket);
+        }
+        envelope::finish(buf, self.key, nonce, self.aad).map_err(|_| SealError::TooLong { column })
+    }
+}
 
 /// One owner's keys, unwrapped.
 pub(crate) struct OwnerKeys {
@@ -35,60 +75,33 @@ pub(crate) struct OwnerKeys {
 }
 
 impl OwnerKeys {
-    /// Seals a value under the nonce given.
-    pub(crate) fn seal<T: Plaintext>(
+    /// Lends what seals values of one column: header and associated data are the same for each of them.
+    pub(crate) fn sealing<T: Plaintext, R>(
         &self,
         column: ColumnRef,
         row: Option<&CanonicalId>,
-        value: &T,
-        nonce: Result<Nonce, NoRandomness>,
-    ) -> Result<Vec<u8>, SealError> {
-        let nonce = nonce.map_err(|NoRandomness| SealError::Randomness { column })?;
+        seal: impl FnOnce(&Sealer<'_, T>) -> R,
+    ) -> R {
         let form = Form {
             padded: column.padding().is_some(),
             row_bound: row.is_some(),
         };
         let header = form.header(self.sealing.id());
-        let padding = column.padding().map_or(0, usize::from);
-        let expect = value.size_hint().saturating_add(padding);
-        if expect > MAX_PLAINTEXT_LEN.saturating_add(padding) {
-            return Err(SealError::TooLong { column });
-        }
-
-        let mut buf = envelope::start(&header, &nonce, expect);
-        value
-            .encode(&mut buf)
-            .map_err(|source| SealError::Codec { column, source })?;
-        self.seal_bytes(&column, T::CODEC, row, header, nonce, buf)
-    }
-
-    /// Seals what the codec wrote: the part of [`seal`](Self::seal) that does not depend on the type.
-    fn seal_bytes(
-        &self,
-        column: &ColumnRef,
-        codec: Codec,
-        row: Option<&CanonicalId>,
-        header: [u8; HEADER_LEN],
-        nonce: Nonce,
-        mut buf: PlainBuf,
-    ) -> Result<Vec<u8>, SealError> {
-        if envelope::body_len(&buf) > MAX_PLAINTEXT_LEN {
-            return Err(SealError::TooLong { column: *column });
-        }
-        if let Some(bucket) = column.padding() {
-            envelope::pad(&mut buf, bucket);
-        }
         let binding = Binding {
             owner: &self.owner,
-            column,
-            codec,
+            column: &column,
+            codec: T::CODEC,
             row,
         };
-        binding
-            .with_value(&header, |aad| {
-                envelope::finish(buf, self.sealing.aead(), nonce, aad)
+        binding.with_value(&header, |aad| {
+            seal(&Sealer {
+                key: self.sealing.aead(),
+                header: &header,
+                aad,
+                column,
+                of: PhantomData,
             })
-            .map_err(|_| SealError::TooLong { column: *column })
+        })
     }
 
     /// The generation of this id; compared in constant time each.
