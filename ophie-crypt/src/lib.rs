@@ -19,6 +19,8 @@ mod hazmat;
 mod held;
 mod keyring;
 mod kms;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod metrics;
 mod model;
 mod owner;

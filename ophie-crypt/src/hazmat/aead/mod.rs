@@ -46,6 +46,14 @@ pub(crate) trait Cipher: Sized {
     ) -> Result<(), Rejected>;
 }
 
+/// How much of the stack is wiped after each value: a cipher leaves its last blocks there, keystream and
+/// plaintext. Without optimisation they lie deeper.
+const SCRATCH: usize = if cfg!(debug_assertions) {
+    16 << 10
+} else {
+    1 << 10
+};
+
 /// The back end in use. Of two, the one that also wipes its key by itself; all are compiled into tests.
 #[cfg(feature = "aws-lc-rs")]
 type Chosen = aws_lc::AwsLc;
@@ -85,6 +93,18 @@ impl<C: Cipher> AeadKey<C> {
         aad: &[u8],
         buf: &mut [u8],
     ) -> Result<[u8; TAG_LEN], Rejected> {
+        let tag = self.seal_beneath(&nonce, aad, buf);
+        zeroize::zeroize_stack::<SCRATCH>();
+        tag
+    }
+
+    #[inline(never)] // as `boxed`
+    fn seal_beneath(
+        &self,
+        nonce: &Nonce,
+        aad: &[u8],
+        buf: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], Rejected> {
         self.0.seal(&nonce.0, aad, buf)
     }
 
@@ -97,8 +117,20 @@ impl<C: Cipher> AeadKey<C> {
         tag: &[u8; TAG_LEN],
     ) -> Result<Zeroizing<Vec<u8>>, Rejected> {
         let mut plain = Zeroizing::new(ciphertext.to_vec());
-        self.0.open(nonce, aad, &mut plain, tag)?;
-        Ok(plain)
+        let opened = self.open_beneath(nonce, aad, &mut plain, tag);
+        zeroize::zeroize_stack::<SCRATCH>();
+        opened.map(|()| plain)
+    }
+
+    #[inline(never)] // as `boxed`
+    fn open_beneath(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buf: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Rejected> {
+        self.0.open(nonce, aad, buf, tag)
     }
 }
 
