@@ -69,7 +69,7 @@ use crate::{ast::Model, attr::StructAttrs};
 /// - `#[crypt(table = "people_links")]`: the table, by its SQL name. This struct declares its columns; it
 ///   has exactly one field of type `Owner<..>` and no generics.
 /// - `#[crypt(like = PersonLink)]`: another view of the table that `PersonLink` declares. A column that is
-///   encrypted there cannot be marked plain here.
+///   encrypted there cannot be marked plain here, and holds the same plaintext type (open, or as `Sealed`).
 ///
 /// ## Optional container attributes
 ///

@@ -35,7 +35,7 @@ pub enum Normalizer {
     /// For addresses: NFKC, full case fold, default-ignorables and white space dropped, NFC. Dots and
     /// `+tags` count.
     Email,
-    /// No change: equal bytes are equal.
+    /// No change: equal bytes are equal. Of floats, 0.0 and -0.0 are not.
     Exact,
     /// For people's names: NFKC, full case fold, default-ignorables dropped, NFC, white space trimmed and collapsed.
     Name,

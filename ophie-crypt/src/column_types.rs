@@ -184,6 +184,9 @@ macro_rules! column_types {
 
         impl<T: $crate::Plaintext, C> $crate::BoundTo<C> for Encrypted<T, C> {}
         impl<T: $crate::Plaintext, C> $crate::__private::IsEncrypted for Encrypted<T, C> {}
+        impl<T: $crate::Plaintext, C> $crate::__private::Holds for Encrypted<T, C> {
+            type What = $crate::__private::ValueOf<T>;
+        }
 
         /// Ciphertext in memory and in the database: loads, stores and moves without a session.
         ///
@@ -286,6 +289,9 @@ macro_rules! column_types {
 
         impl<T, C> $crate::BoundTo<C> for Sealed<T, C> {}
         impl<T, C> $crate::__private::IsEncrypted for Sealed<T, C> {}
+        impl<T, C> $crate::__private::Holds for Sealed<T, C> {
+            type What = $crate::__private::ValueOf<T>;
+        }
 
         /// A keyed fingerprint of a plaintext, for equality look-up in an indexed column.
         ///
@@ -403,6 +409,9 @@ macro_rules! column_types {
 
         impl<T, C> $crate::BoundTo<C> for BlindIndex<T, C> {}
         impl<T, C> $crate::__private::IsBlindIndex for BlindIndex<T, C> {}
+        impl<T, C> $crate::__private::Holds for BlindIndex<T, C> {
+            type What = $crate::__private::FingerprintOf<T>;
+        }
 
         /// The row's owner. Its hooks refuse, in both directions, a row whose owner is not the session's.
         ///
@@ -439,5 +448,8 @@ macro_rules! column_types {
         }
 
         impl<T, C> $crate::BoundTo<C> for Owner<T> {}
+        impl<T> $crate::__private::Holds for Owner<T> {
+            type What = $crate::__private::AnOwner;
+        }
     };
 }

@@ -90,6 +90,61 @@ where
 {
 }
 
+/// What is in a column, sealed or not. The types that it gives are names for error messages.
+pub trait Holds {
+    /// [`ValueOf`], [`FingerprintOf`] or [`AnOwner`].
+    type What;
+}
+impl<F: Holds> Holds for Option<F> {
+    type What = F::What;
+}
+impl<F: Holds> Holds for &F {
+    type What = F::What;
+}
+
+/// An encrypted value of this plaintext type.
+#[derive(Debug)]
+pub struct ValueOf<T>(PhantomData<T>);
+
+/// A blind index over this plaintext type.
+#[derive(Debug)]
+pub struct FingerprintOf<T>(PhantomData<T>);
+
+/// The owner, of whatever type: hooks compare it by its canonical bytes.
+#[derive(Debug)]
+pub struct AnOwner(());
+
+/// What is in a column is what its model says, `D`.
+#[diagnostic::on_unimplemented(
+    message = "this field contradicts the model that `like` names; take the column type and the plaintext type from there",
+    label = "this column holds `{D}`"
+)]
+pub trait AsDeclared<D> {}
+impl<D> AsDeclared<D> for D {}
+
+/// Proof that `F`, in a second struct on a table, holds what the field of the marker `C` holds.
+pub const fn view<F, C>()
+where
+    F: BoundTo<C> + Holds<What: AsDeclared<<C::Ty as Holds>::What>>,
+    C: Field<Ty: Holds>,
+{
+}
+
+/// Whether values of this type may be padded, or have a plaintext twin.
+#[must_use]
+pub const fn is_encrypted<F: ColumnType>() -> bool {
+    matches!(F::KIND, Kind::Encrypted | Kind::Sealed)
+}
+
+/// Whether equal values have equal bytes: JSON has no canonical form.
+#[must_use]
+pub const fn has_one_encoding<F: ColumnType>() -> bool {
+    match F::CODEC {
+        Some(codec) => !same(codec.id(), Codec::JSON.id()),
+        None => true,
+    }
+}
+
 /// `name` and `email` are for text.
 #[must_use]
 pub const fn normalizer_fits<F: ColumnType>(normalizer: Normalizer) -> bool {
