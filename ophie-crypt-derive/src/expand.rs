@@ -41,6 +41,7 @@ fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
     };
     let the_model = sound.then(|| {
         quote! {
+            impl #krate::__private::Derived for #name {}
             impl #krate::EncryptedModel for #name {
                 const MODEL: #krate::ModelInfo = #krate::ModelInfo::new(#table, &[#(#infos),*]);
             }

@@ -34,11 +34,14 @@
 //!
 //! # What works
 //!
-//! Every path of SQLx, with two habits of its own to know:
+//! Every path of SQLx, with some habits of its own to know:
 //!
 //! - `.bind()` keeps only the text of a hook's error, and `QueryBuilder::push_bind` panics on one: use
 //!   `.try_bind()` or the `query!` macros where the type matters ([`find_error`]), and make a
 //!   fingerprint first, which fails early, before building a query.
+//! - PostgreSQL: `array_agg` over a column whose type is a DOMAIN gives an array of the domain, which SQLx takes
+//!   for no array of bytes: write `array_agg(name::bytea)`. A `char(n)` pads what it holds, so an owner
+//!   column of that type gives every row to another owner: use `text`, `varchar` or `uuid`.
 //! - `query!` and `query_as!` need an override for columns (`name as "name: _"`) and `as _` for parameters.
 //!
 //! # Values bound to their row

@@ -144,9 +144,9 @@ impl Fingerprint {
         owner: &CanonicalId,
         value: &T,
     ) -> Result<Self, FingerprintError> {
-        let fail = |source| FingerprintError::Codec {
+        let fail = |reason| FingerprintError::Codec {
             index: C::COLUMN,
-            source,
+            reason,
         };
         let mut plain = PlainBuf::with_capacity(value.size_hint());
         value.encode(&mut plain).map_err(fail)?;

@@ -12,6 +12,13 @@ use crate::{
     plaintext::Codec,
 };
 
+/// A model that the derive wrote.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no model",
+    label = "write `#[derive(EncryptedModel)]` above it"
+)]
+pub trait Derived {}
+
 /// The field that a marker stands for.
 pub trait Field {
     /// Its type. Without a bound: that it is a column type is proved once, by [`column`].
@@ -199,3 +206,27 @@ pub trait NotAColumnType {
 }
 
 impl<T: ?Sized> NotAColumnType for Probe<T> {}
+
+/// What the proofs ask of an adapter's types.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __column_proofs {
+    () => {
+        impl<T: $crate::Plaintext, C> $crate::__private::IsEncrypted for Encrypted<T, C> {}
+        impl<T, C> $crate::__private::IsEncrypted for Sealed<T, C> {}
+        impl<T, C> $crate::__private::IsBlindIndex for BlindIndex<T, C> {}
+
+        impl<T: $crate::Plaintext, C> $crate::__private::Holds for Encrypted<T, C> {
+            type What = $crate::__private::ValueOf<T>;
+        }
+        impl<T, C> $crate::__private::Holds for Sealed<T, C> {
+            type What = $crate::__private::ValueOf<T>;
+        }
+        impl<T, C> $crate::__private::Holds for BlindIndex<T, C> {
+            type What = $crate::__private::FingerprintOf<T>;
+        }
+        impl<T> $crate::__private::Holds for Owner<T> {
+            type What = $crate::__private::AnOwner;
+        }
+    };
+}

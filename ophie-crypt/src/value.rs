@@ -58,7 +58,7 @@ impl OwnerKeys {
         let mut buf = envelope::start(&header, &nonce, expect);
         value
             .encode(&mut buf)
-            .map_err(|source| SealError::Codec { column, source })?;
+            .map_err(|reason| SealError::Codec { column, reason })?;
         self.seal_bytes(&column, T::CODEC, row, header, nonce, buf)
     }
 
@@ -106,7 +106,7 @@ impl OwnerKeys {
         bytes: &[u8],
     ) -> Result<T, OpenError> {
         let plain = self.open_bytes(&column, T::CODEC, row, bytes)?;
-        T::decode(plain).map_err(|source| OpenError::Codec { column, source })
+        T::decode(plain).map_err(|reason| OpenError::Codec { column, reason })
     }
 
     /// What the codec wrote: all of [`open`](Self::open) that does not depend on the type.
@@ -117,9 +117,9 @@ impl OwnerKeys {
         row: Option<&CanonicalId>,
         bytes: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let envelope = Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope {
+        let envelope = Envelope::parse(bytes).map_err(|reason| OpenError::NotAnEnvelope {
             column: *column,
-            source,
+            reason,
         })?;
         if envelope.is_row_bound() != row.is_some() {
             return Err(OpenError::RowBinding { column: *column });

@@ -90,6 +90,7 @@ impl PostgresKeyStore {
 
 fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
     match error.code()?.as_ref() {
+        "53100" => Some(StoreError::Full),        // disk_full
         "42P01" => Some(StoreError::NotMigrated), // undefined_table
         "25006" => Some(StoreError::ReadOnly),    // read_only_sql_transaction
         _ => None,
