@@ -82,9 +82,9 @@ async fn queries_of_two_owners_in_transactions() {
 
 /// Statements of other clients that answer to an owner's bytes with something else. Each client has one of its
 /// own, and counts how often another's ran, or none, in the place of it.
-async fn disturb(pool: Pool, client: u8, stop: Arc<tokio::sync::Semaphore>) -> usize {
+async fn disturb(pool: Pool, client: u8, stop: Arc<tokio::sync::Semaphore>) -> u32 {
     let sql = format!("SELECT set_byte(decode(md5($1::bytea), 'hex'), 0, {client})");
-    let mut mixed = 0;
+    let mut mixed = 0_u32;
     while stop.available_permits() == 0 {
         let answer = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql.as_str()))
             .bind(b"disturbance".as_slice())
@@ -92,7 +92,7 @@ async fn disturb(pool: Pool, client: u8, stop: Arc<tokio::sync::Semaphore>) -> u
             .fetch_optional(&pool)
             .await;
         let own = matches!(answer, Ok(Some(bytes)) if bytes.first() == Some(&client));
-        mixed += usize::from(!own);
+        mixed = mixed.saturating_add(u32::from(!own));
     }
     mixed
 }
@@ -136,10 +136,7 @@ async fn our_key_store_with_default_settings_among_disturbers() {
     });
     let done = try_join_all(run).await;
     stop.add_permits(1);
-    let mut mixed = 0;
-    for disturber in disturbers {
-        mixed += disturber.await.unwrap();
-    }
+    let mixed: u32 = try_join_all(disturbers).await.unwrap().iter().sum();
     done.unwrap();
     // Or nothing was disturbed, and the store has shown nothing.
     assert!(mixed > 100, "statements were mixed up {mixed} times only");
