@@ -70,7 +70,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     adas.scope(async {
         write(&db, ada, monday, "I told Mom that I can't sleep.").await?; // plaintext
         remember(&db, ada, "Sleeps badly before exams.").await?; // plaintext
-        link(&db, ada, monday, "Mom").await // plaintext
+        link(&db, ada, monday, "Mom").await?;
+        link(&db, ada, monday, "Aunt Margarethe").await // plaintext
     })
     .await?;
     let tuesday = Uuid::new_v4();

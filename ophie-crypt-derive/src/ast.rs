@@ -133,18 +133,22 @@ impl<'a> Field<'a> {
                 .as_ref()
                 .map(LitStr::value)
                 .or_else(|| sqlx_name(&attrs, model, &name))
-                .or_else(|| {
-                    attrs
-                        .diesel_name
-                        .as_ref()
-                        .map(|name| name.unraw().to_string())
-                })
+                .or_else(|| attrs.diesel_name.as_ref().map(LitStr::value))
                 .unwrap_or_else(|| name.clone()),
             attrs,
             name,
             role,
             nullable: is_option(&field.ty),
         })
+    }
+
+    /// The columns in which the ORMs may store it.
+    pub(crate) fn stored_as(&self, model: &StructAttrs) -> Vec<String> {
+        let sqlx = sqlx_name(&self.attrs, model, &self.name);
+        let diesel = self.attrs.diesel_name.as_ref().map(LitStr::value);
+        // Diesel does not read what SQLx is told.
+        let diesel = diesel.or_else(|| (sqlx.is_none() || model.diesel).then(|| self.name.clone()));
+        sqlx.into_iter().chain(diesel).collect()
     }
 
     /// The column's logical id.

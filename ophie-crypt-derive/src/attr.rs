@@ -43,8 +43,10 @@ pub(crate) struct StructAttrs {
     pub(crate) module: Option<LitStr>,
     pub(crate) krate: Option<Path>,
     pub(crate) table_id: Option<LitStr>,
+    pub(crate) sqlx_default: Option<Path>,
     pub(crate) sqlx_rename_all: Option<RenameAll>,
-    pub(crate) diesel_table: Option<Path>,
+    /// Whether a derive of Diesel's reads the struct.
+    pub(crate) diesel: bool,
 }
 
 /// Attributes of a field. A [`Path`] is the attribute's name, where errors about it are shown.
@@ -59,7 +61,8 @@ pub(crate) struct FieldAttrs {
     pub(crate) pad: Option<(LitInt, u16)>,
     pub(crate) twin: Option<LitStr>,
     pub(crate) sqlx_rename: Option<LitStr>,
-    pub(crate) diesel_name: Option<Ident>,
+    /// `column_name`: a path's last name, or text.
+    pub(crate) diesel_name: Option<LitStr>,
     /// Attributes of the ORMs' derives that are not for every column type.
     pub(crate) orm: Vec<(OrmAttr, Path)>,
 }
@@ -125,7 +128,7 @@ impl StructAttrs {
     pub(crate) fn read(attrs: &[Attribute], mistakes: &mut Mistakes) -> Self {
         let mut found = Self::default();
         for attr in attrs {
-            if attr.path().is_ident("crypt") {
+            if is_crypt(attr) {
                 each(attr, ON_STRUCT, mistakes, |meta, mistakes| {
                     found.crypt(meta, mistakes)
                 });
@@ -133,17 +136,13 @@ impl StructAttrs {
                 foreign(attr, |path, input| {
                     if path.is_ident("rename_all") {
                         found.sqlx_rename_all = RenameAll::of(&value::<LitStr>(input)?.value());
+                    } else if path.is_ident("default") {
+                        found.sqlx_default = Some(path.clone());
                     }
                     Ok(())
                 });
             } else if attr.path().is_ident("diesel") {
-                foreign(attr, |path, input| {
-                    if path.is_ident("table_name") {
-                        input.parse::<Token![=]>()?;
-                        found.diesel_table = Some(input.call(Path::parse_mod_style)?);
-                    }
-                    Ok(())
-                });
+                found.diesel = true;
             }
         }
         found
@@ -178,7 +177,7 @@ impl FieldAttrs {
     pub(crate) fn read(attrs: &[Attribute], mistakes: &mut Mistakes) -> Self {
         let mut found = Self::default();
         for attr in attrs {
-            if attr.path().is_ident("crypt") {
+            if is_crypt(attr) {
                 each(attr, ON_FIELD, mistakes, |meta, mistakes| {
                     found.crypt(meta, mistakes)
                 });
@@ -195,8 +194,7 @@ impl FieldAttrs {
             } else if attr.path().is_ident("diesel") {
                 foreign(attr, |path, input| {
                     if path.is_ident("column_name") {
-                        input.parse::<Token![=]>()?;
-                        found.diesel_name = Some(input.call(Ident::parse_any)?);
+                        found.diesel_name = Some(diesel_name(input)?);
                     }
                     found
                         .orm
@@ -300,12 +298,30 @@ fn each(
     }
 }
 
-/// Reads an attribute of another derive. That derive reports what is wrong in it.
+/// Whether it is ours. A raw name is the same name to the compiler, which hands it over without a word.
+fn is_crypt(attr: &Attribute) -> bool {
+    attr.path()
+        .get_ident()
+        .is_some_and(|ident| ident.unraw() == "crypt")
+}
+
+/// Reads an attribute of another derive, and goes on after a mistake: that derive reports it, or knows
+/// a form that this one does not.
 fn foreign(attr: &Attribute, mut read: impl FnMut(&Path, ParseStream<'_>) -> Result<()>) {
     let _reported_there = attr.parse_nested_meta(|meta| {
-        read(&meta.path, meta.input)?;
+        let _reported_there = read(&meta.path, meta.input);
         rest(meta.input)
     });
+}
+
+/// The column in `column_name = name` or `column_name = "name"`.
+fn diesel_name(input: ParseStream<'_>) -> Result<LitStr> {
+    input.parse::<Token![=]>()?;
+    if input.peek(LitStr) {
+        return input.parse();
+    }
+    let name = input.call(Ident::parse_any)?;
+    Ok(LitStr::new(&name.unraw().to_string(), name.span()))
 }
 
 /// Steps over what is left of one attribute in a list.

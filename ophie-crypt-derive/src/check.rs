@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use quote::ToTokens;
+use syn::LitStr;
 
 use crate::{
     Mistakes,
@@ -19,9 +20,9 @@ pub(crate) fn check(model: &Model<'_>, mistakes: &mut Mistakes) {
         classified(model, field, mistakes);
         attributes(field, mistakes);
         orm(field, mistakes);
+        names(model, field, mistakes);
         if model.declares() {
             index(model, field, mistakes);
-            names(model, field, mistakes);
         } else {
             declared_elsewhere(field, mistakes);
         }
@@ -45,6 +46,9 @@ fn container(model: &Model<'_>, mistakes: &mut Mistakes) {
     }
     if let (Some(id), Some(_)) = (&attrs.table_id, &attrs.like) {
         mistakes.push(id, "`table_id` belongs above the model that `like` names");
+    }
+    if let (Some(default), Some(_)) = (&attrs.sqlx_default, model.columns().next()) {
+        mistakes.push(default, "`default` is refused on a model: a column that a query left out has no default here; write it above fields marked plain");
     }
     if model.declares() && !model.item.generics.params.is_empty() {
         mistakes.push(
@@ -110,6 +114,13 @@ fn attributes(field: &Field<'_>, mistakes: &mut Mistakes) {
     }
     if let (Some(alias), Some(_)) = (&attrs.alias, &attrs.plain) {
         mistakes.push(alias, "`alias` and `plain` exclude each other");
+    }
+    if field.role == Role::Plain {
+        for (name, value) in [("column", &attrs.column), ("id", &attrs.id)] {
+            if let Some(value) = value {
+                mistakes.push(value, format!("`{name}` would do nothing on a field marked plain; take it away, and rename the column by the attribute of your ORM"));
+            }
+        }
     }
 }
 
@@ -182,13 +193,24 @@ fn index(model: &Model<'_>, field: &Field<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-/// Two attributes that name the column differently.
+/// Attributes that name the column differently.
 fn names(model: &Model<'_>, field: &Field<'_>, mistakes: &mut Mistakes) {
     let sqlx = sqlx_name(&field.attrs, model.attrs, &field.name);
-    if let (Some(column), Some(sqlx)) = (&field.attrs.column, sqlx)
-        && column.value() != sqlx
+    let diesel = field.attrs.diesel_name.as_ref();
+    let column = field.attrs.column.as_ref();
+    let of_diesel = diesel.map(LitStr::value);
+    let others = [("SQLx", &sqlx), ("Diesel", &of_diesel)];
+    for (orm, name) in others {
+        if let (Some(column), Some(name)) = (column, name)
+            && column.value() != *name
+        {
+            mistakes.push(column, format!("{orm} reads this field from the column `{name}`; say the same name in both attributes"));
+        }
+    }
+    if let (None, Some(sqlx), Some(at)) = (column, &sqlx, diesel)
+        && at.value() != *sqlx
     {
-        mistakes.push(column, format!("SQLx reads this field from the column `{sqlx}`; say the same name in both attributes"));
+        mistakes.push(at, format!("SQLx reads this field from the column `{sqlx}`; say the same name in both attributes"));
     }
 }
 
@@ -231,5 +253,119 @@ fn distinct(
                 format!("the {what} `{name}` is that of the field `{first}` already"),
             );
         }
+    }
+}
+
+/// What Diesel's attributes lead to. Diesel is no dependency, so no program of trybuild can show it.
+#[cfg(test)]
+mod tests {
+    use syn::{Data, DataStruct, DeriveInput, Fields, parse_quote};
+
+    use super::*;
+    use crate::attr::StructAttrs;
+
+    fn read<T>(item: &DeriveInput, see: impl FnOnce(&Model<'_>, &mut Mistakes) -> T) -> T {
+        let Data::Struct(DataStruct {
+            fields: Fields::Named(fields),
+            ..
+        }) = &item.data
+        else {
+            panic!("a struct with named fields")
+        };
+        let mut mistakes = Mistakes::default();
+        let attrs = StructAttrs::read(&item.attrs, &mut mistakes);
+        let model = Model::read(item, &attrs, fields, &mut mistakes);
+        see(&model, &mut mistakes)
+    }
+
+    fn mistakes(item: &DeriveInput) -> Vec<String> {
+        read(item, |model, mistakes| {
+            check(model, mistakes);
+            mistakes.0.iter().map(ToString::to_string).collect()
+        })
+    }
+
+    #[test]
+    fn names_that_disagree_are_refused() {
+        let crypt_and_diesel = mistakes(&parse_quote! {
+            #[crypt(table = "notes")]
+            struct Note {
+                user_id: Owner<i64>,
+                #[crypt(column = "text_ct")]
+                #[diesel(column_name = body)]
+                text: Encrypted<String, note::text>,
+            }
+        });
+        let both = "reads this field from the column `body`; say the same name in both attributes";
+        assert_eq!(crypt_and_diesel, [format!("Diesel {both}")]);
+        let sqlx_and_diesel = mistakes(&parse_quote! {
+            #[crypt(table = "notes")]
+            struct Note {
+                user_id: Owner<i64>,
+                #[sqlx(rename = "body")]
+                #[diesel(column_name = "text_ct")]
+                text: Encrypted<String, note::text>,
+            }
+        });
+        assert_eq!(sqlx_and_diesel, [format!("SQLx {both}")]);
+        let agreed = mistakes(&parse_quote! {
+            #[crypt(table = "notes")]
+            struct Note {
+                user_id: Owner<i64>,
+                #[crypt(column = "body")]
+                #[sqlx(rename = "body")]
+                #[diesel(column_name = "body")]
+                text: Encrypted<String, note::text>,
+            }
+        });
+        assert_eq!(agreed, [""; 0]);
+    }
+
+    #[test]
+    fn what_follows_a_column_name_is_read_too() {
+        for name in [
+            quote::quote!(body),
+            quote::quote!("body"),
+            quote::quote!(r#type),
+            quote::quote!(5),
+        ] {
+            let said = mistakes(&parse_quote! {
+                #[crypt(table = "notes")]
+                struct Note {
+                    user_id: Owner<i64>,
+                    #[diesel(column_name = #name, deserialize_as = Vec<u8>)]
+                    text: Encrypted<String, note::text>,
+                }
+            });
+            let [refused] = said.as_slice() else {
+                panic!("{name}: {said:?}")
+            };
+            assert!(
+                refused.starts_with("`deserialize_as` is refused"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_plain_field_is_stored_where_each_orm_says() {
+        let stored =
+            |item: &DeriveInput| read(item, |model, _| model.fields[0].stored_as(model.attrs));
+        let renamed: DeriveInput = parse_quote! {
+            #[crypt(like = Note)]
+            struct View { #[crypt(plain)] #[sqlx(rename = "a")] #[diesel(column_name = "b")] c: String }
+        };
+        assert_eq!(stored(&renamed), ["a", "b"]);
+        let of_sqlx: DeriveInput = parse_quote! {
+            #[crypt(like = Note)]
+            struct View { #[crypt(plain)] #[sqlx(rename = "a")] c: String }
+        };
+        assert_eq!(stored(&of_sqlx), ["a"]);
+        let of_both: DeriveInput = parse_quote! {
+            #[crypt(like = Note)]
+            #[diesel(table_name = notes)]
+            struct View { #[crypt(plain)] #[sqlx(rename = "a")] c: String }
+        };
+        assert_eq!(stored(&of_both), ["a", "c"]);
     }
 }

@@ -41,6 +41,7 @@ fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
     };
     let the_model = sound.then(|| {
         quote! {
+            impl #krate::__private::Derived for #name {}
             impl #krate::EncryptedModel for #name {
                 const MODEL: #krate::ModelInfo = #krate::ModelInfo::new(#table, &[#(#infos),*]);
             }
@@ -157,7 +158,7 @@ fn proofs(model: &Model<'_>) -> TokenStream {
     let views = model.columns().filter(|_| !model.declares());
     let bound = views.map(|field| {
         let (ty, marker) = (field.ty, model.marker(field));
-        quote_spanned!(ty.span()=> let _ = #krate::__private::column::<#ty, #marker>();)
+        quote_spanned!(ty.span()=> #krate::__private::view::<#ty, #marker>();)
     });
     let indexes = model.fields.iter().filter(|_| model.declares()).filter_map(|field| {
         let (_, normalizer) = index(model, field)?;
@@ -171,11 +172,19 @@ fn proofs(model: &Model<'_>) -> TokenStream {
                 "`name` and `email` normalise text; this field's plaintext is no text, so use `exact`"
             )
         };
+        let one = quote_spanned! {ty.span()=>
+            ::core::assert!(
+                #krate::__private::has_one_encoding::<#ty>(),
+                "equal values of JSON may be written differently, so a blind index would miss them; index a part of it that is text"
+            )
+        };
         Some(quote! {
             const _: fn() = || #same;
             const _: () = #fits;
+            const _: () = #one;
         })
     });
+    let aliases = model.fields.iter().filter_map(|field| hidden(model, field));
     let plain = model
         .fields
         .iter()
@@ -186,14 +195,29 @@ fn proofs(model: &Model<'_>) -> TokenStream {
             #[allow(dead_code, reason = "it compiles, and that is the proof")]
             fn proofs #generics () #bounds { #(#bound)* }
             #(#indexes)*
+            #(#aliases)*
             #(#plain)*
         };
     }
 }
 
+/// Checks that an alias with an attribute for encrypted fields is one. Of other types `check` sees it.
+fn hidden(model: &Model<'_>, field: &Field<'_>) -> Option<TokenStream> {
+    let (krate, ty) = (&model.krate, field.ty);
+    let pad = field.attrs.pad.as_ref().map(|(bucket, _)| bucket.span());
+    let at = pad.or_else(|| field.attrs.twin.as_ref().map(Spanned::span))?;
+    let is_encrypted = quote_spanned! {at=>
+        const _: () = ::core::assert!(
+            #krate::__private::is_encrypted::<#ty>(),
+            "`pad` and `soak` are for encrypted fields; this alias is of another column type, so take the attribute away"
+        );
+    };
+    (field.role == Role::Alias && model.declares()).then_some(is_encrypted)
+}
+
 /// Checks that a field marked plain hides no column of ours.
 fn plainly(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
-    let (krate, ty, column) = (&model.krate, field.ty, &field.column);
+    let (krate, ty, columns) = (&model.krate, field.ty, field.stored_as(model.attrs));
     // A type with parameters is no constant.
     let no_column_type = model.item.generics.params.is_empty().then(|| {
         quote_spanned! {ty.span()=>
@@ -210,7 +234,7 @@ fn plainly(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
         let at = field.attrs.plain.as_ref().map_or(ty.span(), Spanned::span);
         quote_spanned! {at=>
             const _: () = ::core::assert!(
-                #krate::__private::may_be_plain(&<#like as #krate::EncryptedModel>::MODEL, #column),
+                true #(&& #krate::__private::may_be_plain(&<#like as #krate::EncryptedModel>::MODEL, #columns))*,
                 "this field is marked plain, but the model that `like` names encrypts its column; write its column type"
             );
         }

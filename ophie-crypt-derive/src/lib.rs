@@ -69,7 +69,7 @@ use crate::{ast::Model, attr::StructAttrs};
 /// - `#[crypt(table = "people_links")]`: the table, by its SQL name. This struct declares its columns; it
 ///   has exactly one field of type `Owner<..>` and no generics.
 /// - `#[crypt(like = PersonLink)]`: another view of the table that `PersonLink` declares. A column that is
-///   encrypted there cannot be marked plain here.
+///   encrypted there cannot be marked plain here, and holds the same plaintext type (open, or as `Sealed`).
 ///
 /// ## Optional container attributes
 ///
@@ -96,6 +96,11 @@ use crate::{ast::Model, attr::StructAttrs};
 /// - `#[crypt(pad = 64)]` on an encrypted field: new values are padded to multiples of so many bytes.
 /// - `#[crypt(soak(twin = "name"))]` on an encrypted field: the plaintext column beside it, for tools.
 /// - `#[crypt(alias)]`: the field's type is an alias of a column type.
+///
+/// # Values bound to their row
+///
+/// There is no attribute for it: a hook of an ORM sees a value, not the row that it stands in. Declare the field as
+/// `Sealed`, and call `seal_row` and `open_row`; the front page of the adapter's docs has an example.
 #[proc_macro_derive(EncryptedModel, attributes(crypt))]
 pub fn encrypted_model(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive(&parse_macro_input!(input as DeriveInput)).into()

@@ -34,12 +34,70 @@
 //!
 //! # What works
 //!
-//! Every path of SQLx, with two habits of its own to know:
+//! Every path of SQLx, with some habits of its own to know:
 //!
 //! - `.bind()` keeps only the text of a hook's error, and `QueryBuilder::push_bind` panics on one: use
 //!   `.try_bind()` or the `query!` macros where the type matters ([`find_error`]), and make a
 //!   fingerprint first, which fails early, before building a query.
+//! - PostgreSQL: `array_agg` over a column whose type is a DOMAIN gives an array of the domain, which SQLx takes
+//!   for no array of bytes: write `array_agg(name::bytea)`. A `char(n)` pads what it holds, so an owner
+//!   column of that type gives every row to another owner: use `text`, `varchar` or `uuid`.
 //! - `query!` and `query_as!` need an override for columns (`name as "name: _"`) and `as _` for parameters.
+//!
+//! # Values bound to their row
+//!
+//! A hook sees a value, not the row that it stands in, so somebody who writes to the database can swap two
+//! values of one owner and column. Where that matters, make the row's id before the row (a UUID, say), declare
+//! the field as [`Sealed`], and call [`seal_row`](Encrypted::seal_row) and [`open_row`](Sealed::open_row). They
+//! refuse a value that is bound to another row or to none, so every writer of the column has to do so.
+//!
+//! ```
+//! use ophie_crypt::{EncryptedModel, Keyring, LocalKms, MemoryKeyStore, Purpose};
+//! use ophie_crypt_sqlx::{Owner, Sealed};
+//! use uuid::Uuid;
+//!
+//! #[derive(EncryptedModel, sqlx::FromRow)]
+//! #[crypt(table = "notes")]
+//! struct Note {
+//!     #[crypt(plain)]
+//!     id: Uuid,
+//!     user_id: Owner<i64>,
+//!     text: Sealed<String, note::text>,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let db = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+//! # sqlx::query("CREATE TABLE notes (id BLOB PRIMARY KEY, user_id INTEGER, text BLOB)").execute(&db).await?;
+//! # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(MemoryKeyStore::new()).build()?;
+//! let session = keyring.open_or_provision(&7_i64, Purpose::new("docs")).await?;
+//! let note = session.scope(async {
+//!     let id = Uuid::new_v4();
+//!     sqlx::query("INSERT INTO notes (id, user_id, text) VALUES ($1, $2, $3)")
+//!         .bind(id).bind(Owner(7_i64)).bind(note::text("slept badly").seal_row(&session, &id)?)
+//!         .execute(&db).await?;
+//!     sqlx::query_as::<_, Note>("SELECT * FROM notes").fetch_one(&db).await
+//! }).await?;
+//! assert_eq!(note.text.open_row(&session, &note.id)?.expose_secret(), "slept badly");
+//! assert!(note.text.open_row(&session, &Uuid::new_v4()).is_err()); // moved to another row
+//! assert!(note.text.open(&session).is_err());
+//! # Ok(()) }
+//! ```
+//!
+//! # Imports
+//!
+//! Import by name, as above. Both crates have an `Error`: [`ophie_crypt::Error`] says what went wrong, and
+//! [`Error`] carries it through SQLx. Under two glob imports, name the one that you mean:
+//!
+//! ```
+//! use ophie_crypt::*;
+//! use ophie_crypt_sqlx::*;
+//! use ophie_crypt::Error; // without it `Error` is ambiguous
+//!
+//! fn is_another_owners(error: &sqlx::Error) -> bool {
+//!     matches!(find_error(error), Some(Error::Owner(OwnerError::OtherOwner)))
+//! }
+//! # assert!(!is_another_owners(&sqlx::Error::RowNotFound));
+//! ```
 //!
 //! # Features
 //!

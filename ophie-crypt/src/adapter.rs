@@ -144,18 +144,19 @@ pub fn load_fingerprint(index: ColumnRef, bytes: &[u8]) -> Result<Fingerprint, E
     Ok(Fingerprint::load(index, bytes)?)
 }
 
-/// Refuses to write a fingerprint in a session that is not its owner's. Without a session it passes:
-/// whoever made it held its owner's session.
+/// Refuses to write a fingerprint in a session that is not its owner's, or has ended. Without a session it
+/// passes: whoever made it held its owner's session.
 ///
 /// # Errors
 ///
-/// [`FingerprintError::OtherOwner`].
+/// [`FingerprintError::OtherOwner`], or `NoSession` of a session that has ended.
 pub fn check_fingerprint(index: ColumnRef, fingerprint: &Fingerprint) -> Result<(), Error> {
     match scope::current() {
         Ok(current) if !fingerprint.may_be_written_by(&current.keys().owner) => {
             Err(FingerprintError::OtherOwner { index }.into())
         }
-        _ => Ok(()),
+        Ok(_) | Err(NoSession::Absent) => Ok(()),
+        Err(reason) => Err(FingerprintError::NoSession { index, reason }.into()),
     }
 }
 

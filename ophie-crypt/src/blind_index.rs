@@ -35,7 +35,7 @@ pub enum Normalizer {
     /// For addresses: NFKC, full case fold, default-ignorables and white space dropped, NFC. Dots and
     /// `+tags` count.
     Email,
-    /// No change: equal bytes are equal.
+    /// No change: equal bytes are equal. Of floats, 0.0 and -0.0 are not.
     Exact,
     /// For people's names: NFKC, full case fold, default-ignorables dropped, NFC, white space trimmed and collapsed.
     Name,
@@ -144,9 +144,9 @@ impl Fingerprint {
         owner: &CanonicalId,
         value: &T,
     ) -> Result<Self, FingerprintError> {
-        let fail = |source| FingerprintError::Codec {
+        let fail = |reason| FingerprintError::Codec {
             index: C::COLUMN,
-            source,
+            reason,
         };
         let mut plain = PlainBuf::with_capacity(value.size_hint());
         value.encode(&mut plain).map_err(fail)?;

@@ -47,7 +47,7 @@ macro_rules! column_types {
 
         impl ::core::error::Error for Error {
             fn source(&self) -> Option<&(dyn ::core::error::Error + 'static)> {
-                Some(&self.0)
+                self.0.source() // its text is in ours
             }
         }
 
@@ -183,7 +183,6 @@ macro_rules! column_types {
         }
 
         impl<T: $crate::Plaintext, C> $crate::BoundTo<C> for Encrypted<T, C> {}
-        impl<T: $crate::Plaintext, C> $crate::__private::IsEncrypted for Encrypted<T, C> {}
 
         /// Ciphertext in memory and in the database: loads, stores and moves without a session.
         ///
@@ -285,7 +284,6 @@ macro_rules! column_types {
         }
 
         impl<T, C> $crate::BoundTo<C> for Sealed<T, C> {}
-        impl<T, C> $crate::__private::IsEncrypted for Sealed<T, C> {}
 
         /// A keyed fingerprint of a plaintext, for equality look-up in an indexed column.
         ///
@@ -402,7 +400,6 @@ macro_rules! column_types {
         }
 
         impl<T, C> $crate::BoundTo<C> for BlindIndex<T, C> {}
-        impl<T, C> $crate::__private::IsBlindIndex for BlindIndex<T, C> {}
 
         /// The row's owner. Its hooks refuse, in both directions, a row whose owner is not the session's.
         ///
@@ -410,16 +407,24 @@ macro_rules! column_types {
         #[doc = concat!("use ", $krate, "::Owner;")]
         ///
         /// assert_eq!(Owner(7_i64).0, 7);
+        /// assert_eq!(format!("{:?}", Owner(7_i64)), "Owner(..)");
         /// ```
         ///
         /// `Option<Owner<T>>` is for outer joins. Results over several owners are read with `Sealed` and
         /// the plain id.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        /// `Debug` shows no id.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(
             clippy::exhaustive_structs,
             reason = "a wrapper to construct and match"
         )]
         pub struct Owner<T>(pub T);
+
+        impl<T> ::core::fmt::Debug for Owner<T> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str("Owner(..)")
+            }
+        }
 
         impl<T: $crate::OwnerId> $crate::ColumnType for Owner<T> {
             const KIND: $crate::Kind = $crate::Kind::Owner;
@@ -439,5 +444,7 @@ macro_rules! column_types {
         }
 
         impl<T, C> $crate::BoundTo<C> for Owner<T> {}
+
+        $crate::__column_proofs!();
     };
 }

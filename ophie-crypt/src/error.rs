@@ -1,7 +1,8 @@
 //! What can go wrong with a value, by operation.
 //!
 //! Invariant: an error names table and column, never a value, a key or an owner; a rejected value does
-//! not say which byte was wrong. Absent: errors of keys (`keyring`, `kms`, `store`).
+//! not say which byte was wrong. What `source()` gives is not in the text too; here the text has all of it,
+//! because ORMs keep only the text. Absent: errors of keys (`keyring`, `kms`, `store`).
 
 use crate::{column::ColumnRef, envelope::NotAnEnvelope, plaintext::CodecError};
 
@@ -54,7 +55,9 @@ pub enum NoSession {
     )]
     Revoked,
     /// The owner's keys were destroyed.
-    #[error("the owner's keys were destroyed, and with them everything that was sealed under them")]
+    #[error(
+        "the owner's keys were destroyed, and with them everything that was sealed under them; nothing brings it back"
+    )]
     Shredded,
 }
 
@@ -70,12 +73,12 @@ pub enum NoSession {
 #[non_exhaustive]
 pub enum SealError {
     /// The value has no encoding.
-    #[error("cannot seal {column}: {source}")]
+    #[error("cannot seal {column}: {reason}")]
     Codec {
         /// Where it was to go.
         column: ColumnRef,
         /// Why.
-        source: CodecError,
+        reason: CodecError,
     },
     /// The hard stop: the owner's DEK has sealed as many values as it ever may.
     #[error(
@@ -138,13 +141,13 @@ pub enum SealError {
 pub enum OpenError {
     /// It opened, but is no value of the field's type.
     #[error(
-        "cannot open {column}: {source}; is the field's type the one that it was written with?"
+        "cannot open {column}: {reason}; is the field's type the one that it was written with?"
     )]
     Codec {
         /// Where it was read.
         column: ColumnRef,
         /// Why.
-        source: CodecError,
+        reason: CodecError,
     },
     /// No session to open with.
     #[error("cannot open {column}: {reason}")]
@@ -156,13 +159,13 @@ pub enum OpenError {
     },
     /// Not a ciphertext of ours: plaintext, or cut short.
     #[error(
-        "cannot open {column}: {source}; was it written past ophie-crypt, cut short, or by a newer release?"
+        "cannot open {column}: {reason}; was it written past ophie-crypt, cut short, or by a newer release?"
     )]
     NotAnEnvelope {
         /// Where it was read.
         column: ColumnRef,
         /// How long it was.
-        source: NotAnEnvelope,
+        reason: NotAnEnvelope,
     },
     /// SQL NULL where the field is not an `Option`.
     #[error("cannot open {column}: it is NULL; make the field an `Option`")]
@@ -210,12 +213,12 @@ pub enum OpenError {
 #[non_exhaustive]
 pub enum FingerprintError {
     /// The value has no encoding.
-    #[error("no fingerprint for {index}: {source}")]
+    #[error("no fingerprint for {index}: {reason}")]
     Codec {
         /// The index.
         index: ColumnRef,
         /// Why.
-        source: CodecError,
+        reason: CodecError,
     },
     /// No session to make it with.
     #[error("no fingerprint for {index}: {reason}")]
@@ -267,3 +270,6 @@ pub enum OwnerError {
     )]
     OtherOwner,
 }
+
+#[cfg(test)]
+mod tests;

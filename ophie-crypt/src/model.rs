@@ -4,6 +4,7 @@
 //! Absent: proofs about field types (`private`).
 
 use crate::{
+    __private::Derived,
     blind_index::Normalizer,
     column::{ColumnRef, ColumnType, IndexColumn, Kind},
     plaintext::Codec,
@@ -166,8 +167,9 @@ impl ColumnInfo {
     }
 }
 
-/// A struct whose every field is classified. Write `#[derive(EncryptedModel)]`.
-pub trait EncryptedModel {
+/// A struct whose every field is classified. Only `#[derive(EncryptedModel)]` implements it, so that later
+/// releases can add to it.
+pub trait EncryptedModel: Derived {
     /// Its table and columns.
     const MODEL: ModelInfo;
 }

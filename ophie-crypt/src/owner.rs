@@ -30,6 +30,9 @@ use smallvec::SmallVec;
 pub struct CanonicalId(SmallVec<[u8; 24]>);
 
 impl CanonicalId {
+    /// How long an owner's may be, in bytes with its tag: what databases index and KMS take. Rows may be longer.
+    pub const MAX_LEN: usize = 1025;
+
     /// From an integer.
     #[must_use]
     pub fn integer(id: i64) -> Self {
@@ -80,6 +83,10 @@ impl CanonicalId {
     /// Only a tag: an empty text, which is a missing id rather than an id.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.len() <= 1
+    }
+
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.0.len() > Self::MAX_LEN
     }
 }
 

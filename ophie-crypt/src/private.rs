@@ -12,6 +12,13 @@ use crate::{
     plaintext::Codec,
 };
 
+/// A model that the derive wrote.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no model",
+    label = "write `#[derive(EncryptedModel)]` above it"
+)]
+pub trait Derived {}
+
 /// The field that a marker stands for.
 pub trait Field {
     /// Its type. Without a bound: that it is a column type is proved once, by [`column`].
@@ -90,6 +97,61 @@ where
 {
 }
 
+/// What is in a column, sealed or not. The types that it gives are names for error messages.
+pub trait Holds {
+    /// [`ValueOf`], [`FingerprintOf`] or [`AnOwner`].
+    type What;
+}
+impl<F: Holds> Holds for Option<F> {
+    type What = F::What;
+}
+impl<F: Holds> Holds for &F {
+    type What = F::What;
+}
+
+/// An encrypted value of this plaintext type.
+#[derive(Debug)]
+pub struct ValueOf<T>(PhantomData<T>);
+
+/// A blind index over this plaintext type.
+#[derive(Debug)]
+pub struct FingerprintOf<T>(PhantomData<T>);
+
+/// The owner, of whatever type: hooks compare it by its canonical bytes.
+#[derive(Debug)]
+pub struct AnOwner(());
+
+/// What is in a column is what its model says, `D`.
+#[diagnostic::on_unimplemented(
+    message = "this field contradicts the model that `like` names; take the column type and the plaintext type from there",
+    label = "this column holds `{D}`"
+)]
+pub trait AsDeclared<D> {}
+impl<D> AsDeclared<D> for D {}
+
+/// Proof that `F`, in a second struct on a table, holds what the field of the marker `C` holds.
+pub const fn view<F, C>()
+where
+    F: BoundTo<C> + Holds<What: AsDeclared<<C::Ty as Holds>::What>>,
+    C: Field<Ty: Holds>,
+{
+}
+
+/// Whether values of this type may be padded, or have a plaintext twin.
+#[must_use]
+pub const fn is_encrypted<F: ColumnType>() -> bool {
+    matches!(F::KIND, Kind::Encrypted | Kind::Sealed)
+}
+
+/// Whether equal values have equal bytes: JSON has no canonical form.
+#[must_use]
+pub const fn has_one_encoding<F: ColumnType>() -> bool {
+    match F::CODEC {
+        Some(codec) => !same(codec.id(), Codec::JSON.id()),
+        None => true,
+    }
+}
+
 /// `name` and `email` are for text.
 #[must_use]
 pub const fn normalizer_fits<F: ColumnType>(normalizer: Normalizer) -> bool {
@@ -144,3 +206,27 @@ pub trait NotAColumnType {
 }
 
 impl<T: ?Sized> NotAColumnType for Probe<T> {}
+
+/// What the proofs ask of an adapter's types.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __column_proofs {
+    () => {
+        impl<T: $crate::Plaintext, C> $crate::__private::IsEncrypted for Encrypted<T, C> {}
+        impl<T, C> $crate::__private::IsEncrypted for Sealed<T, C> {}
+        impl<T, C> $crate::__private::IsBlindIndex for BlindIndex<T, C> {}
+
+        impl<T: $crate::Plaintext, C> $crate::__private::Holds for Encrypted<T, C> {
+            type What = $crate::__private::ValueOf<T>;
+        }
+        impl<T, C> $crate::__private::Holds for Sealed<T, C> {
+            type What = $crate::__private::ValueOf<T>;
+        }
+        impl<T, C> $crate::__private::Holds for BlindIndex<T, C> {
+            type What = $crate::__private::FingerprintOf<T>;
+        }
+        impl<T> $crate::__private::Holds for Owner<T> {
+            type What = $crate::__private::AnOwner;
+        }
+    };
+}

@@ -53,7 +53,7 @@ impl<T: Plaintext> Sealer<'_, T> {
         let mut buf = envelope::start(self.header, &nonce, expect);
         value
             .encode(&mut buf)
-            .map_err(|source| SealError::Codec { column, source })?;
+            .map_err(|reason| SealError::Codec { column, reason })?;
         if envelope::body_len(&buf) > MAX_PLAINTEXT_LEN {
             return Err(SealError::TooLong { column });
         }
@@ -119,7 +119,7 @@ impl OwnerKeys {
         bytes: &[u8],
     ) -> Result<T, OpenError> {
         let plain = self.open_bytes(&column, T::CODEC, row, bytes)?;
-        T::decode(plain).map_err(|source| OpenError::Codec { column, source })
+        T::decode(plain).map_err(|reason| OpenError::Codec { column, reason })
     }
 
     /// What the codec wrote: all of [`open`](Self::open) that does not depend on the type.
@@ -130,9 +130,9 @@ impl OwnerKeys {
         row: Option<&CanonicalId>,
         bytes: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let envelope = Envelope::parse(bytes).map_err(|source| OpenError::NotAnEnvelope {
+        let envelope = Envelope::parse(bytes).map_err(|reason| OpenError::NotAnEnvelope {
             column: *column,
-            source,
+            reason,
         })?;
         if envelope.is_row_bound() != row.is_some() {
             return Err(OpenError::RowBinding { column: *column });

@@ -226,13 +226,14 @@ impl<S: fmt::Debug, F> fmt::Debug for SessionService<S, F> {
 /// What is said instead of the inner service's answer.
 fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
     let status = match &error {
-        SessionError::EmptyOwner | SessionError::Shredded | SessionError::UnknownOwner => {
-            StatusCode::FORBIDDEN
-        }
+        SessionError::EmptyOwner
+        | SessionError::LongOwner
+        | SessionError::Shredded
+        | SessionError::UnknownOwner => StatusCode::FORBIDDEN,
         SessionError::Audit(_)
         | SessionError::Interrupted
         | SessionError::Kms(KmsError::Unavailable { .. })
-        | SessionError::Store(StoreError::Unavailable { .. })
+        | SessionError::Store(StoreError::Full | StoreError::Unavailable { .. })
         | SessionError::TooManyOwners => StatusCode::SERVICE_UNAVAILABLE,
         SessionError::Ended
         | SessionError::Kms(KmsError::Refused { .. })

@@ -23,8 +23,7 @@ use super::listen::Notifications;
 ///
 /// # Security
 ///
-/// Give the application's role SELECT and INSERT on the tables, and UPDATE on `granted` and
-/// `leased_until` of `ophie_crypt_budgets`, no more. Budgets count what was sealed under a key: with
+/// Give the application's role what [`migrate`](Self::migrate) lists, no more. Budgets count what was sealed under a key: with
 /// `synchronous_commit = off`, a crash forgets some of it.
 #[derive(Clone)]
 pub struct PostgresKeyStore {
@@ -65,10 +64,23 @@ impl PostgresKeyStore {
     /// Brings the library's tables up to date. Or run the files in `migrations/postgres` with a
     /// migrator of your own.
     ///
+    /// Run it at each deploy as the role that owns the tables, like your own migrations, not as the role
+    /// that the application runs as: it needs the right to create tables even where it finds nothing to do.
+    /// Once, give the application's role (here `app`) what it needs to provision, open and seal:
+    ///
+    /// ```sql
+    /// GRANT SELECT ON ophie_crypt_installation TO app;
+    /// GRANT SELECT, INSERT ON ophie_crypt_owners, ophie_crypt_deks, ophie_crypt_index_keys,
+    ///     ophie_crypt_budgets TO app;
+    /// GRANT UPDATE (granted, leased_until) ON ophie_crypt_budgets TO app;
+    /// ```
+    ///
+    /// A role that only calls `open_read_only` needs only SELECT on them.
+    ///
     /// # Errors
     ///
-    /// [`MigrateError`]. The migrator takes an advisory lock, so run it on a direct connection, not
-    /// through a transaction-pooling pgbouncer.
+    /// [`MigrateError`]; "permission denied" if the role may not create tables. The migrator takes an
+    /// advisory lock, so run it on a direct connection, not through a transaction-pooling pgbouncer.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         super::migrator(sqlx::migrate!("migrations/postgres"))
             .run(&self.pool)
@@ -78,6 +90,7 @@ impl PostgresKeyStore {
 
 fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
     match error.code()?.as_ref() {
+        "53100" => Some(StoreError::Full),        // disk_full
         "42P01" => Some(StoreError::NotMigrated), // undefined_table
         "25006" => Some(StoreError::ReadOnly),    // read_only_sql_transaction
         _ => None,

@@ -77,13 +77,18 @@ impl SqliteKeyStore {
 }
 
 fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
-    /// SQLITE_READONLY: the low byte of an extended code.
+    // Primary result codes: the low byte of an extended one.
     const READ_ONLY: u32 = 8;
+    const FULL: u32 = 13;
     if error.message().starts_with("no such table") {
         return Some(StoreError::NotMigrated);
     }
     let code: u32 = error.code()?.parse().ok()?;
-    (code & 0xff == READ_ONLY).then_some(StoreError::ReadOnly)
+    match code & 0xff {
+        READ_ONLY => Some(StoreError::ReadOnly),
+        FULL => Some(StoreError::Full),
+        _ => None,
+    }
 }
 
 super::methods::key_store!(

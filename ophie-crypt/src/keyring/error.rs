@@ -1,6 +1,7 @@
 //! Why no keys were made, or no session opened.
 //!
-//! Invariant: a cause that a retry may mend is told apart from one that it cannot; no owner is named.
+//! Invariant: a cause that a retry may mend is told apart from one that it cannot; no owner is named; what
+//! `source()` gives is not in the text too.
 //! Absent: errors of values (`crate::error`).
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 
 use super::ask::NoAnswer;
 
-/// An owner was not provisioned; nothing was stored.
+/// An owner was not provisioned. Call it again once the cause is mended: an owner who has keys keeps them.
 ///
 /// ```
 /// assert!(ophie_crypt::ProvisionError::EmptyOwner.to_string().contains("empty"));
@@ -21,27 +22,32 @@ use super::ask::NoAnswer;
 #[non_exhaustive]
 pub enum ProvisionError {
     /// The audit sink failed.
-    #[error("no key was made for the owner")]
+    #[error("no key was made for the owner; mend the audit sink, then provision again")]
     Audit(#[from] AuditError),
     /// The owner is an empty text.
     #[error("the owner's id is empty; is the user signed in?")]
     EmptyOwner,
+    /// The owner is a text of more than [`CanonicalId::MAX_LEN`](crate::CanonicalId::MAX_LEN) bytes.
+    #[error("the owner's id is longer than 1,024 bytes; use a shorter id, such as a UUID")]
+    LongOwner,
     /// The KMS made no key.
-    #[error("no key was made for the owner")]
+    #[error("no key was made for the owner; see the KMS's answer, then provision again")]
     Kms(#[from] KmsError),
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes; try again")]
     Randomness,
     /// The key was made but could not be opened again ([`Keyring::open_or_provision`](crate::Keyring::open_or_provision)).
-    #[error("the owner's session was not opened")]
+    #[error("the owner has keys now, but no session was opened; see why, then open one")]
     Session(#[from] SessionError),
     /// The owner's keys were destroyed; it gets no new ones.
     #[error(
         "the owner's keys were destroyed, and an owner gets keys only once; use a new id for a new account"
     )]
     Shredded,
-    /// The key store failed.
-    #[error("the owner's key was not stored")]
+    /// The key store failed. Where the connection broke while it committed, the keys are perhaps stored.
+    #[error(
+        "the owner's key was perhaps not stored; provision again: it does nothing if the owner has keys"
+    )]
     Store(#[from] StoreError),
 }
 
@@ -54,11 +60,14 @@ pub enum ProvisionError {
 #[non_exhaustive]
 pub enum SessionError {
     /// The audit sink failed.
-    #[error("the owner's key was not unwrapped")]
+    #[error("the owner's key was not unwrapped; mend the audit sink, then open again")]
     Audit(#[from] AuditError),
     /// The owner is an empty text.
     #[error("the owner's id is empty; is the user signed in?")]
     EmptyOwner,
+    /// The owner is a text of more than [`CanonicalId::MAX_LEN`](crate::CanonicalId::MAX_LEN) bytes.
+    #[error("the owner's id is longer than 1,024 bytes; use a shorter id, such as a UUID")]
+    LongOwner,
     /// The session that was to be refreshed has ended.
     #[error("the session has ended; open a new one with `keyring.open(..)`")]
     Ended,
@@ -67,16 +76,18 @@ pub enum SessionError {
     #[error("the fetch of the owner's key was interrupted; try again")]
     Interrupted,
     /// The KMS gave no key.
-    #[error("the owner's key was not unwrapped")]
+    #[error("the owner's key was not unwrapped; see the KMS's answer, then open again")]
     Kms(#[from] KmsError),
     /// A break-glass session without a reason.
-    #[error("a break-glass session needs a reason that an auditor understands")]
+    #[error("a break-glass session has no reason; say one that an auditor understands")]
     NoReason,
     /// The owner's keys were destroyed.
-    #[error("the owner's keys were destroyed, and with them everything that was sealed under them")]
+    #[error(
+        "the owner's keys were destroyed, and with them everything that was sealed under them; nothing brings it back"
+    )]
     Shredded,
     /// The key store failed.
-    #[error("the owner's key was not read")]
+    #[error("the owner's key was not read; see the key store's error, then open again")]
     Store(#[from] StoreError),
     /// As many owners have open sessions as the keyring admits.
     #[error(
@@ -90,7 +101,7 @@ pub enum SessionError {
     UnknownOwner,
     /// The KMS gave a key, but not the one that the key store names, or the index key does not open under it.
     #[error(
-        "the unwrapped key is not the one that the key store names; was a record copied, changed, or restored in part?"
+        "the unwrapped key is not the one that the key store names; restore the owner's records whole, from one backup"
     )]
     WrongKey,
 }
@@ -113,7 +124,7 @@ impl From<NoAnswer> for SessionError {
 #[non_exhaustive]
 pub enum ReserveError {
     /// The key store grants no more: see [`LeaseError`].
-    #[error("nothing was reserved under the owner's key")]
+    #[error("nothing was reserved under the owner's key; see why not")]
     Lease(#[from] LeaseError),
     /// The session has ended.
     #[error("nothing was reserved: {0}")]

@@ -40,6 +40,9 @@ impl Inner {
         if owner.is_empty() {
             return Err(ProvisionError::EmptyOwner);
         }
+        if owner.is_too_long() {
+            return Err(ProvisionError::LongOwner);
+        }
         match self.store.load(owner).await? {
             Some(record) if record.is_shredded() => return Err(ProvisionError::Shredded),
             Some(_) => return Ok(()),

@@ -109,7 +109,8 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`ProvisionError`]; nothing was stored then, and a retry is safe.
+    /// [`ProvisionError`]. Where the connection to the key store broke while it committed, the keys are
+    /// perhaps stored; call it again, it changes nothing for an owner who has keys.
     pub async fn provision(&self, owner: &(impl OwnerId + ?Sized)) -> Result<(), ProvisionError> {
         self.0.provision(&owner.canonical()).await
     }
@@ -190,9 +191,7 @@ impl Keyring {
             return Err(SessionError::NoReason);
         }
         let owner = owner.canonical();
-        if owner.is_empty() {
-            return Err(SessionError::EmptyOwner);
-        }
+        check(&owner)?;
         let errand = Errand {
             owner: owner.clone(),
             purpose,
@@ -247,9 +246,7 @@ impl Inner {
         purpose: Purpose,
         read_only: bool,
     ) -> Result<Session, SessionError> {
-        if owner.is_empty() {
-            return Err(SessionError::EmptyOwner);
-        }
+        check(&owner)?;
         self.ensure_upkeep();
         let entry = self.entry(owner)?;
         let errand = Errand {
@@ -299,6 +296,17 @@ impl Inner {
     fn upkeep(&self) -> MutexGuard<'_, Tasks> {
         self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an id can name an owner.
+fn check(owner: &CanonicalId) -> Result<(), SessionError> {
+    if owner.is_empty() {
+        return Err(SessionError::EmptyOwner);
+    }
+    if owner.is_too_long() {
+        return Err(SessionError::LongOwner);
+    }
+    Ok(())
 }
 
 /// As the sessions see it: an `Arc` of the keyring, so that it lives as long as they do.

@@ -290,8 +290,9 @@ fn pick<T: Copy>(from: &[T], call: &KmsCall) -> Result<T, KmsError> {
 fn context(call: &KmsCall) -> HashMap<String, String> {
     let pairs = call.context().pairs();
     pairs
+        .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
+        .collect()
 }
 
 /// What holds for these calls whatever the client's own settings are.

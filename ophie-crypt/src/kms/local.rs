@@ -8,7 +8,11 @@ mod tests;
 
 use core::fmt;
 use std::{
-    fs, io,
+    fs,
+    io::{
+        self,
+        ErrorKind::{AlreadyExists, NotFound},
+    },
     path::{Path, PathBuf},
 };
 
@@ -59,7 +63,9 @@ pub struct LocalKms {
 #[non_exhaustive]
 pub enum LocalKmsError {
     /// The file cannot be read or made.
-    #[error("the master key file {path} cannot be used: {source}")]
+    #[error(
+        "the master key file {path} cannot be read or made; check the path, who may use its folder, and the space on its disk"
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -75,6 +81,17 @@ pub enum LocalKmsError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// It is another user's, who may have read it.
+    #[cfg(unix)]
+    #[error(
+        "the master key file {path} belongs to another user ({uid}), who may have read it; replace the key, or at least run `chown`"
+    )]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
     },
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes for a master key; try again")]
@@ -105,13 +122,15 @@ impl LocalKms {
     /// [`LocalKmsError`]; a file that is there but bad is never replaced.
     pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self, LocalKmsError> {
         let path = path.as_ref();
-        match Self::open(path) {
-            Err(LocalKmsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        let opened = match Self::open(path) {
+            Err(LocalKmsError::Io { source, .. }) if source.kind() == NotFound => {
                 create(path)?;
-                Self::open(path)
+                Self::open(path)?
             }
-            opened => opened,
-        }
+            opened => opened?,
+        };
+        remove_drafts(path)?;
+        Ok(opened)
     }
 
     /// Reads the master key file.
@@ -119,7 +138,7 @@ impl LocalKms {
     /// # Errors
     ///
     /// [`LocalKmsError`] if it is missing, no regular file, unreadable, not 32 bytes, all zero, or (on Unix) readable by
-    /// others than its owner.
+    /// others than its owner, or of another user than this process's or root.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LocalKmsError> {
         let path = path.as_ref();
         let fail = |source| LocalKmsError::Io {
@@ -132,7 +151,7 @@ impl LocalKms {
         }
         let file = fs::File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
-        check_mode(path, &metadata)?;
+        check_access(path, &metadata)?;
         let not_a_key = || LocalKmsError::NotAKey { path: path.into() };
         let mut bytes = Box::new(Zeroizing::new([0; 33])); // one more than a key, to see a longer file
         let len = read_up_to(file, bytes.as_mut_slice()).map_err(fail)?;
@@ -249,7 +268,7 @@ fn aad(header: &[u8; HEADER_LEN], context: &EncryptionContext) -> Pae {
         (app, its_app),
         (generation, its_generation),
         (owner, its_owner),
-    ] = context.pairs();
+    ] = context.all();
     pae([
         b"ophie-crypt/v1/local-kms",
         header,
@@ -277,21 +296,30 @@ fn read_up_to(mut file: impl io::Read, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 #[cfg(unix)]
-fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), LocalKmsError> {
+fn check_access(path: &Path, metadata: &fs::Metadata) -> Result<(), LocalKmsError> {
     use std::os::unix::fs::MetadataExt;
 
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 == 0 {
-        return Ok(());
+    if mode & 0o077 != 0 {
+        let path = path.into();
+        return Err(LocalKmsError::Permissions { path, mode });
     }
-    Err(LocalKmsError::Permissions {
-        path: path.into(),
-        mode,
-    })
+    let uid = metadata.uid();
+    if !may_keep_keys_of(rustix::process::geteuid().as_raw(), uid) {
+        let path = path.into();
+        return Err(LocalKmsError::Owner { path, uid });
+    }
+    Ok(())
+}
+
+/// Root reads every file, so a file of root's is in nobody else's hands.
+#[cfg(unix)]
+const fn may_keep_keys_of(process: u32, file: u32) -> bool {
+    file == process || file == 0
 }
 
 #[cfg(not(unix))]
-fn check_mode(_: &Path, _: &fs::Metadata) -> Result<(), LocalKmsError> {
+fn check_access(_: &Path, _: &fs::Metadata) -> Result<(), LocalKmsError> {
     Ok(()) // the file inherits the folder's access list
 }
 
@@ -302,33 +330,75 @@ fn create(path: &Path) -> Result<(), LocalKmsError> {
         source,
     };
     let key = Dek::make().map_err(|_| LocalKmsError::Randomness)?;
-    let suffix = Nonce::make().map_err(|_| LocalKmsError::Randomness)?;
-    let suffix: String = suffix
-        .as_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let number = Nonce::make().map_err(|_| LocalKmsError::Randomness)?;
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{suffix}"));
-    let draft = PathBuf::from(draft);
-    let linked = write_new(&draft, key.expose_secret()).and_then(|()| fs::hard_link(&draft, path));
-    let removed = fs::remove_file(&draft);
+    draft.push(format!(".{}{DRAFT}", hex(number.as_bytes())));
+    write_new(draft.as_ref(), key.expose_secret()).map_err(fail)?;
+    let linked = fs::hard_link(&draft, path);
+    absent(fs::remove_file(&draft)).map_err(fail)?;
     match linked {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()), // another was first
-        linked => linked
-            .and(removed)
-            .and_then(|()| sync_folder(path))
-            .map_err(fail),
+        // Another was first, and perhaps removed this draft.
+        Err(error) if matches!(error.kind(), AlreadyExists | NotFound) => Ok(()),
+        linked => linked.and_then(|()| sync_folder(path)).map_err(fail),
     }
+}
+
+/// Removes the drafts of processes that were killed: a draft may be a second name of the key. One that is
+/// still at it comes too late anyhow, and takes the key that is there.
+fn remove_drafts(path: &Path) -> Result<(), LocalKmsError> {
+    let fail = |source| LocalKmsError::Io {
+        path: path.into(),
+        source,
+    };
+    let Some(name) = path.file_name() else {
+        return Ok(());
+    };
+    for entry in fs::read_dir(folder(path)).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if is_draft(
+            name.as_encoded_bytes(),
+            entry.file_name().as_encoded_bytes(),
+        ) {
+            absent(fs::remove_file(entry.path())).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+/// How the name of a draft ends, after the file's own name, a dot and 24 hex digits.
+const DRAFT: &str = ".draft";
+
+fn is_draft(name: &[u8], other: &[u8]) -> bool {
+    let number = other
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(DRAFT.as_bytes()));
+    number.is_some_and(|hex| hex.len() == 2 * NONCE_LEN && hex.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// A file that somebody else removed is removed.
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn folder(path: &Path) -> &Path {
+    let folder = path.parent();
+    folder
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// A key that a power cut takes away again would take everything wrapped under it.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    fs::File::open(folder(path))?.sync_all()
 }
 
 #[cfg(not(unix))]

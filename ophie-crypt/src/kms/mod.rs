@@ -221,8 +221,14 @@ impl EncryptionContext {
     }
 
     /// Its keys and values, in the order of the keys: the canonical form.
+    ///
+    /// A KMS binds all of them; later releases may add some.
     #[must_use]
-    pub fn pairs(&self) -> [(&'static str, &str); 3] {
+    pub fn pairs(&self) -> Vec<(&'static str, &str)> {
+        self.all().into()
+    }
+
+    fn all(&self) -> [(&'static str, &str); 3] {
         [
             ("app", &self.app),
             ("generation", &self.generation),
@@ -259,7 +265,7 @@ pub enum KmsError {
         source: Arc<dyn core::error::Error + Send + Sync>,
     },
     /// It could not be reached or is overloaded. A retry may help.
-    #[error("the KMS is unavailable; try again")]
+    #[error("the KMS is unavailable; mend what its error names, or try again")]
     Unavailable {
         /// What happened.
         #[source]

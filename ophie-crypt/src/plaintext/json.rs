@@ -46,7 +46,7 @@ impl<T> fmt::Debug for Json<T> {
 
 /// JSON text. Errors name no value: serde's own messages may quote one and are dropped.
 impl<T: Serialize + DeserializeOwned> Plaintext for Json<T> {
-    const CODEC: Codec = Codec::new("json");
+    const CODEC: Codec = Codec::JSON;
 
     fn size_hint(&self) -> usize {
         256 // the buffer grows, and wipes what it outgrows

@@ -99,6 +99,9 @@ impl Codec {
     /// UTF-8.
     pub const TEXT: Self = Self("text");
 
+    /// JSON text.
+    pub(crate) const JSON: Self = Self("json");
+
     /// A codec of your own; put your application's name before it. It must never change.
     #[must_use]
     pub const fn new(id: &'static str) -> Self {

@@ -19,18 +19,21 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Its disk is full.
+    #[error("the key store's disk is full; make room there, then try again")]
+    Full,
     /// The tables are missing.
     #[error(
         "the key store has no tables; run its migrations first, for example `store.migrate().await?`"
     )]
     NotMigrated,
-    /// A replica, or a server that takes no writes: what it shows may be out of date.
+    /// A replica, or a server or file that takes no writes: what a replica shows may be out of date.
     #[error(
-        "the key store is on a replica or a read-only server; connect it to the primary (`open_read_only` works on a replica)"
+        "the key store takes no writes; connect it to the primary, not a replica (`open_read_only` works on one), or make its file and folder writable"
     )]
     ReadOnly,
-    /// It could not be reached.
-    #[error("the key store is unavailable; try again")]
+    /// It could not be reached, or refused.
+    #[error("the key store is unavailable; mend what its error names, or try again")]
     Unavailable {
         /// What happened.
         #[source]

@@ -45,7 +45,7 @@ async fn with_envelope() -> (World, Vec<u8>) {
 }
 
 fn is_no_envelope(error: &Error, len: usize) -> bool {
-    matches!(error, Error::Open(OpenError::NotAnEnvelope { column, source }) if *column == NAME && source.len() == len)
+    matches!(error, Error::Open(OpenError::NotAnEnvelope { column, reason }) if *column == NAME && reason.len() == len)
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn no_utf8_after_opening() {
         read_with(&world, sealed.as_bytes()).await,
         Error::Open(OpenError::Codec {
             column: NAME,
-            source: CodecError::new("not UTF-8"),
+            reason: CodecError::new("not UTF-8"),
         })
     );
     let readable = Sealed::<AnyBytes, person_link::name>::from_bytes(sealed.into_bytes());

@@ -282,7 +282,7 @@ async fn integers_widen_and_narrow_only_where_they_fit() {
             ours(get!(world, codecs::big, i16)),
             Error::Open(OpenError::Codec {
                 column: ColumnRef::new("codecs", "big"),
-                source: CodecError::new("an integer too large for the field's type"),
+                reason: CodecError::new("an integer too large for the field's type"),
             })
         );
     };

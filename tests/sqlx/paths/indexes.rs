@@ -188,6 +188,26 @@ async fn a_unique_index_holds_one_value_for_each_owner() {
 }
 
 #[tokio::test]
+async fn a_fingerprint_is_not_written_in_a_session_that_has_ended() {
+    let world = World::new().await;
+    let alices = world
+        .alice
+        .scope_sync(|| person_link::name_fp("Mom").unwrap());
+    let mut query = sqlx::query::<Db>("SELECT $1");
+    let written = world.alice.scope(async {
+        world.alice.close(); // whoever logs out, say, while this waits
+        tokio::task::yield_now().await;
+        bound(query.try_bind(&alices))
+    });
+    let reason = NoSession::Closed;
+    let index = NAME_FP;
+    assert_eq!(
+        written.await,
+        Error::Fingerprint(FingerprintError::NoSession { index, reason })
+    );
+}
+
+#[tokio::test]
 async fn a_fingerprint_of_another_owners_session_is_not_written() {
     let world = World::new().await;
     let alices = world

@@ -7,8 +7,8 @@ use std::sync::{
 
 use futures_util::future::{join_all, try_join_all};
 use ophie_crypt::{
-    Dek, GeneratedDek, Keyring, Kms, KmsCall, KmsError, LocalKms, ProvisionError, SessionError,
-    StoreError, WrappedDek,
+    CanonicalId, Dek, GeneratedDek, Keyring, Kms, KmsCall, KmsError, LocalKms, ProvisionError,
+    SessionError, StoreError, WrappedDek,
 };
 use uuid::Uuid;
 
@@ -149,6 +149,22 @@ async fn an_empty_owner_is_no_owner() {
         "{opened:?}"
     );
     assert_eq!(rows(&crate::key_pool(&database).await).await, [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn the_longest_owner_fits_every_index() {
+    let (_database, store) = migrated().await;
+    let keyring = keyring(&kms(), store);
+    // Of four different bytes, pseudo-random: what a database compresses fits anyway.
+    let longest: String = (0..CanonicalId::MAX_LEN - 1)
+        .map(|n| char::from(b'a' + u8::try_from((n * n + n / 7) % 26).unwrap()))
+        .collect();
+    keyring.open_or_provision(&longest, PURPOSE).await.unwrap();
+    let longer = keyring.provision(&(longest + "x")).await;
+    assert!(
+        matches!(longer, Err(ProvisionError::LongOwner)),
+        "{longer:?}"
+    );
 }
 
 #[tokio::test]

@@ -73,8 +73,8 @@ async fn a_gigabyte_is_no_envelope() {
             .fetch_one(world.pool());
     let error = ours(world.alice.scope(read).await);
     assert!(
-        matches!(&error, Error::Open(OpenError::NotAnEnvelope { column, source })
-            if *column == NAME && source.len() == GIGABYTE),
+        matches!(&error, Error::Open(OpenError::NotAnEnvelope { column, reason })
+            if *column == NAME && reason.len() == GIGABYTE),
         "{error:?}"
     );
 }

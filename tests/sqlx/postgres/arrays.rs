@@ -9,7 +9,7 @@ use crate::{
     db::Db,
     paths::{
         models::{NAME, NAME_FP, PersonLink, RELATION, person_link},
-        world::{ALICE, BOB, CALL, World, bound, ours},
+        world::{ALICE, BOB, CALL, PURPOSE, World, bound, ours},
     },
 };
 
@@ -219,4 +219,56 @@ async fn query_macros_take_arrays() {
         assert_eq!(found[0].expose_secret(), "Dad");
     };
     world.alice.scope(run).await;
+}
+
+/// Both traps are in the docs of the crate.
+#[tokio::test]
+async fn a_domain_in_an_array_needs_a_cast() {
+    let world = World::new().await;
+    world.link(&world.alice, "Mom").await;
+    sqlx::raw_sql(
+        "CREATE DOMAIN sealed AS bytea CHECK (octet_length(VALUE) >= 45); \
+         ALTER TABLE people_links ALTER COLUMN name TYPE sealed",
+    )
+    .execute(world.pool())
+    .await
+    .unwrap();
+    let names = |sql: &'static str| sqlx::query_scalar::<_, Vec<Name>>(sql).fetch_one(world.pool());
+    let run = async {
+        let found = names("SELECT array_agg(name::bytea) FROM people_links")
+            .await
+            .unwrap();
+        assert_eq!(found[0].expose_secret(), "Mom");
+        let refused = names("SELECT array_agg(name) FROM people_links").await;
+        assert!(
+            matches!(&refused, Err(sqlx::Error::ColumnDecode { .. })),
+            "{refused:?}"
+        );
+    };
+    world.alice.scope(run).await;
+}
+
+#[tokio::test]
+async fn a_padded_owner_is_another_owner() {
+    let world = World::new().await;
+    let session = world
+        .keyring
+        .open_or_provision("ada", PURPOSE)
+        .await
+        .unwrap();
+    let run = async {
+        for (sql, is_refused) in [
+            ("SELECT 'ada'::char(8)", true),
+            ("SELECT 'ada'::varchar(8)", false),
+        ] {
+            let read = sqlx::query_scalar::<_, Owner<String>>(sql)
+                .fetch_one(world.pool())
+                .await;
+            assert_eq!(read.is_err(), is_refused, "{sql}");
+            if is_refused {
+                assert_eq!(ours(read), Error::Owner(OwnerError::OtherOwner));
+            }
+        }
+    };
+    session.scope(run).await;
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use ophie_crypt_sqlx::{Encrypted, Owner};
-use sqlx::pool::PoolOptions;
+use sqlx::{AssertSqlSafe, pool::PoolOptions};
 use uuid::Uuid;
 
 use crate::{
@@ -80,16 +80,21 @@ async fn queries_of_two_owners_in_transactions() {
     assert_eq!(world.links().await, 100);
 }
 
-/// Statements of other clients that answer to an owner's bytes with something else.
-async fn disturb(pool: Pool, stop: Arc<tokio::sync::Semaphore>) {
+/// Statements of other clients that answer to an owner's bytes with something else. Each client has one of its
+/// own, and counts how often another's ran, or none, in the place of it.
+async fn disturb(pool: Pool, client: u8, stop: Arc<tokio::sync::Semaphore>) -> u32 {
+    let sql = format!("SELECT set_byte(decode(md5($1::bytea), 'hex'), 0, {client})");
+    let mut mixed = 0_u32;
     while stop.available_permits() == 0 {
-        // Fails whenever it is another's statement that runs, which is the point.
-        let _ = sqlx::query_scalar::<_, Vec<u8>>("SELECT decode(md5($1::bytea), 'hex')")
+        let answer = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql.as_str()))
             .bind(b"disturbance".as_slice())
             .persistent(false)
             .fetch_optional(&pool)
             .await;
+        let own = matches!(answer, Ok(Some(bytes)) if bytes.first() == Some(&client));
+        mixed = mixed.saturating_add(u32::from(!own));
     }
+    mixed
 }
 
 /// The key store is ours: it must be right whatever the others do and with any pool settings.
@@ -99,14 +104,18 @@ async fn our_key_store_with_default_settings_among_disturbers() {
     Store::new(database.pool().clone()).migrate().await.unwrap();
     let stop = Arc::new(tokio::sync::Semaphore::new(0));
     let mut disturbers = Vec::new();
-    for _ in 0..4 {
+    for client in 0..4 {
         let pool = PoolOptions::<Db>::new()
             .max_connections(4)
             .connect(database.bouncer_url())
             .await
             .unwrap();
         for _ in 0..4 {
-            disturbers.push(tokio::spawn(disturb(pool.clone(), Arc::clone(&stop))));
+            disturbers.push(tokio::spawn(disturb(
+                pool.clone(),
+                client,
+                Arc::clone(&stop),
+            )));
         }
     }
 
@@ -127,10 +136,10 @@ async fn our_key_store_with_default_settings_among_disturbers() {
     });
     let done = try_join_all(run).await;
     stop.add_permits(1);
-    for disturber in disturbers {
-        disturber.await.unwrap();
-    }
+    let mixed: u32 = try_join_all(disturbers).await.unwrap().iter().sum();
     done.unwrap();
+    // Or nothing was disturbed, and the store has shown nothing.
+    assert!(mixed > 100, "statements were mixed up {mixed} times only");
     let owners: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM ophie_crypt_index_keys")
         .fetch_one(database.pool())
         .await
@@ -177,7 +186,7 @@ async fn a_database_that_went_away_is_unavailable() {
         .await
         .unwrap();
     let drop_database = format!("DROP DATABASE {} WITH (FORCE)", database.name());
-    sqlx::raw_sql(sqlx::AssertSqlSafe(drop_database))
+    sqlx::raw_sql(AssertSqlSafe(drop_database))
         .execute(&admin)
         .await
         .unwrap();

@@ -14,7 +14,11 @@ use uuid::Uuid;
 use crate::{
     Store,
     db::Pool,
-    paths::store::{Keys, provision},
+    paths::{
+        models::person_link,
+        store::{Keys, provision},
+        world::{ALICE, PURPOSE, keyring, kms},
+    },
 };
 
 /// Far longer than it takes: without a notification it would be for ever.
@@ -154,18 +158,24 @@ async fn a_read_only_server_is_refused() {
     assert_eq!(store.version(&keys.owner).await.unwrap(), Some(1));
 }
 
-/// What the docs say that the application's role needs.
+/// The SQL in the docs of `migrate`.
+fn documented_grants() -> String {
+    const DOCS: &str = include_str!("../../../ophie-crypt-sqlx/src/store/postgres.rs");
+    let lines = DOCS.lines().map(str::trim);
+    let block = lines.skip_while(|line| *line != "/// ```sql").skip(1);
+    block
+        .map_while(|line| line.strip_prefix("/// ").filter(|sql| *sql != "```"))
+        .collect()
+}
+
+/// A role with the documented grants, and no others.
 #[tokio::test]
 async fn a_role_that_may_change_no_key() {
     let keys = Keys::new().await;
     let role = format!("app_{}", Uuid::new_v4().simple());
-    let grants = format!(
-        "CREATE ROLE {role} LOGIN; \
-         GRANT SELECT, INSERT ON ophie_crypt_owners, ophie_crypt_deks, ophie_crypt_budgets, \
-             ophie_crypt_index_keys TO {role}; \
-         GRANT SELECT ON ophie_crypt_installation TO {role}; \
-         GRANT UPDATE (granted, leased_until) ON ophie_crypt_budgets TO {role};"
-    );
+    let grants = documented_grants().replace(" app;", &format!(" {role};"));
+    assert_eq!(grants.matches(&role).count(), 3, "{grants}");
+    let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
     sqlx::raw_sql(AssertSqlSafe(grants))
         .execute(&keys.pool)
         .await
@@ -182,6 +192,16 @@ async fn a_role_that_may_change_no_key() {
         .await
         .unwrap();
     store.changes(LONG).await.unwrap();
+    let refused = store.migrate().await.unwrap_err().to_string();
+    assert!(refused.contains("permission denied"), "{refused}");
+
+    // The whole life of a session.
+    let keyring = keyring(&kms(), store);
+    let session = keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap();
+    session.reserve(1 << 20).await.unwrap();
+    session.refresh().await.unwrap();
+    person_link::name("Mom").seal(&session).unwrap();
+
     for sql in [
         "UPDATE ophie_crypt_deks SET kek = 'mine'",
         "DELETE FROM ophie_crypt_index_keys",

@@ -85,3 +85,30 @@ async fn a_replaced_key_raises_the_version() {
     keys.run(again).await.unwrap();
     assert_eq!(keys.version().await, 2);
 }
+
+#[tokio::test]
+async fn a_full_disk_is_named() {
+    let keys = Keys::new().await;
+    let one = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(SqliteConnectOptions::new().filename(keys.database.folder().join("keys.db")))
+        .await
+        .unwrap();
+    // No page more than there is.
+    sqlx::raw_sql("PRAGMA max_page_count = 1")
+        .execute(&one)
+        .await
+        .unwrap();
+    let store = Store::new(one);
+    let mut provisioned = Ok(());
+    for n in 0..1000 {
+        provisioned = provision(&store, &CanonicalId::integer(n)).await;
+        if provisioned.is_err() {
+            break;
+        }
+    }
+    assert!(
+        matches!(provisioned, Err(StoreError::Full)),
+        "{provisioned:?}"
+    );
+}

@@ -11,6 +11,7 @@ mod life;
 mod states;
 mod world;
 
+use self::world::{ADA, World};
 use super::*;
 use crate::{
     hazmat::data_key::Dek,
@@ -163,6 +164,37 @@ async fn an_empty_owner_is_refused() {
         keyring.open("", PURPOSE).await,
         Err(SessionError::EmptyOwner)
     ));
+}
+
+#[tokio::test]
+async fn an_owner_that_is_too_long_is_refused() {
+    let keyring = keyring(LocalKms::ephemeral().unwrap(), Keyring::MAX_TTL);
+    let longest = "x".repeat(CanonicalId::MAX_LEN - 1);
+    keyring.open_or_provision(&longest, PURPOSE).await.unwrap();
+    let longer = longest + "x";
+    let provisioned = keyring.provision(&longer).await;
+    assert!(matches!(provisioned, Err(ProvisionError::LongOwner)));
+    for opened in [
+        keyring.open(&longer, PURPOSE).await,
+        keyring.break_glass(&longer, PURPOSE, "a reason").await,
+    ] {
+        assert!(matches!(opened, Err(SessionError::LongOwner)), "{opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_broke_while_it_committed_is_provisioned_by_another_call() {
+    let world = World::new(|builder| builder);
+    world.store.breaks_at_commit.store(true, SeqCst);
+    let broke = world.keyring.provision(ADA).await;
+    assert!(matches!(broke, Err(ProvisionError::Store(_))), "{broke:?}");
+    let stored = world.store.memory.load(&ADA.canonical()).await.unwrap();
+    assert!(stored.is_some(), "it was committed");
+
+    world.keyring.provision(ADA).await.unwrap();
+    let kept = world.store.memory.load(&ADA.canonical()).await.unwrap();
+    assert_eq!(stored, kept, "and nothing takes its place");
+    world.keyring.open(ADA, PURPOSE).await.unwrap();
 }
 
 #[test]

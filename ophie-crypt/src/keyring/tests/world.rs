@@ -42,6 +42,8 @@ pub(super) struct CountingStore {
     pub(super) calls: AtomicUsize,
     pub(super) leases: AtomicUsize,
     pub(super) is_down: AtomicBool,
+    /// The connection breaks after the next insert was committed.
+    pub(super) breaks_at_commit: AtomicBool,
 }
 
 #[derive(Default)]
@@ -204,7 +206,11 @@ impl KeyStore for CountingStore {
         index_key: &IndexKeyRecord,
     ) -> Result<(), StoreError> {
         self.check()?;
-        self.memory.insert_if_absent(owner, dek, index_key).await
+        self.memory.insert_if_absent(owner, dek, index_key).await?;
+        if self.breaks_at_commit.swap(false, SeqCst) {
+            return Err(StoreError::unavailable("the connection broke"));
+        }
+        Ok(())
     }
 
     async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {

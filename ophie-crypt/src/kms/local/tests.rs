@@ -132,3 +132,79 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
     }
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// A process that was killed while it made the key leaves a draft: of a key that nobody uses, or a second name
+/// of the key, which then survives its deletion.
+#[test]
+fn drafts_of_killed_processes_are_removed() {
+    let folder = folder();
+    let path = folder.join("master.key");
+    let draft = |digit: &str| folder.join(format!("master.key.{}{DRAFT}", digit.repeat(24)));
+    write_new(&draft("0"), &[7; 32]).unwrap(); // killed before it was linked
+    let kek = LocalKms::open_or_create(&path).unwrap().kek();
+    fs::hard_link(&path, draft("a")).unwrap(); // killed after
+    let others = [
+        "master.key.bak",
+        "master.key.1.draft",
+        "other.key",
+        &format!("x{}", "0".repeat(24)),
+    ];
+    for name in others {
+        fs::write(folder.join(name), b"the user's").unwrap();
+    }
+
+    assert_eq!(LocalKms::open_or_create(&path).unwrap().kek(), kek);
+    let mut left: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    let mut expected = [&["master.key"], &others[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// One process removes another's draft before it is linked: that one takes the key that is there.
+#[test]
+fn who_loses_its_draft_takes_the_key_that_is_there() {
+    let folder = folder();
+    let path = folder.join("master.key");
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    LocalKms::open_or_create(&path).unwrap();
+                    create(&path).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_another_user_is_refused() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    assert!(may_keep_keys_of(1000, 1000));
+    assert!(may_keep_keys_of(1000, 0));
+    assert!(!may_keep_keys_of(1000, 1001));
+    assert!(!may_keep_keys_of(0, 1000));
+
+    let folder = folder();
+    let path = folder.join("master.key");
+    LocalKms::open_or_create(&path).unwrap();
+    let mine = fs::metadata(&path).unwrap().uid();
+    // Only root can give a file away; the file stays its own otherwise, and is taken.
+    let theirs = if mine == 0 { 65_534 } else { mine };
+    chown(&path, Some(theirs), None).unwrap();
+    let opened = LocalKms::open(&path);
+    match opened {
+        Err(LocalKmsError::Owner { uid, .. }) => assert_eq!((mine, uid), (0, theirs)),
+        opened => assert!(mine != 0 && opened.is_ok(), "{opened:?}"),
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
