@@ -31,6 +31,9 @@ impl Sealers {
         let mut first = place.worker("serve", "first", &[]);
         first.answers("ready").await;
         first.told(&format!("provision {OWNER}"), "ok").await;
+        for what in ["sealed", "leases"] {
+            std::fs::create_dir(place.path(what)).unwrap();
+        }
         Self {
             place,
             limit,
@@ -46,7 +49,6 @@ impl Sealers {
             self.started += 1;
             let file = |what| self.place.path(what).join(n.to_string());
             for what in ["sealed", "leases"] {
-                std::fs::create_dir_all(self.place.path(what)).unwrap();
                 std::fs::write(file(what), []).unwrap();
             }
             let path = |what| file(what).to_string_lossy().into_owned();

@@ -131,6 +131,7 @@ impl KmsServer {
             let _ = service.changed().await;
             return;
         }
+        stream.set_nodelay(true).unwrap();
         let answer = service_fn(|request| self.answer(request));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
         tokio::select! {
