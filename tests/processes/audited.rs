@@ -67,7 +67,10 @@ async fn every_request_has_its_intent_and_only_a_killed_process_owes_an_outcome(
         }
     });
     join_all(work).await;
-    assert!(place.kms().kms.log().len() > faults().len(), "some faults did not strike");
+    assert!(
+        place.kms().kms.log().len() > faults().len(),
+        "some faults did not strike"
+    );
 
     // Killed with a request under way.
     let mut killed = HashSet::new();
@@ -76,7 +79,13 @@ async fn every_request_has_its_intent_and_only_a_killed_process_owes_an_outcome(
         let mut worker = place.worker("serve", &name, &[]);
         worker.answers("ready").await;
         worker.order(&format!("provision {}", 1_000 + n)).await;
-        while !place.kms().kms.log().iter().any(|entry| entry.principal == name) {
+        while !place
+            .kms()
+            .kms
+            .log()
+            .iter()
+            .any(|entry| entry.principal == name)
+        {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         worker.kill().await;
@@ -86,7 +95,12 @@ async fn every_request_has_its_intent_and_only_a_killed_process_owes_an_outcome(
     let joined = join(&place);
     assert_eq!(joined.cut_short, killed, "an outcome is missing");
     let failed = ["unavailable", "timed-out"];
-    assert!(joined.without_id.iter().all(|result| failed.contains(&&**result)));
+    assert!(
+        joined
+            .without_id
+            .iter()
+            .all(|result| failed.contains(&&**result))
+    );
     assert_eq!(joined.without_id.len(), hidden.load(SeqCst));
     assert_eq!(joined.requests, joined.intents);
     tell(format_args!(

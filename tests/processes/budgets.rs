@@ -79,11 +79,12 @@ impl Sealers {
     }
 
     async fn granted(&self) -> u64 {
-        let granted: i64 = sqlx::query_scalar("SELECT granted FROM ophie_crypt_budgets WHERE owner = $1")
-            .bind(OWNER.canonical().as_bytes())
-            .fetch_one(self.place.database.pool())
-            .await
-            .unwrap();
+        let granted: i64 =
+            sqlx::query_scalar("SELECT granted FROM ophie_crypt_budgets WHERE owner = $1")
+                .bind(OWNER.canonical().as_bytes())
+                .fetch_one(self.place.database.pool())
+                .await
+                .unwrap();
         granted.try_into().unwrap()
     }
 
@@ -192,5 +193,7 @@ async fn kills_give_nothing_back() {
     sealers.kill_all().await;
     sealers.check_each().await;
     assert_eq!(sealers.granted().await, 10_000);
-    tell(format_args!("limit 10,000, 4 kills: {sealed} values sealed"));
+    tell(format_args!(
+        "limit 10,000, 4 kills: {sealed} values sealed"
+    ));
 }

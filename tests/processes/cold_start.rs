@@ -6,7 +6,8 @@ const OWNERS: usize = 500;
 const TASKS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_tasks_for_each_of_five_hundred_owners_are_five_hundred_decrypts_at_most_twenty_at_once() {
+async fn twenty_tasks_for_each_of_five_hundred_owners_are_five_hundred_decrypts_at_most_twenty_at_once()
+ {
     let _busy = busy().await;
     let place = Place::with_kms().await;
     let mut before = place.worker("serve", "before", &[]);
@@ -26,5 +27,7 @@ async fn twenty_tasks_for_each_of_five_hundred_owners_are_five_hundred_decrypts_
     assert_eq!(place.kms().most_in_flight(), 20);
     let joined = join(&place);
     assert!(joined.cut_short.is_empty() && joined.without_id.is_empty());
-    tell(format_args!("{OWNERS} owners x {TASKS} tasks: {OWNERS} Decrypts, at most 20 in flight"));
+    tell(format_args!(
+        "{OWNERS} owners x {TASKS} tasks: {OWNERS} Decrypts, at most 20 in flight"
+    ));
 }

@@ -54,7 +54,17 @@ pub(crate) fn join(place: &Place) -> Joined {
                 let before = attempts.insert(attempt, None);
                 assert!(before.is_none(), "two intents of one attempt: {line}");
             }
-            ["outcome", actor, call, number, operation, owner, generation, result, id] => {
+            [
+                "outcome",
+                actor,
+                call,
+                number,
+                operation,
+                owner,
+                generation,
+                result,
+                id,
+            ] => {
                 let attempt = attempt(actor, call, number, operation, owner, generation);
                 let outcome = Outcome {
                     result: result.to_owned(),

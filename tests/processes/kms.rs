@@ -220,4 +220,3 @@ impl Drop for UnderWay<'_> {
         self.0.in_flight.fetch_sub(1, SeqCst);
     }
 }
-

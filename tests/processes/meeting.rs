@@ -35,7 +35,8 @@ async fn sixteen_processes_and_two_hundred_new_owners_end_with_two_hundred_keys(
     let rows = PROCESSES * OWNERS;
     assert_eq!(count("SELECT count(*) FROM notes").await, rows);
     // Bytes 1 to 16 of an envelope are the id of its key.
-    let of_the_store = "SELECT count(*) FROM notes JOIN ophie_crypt_deks ON key_id = substr(text, 2, 16)";
+    let of_the_store =
+        "SELECT count(*) FROM notes JOIN ophie_crypt_deks ON key_id = substr(text, 2, 16)";
     assert_eq!(count(of_the_store).await, rows);
     let disagreements = "SELECT count(*) FROM (SELECT owner FROM notes GROUP BY owner \
          HAVING count(DISTINCT substr(text, 2, 16)) > 1 OR count(DISTINCT text_fp) > 1) AS several";

@@ -95,14 +95,20 @@ async fn without_the_database_open_sessions_read_until_their_time_to_live() {
     worker.told("read 1", "ok").await;
     let refused = worker.ask("read-until-refused 1").await;
     let lived = begun.elapsed();
-    let reads = refused.strip_prefix("Expired ").expect("nothing else ends it");
+    let reads = refused
+        .strip_prefix("Expired ")
+        .expect("nothing else ends it");
     let reads: u64 = reads.parse().unwrap();
     assert!(lived >= ttl, "ended after {lived:?}");
     assert!(reads > 1, "nothing was read while the database was down");
     // Never later, though its key went and the process could not be told.
     let refused = worker.ask("read-until-refused 3").await;
     assert!(refused.starts_with("Expired "), "{refused}");
-    assert_eq!(place.kms().kms.log().len(), asked, "renewed without the database");
+    assert_eq!(
+        place.kms().kms.log().len(),
+        asked,
+        "renewed without the database"
+    );
 
     proxy.mend();
     let open = worker.ask("read-until-open 1").await;

@@ -49,11 +49,7 @@ impl Proxy {
     }
 }
 
-async fn pass_on(
-    mut client: TcpStream,
-    target: (String, u16),
-    mut is_cut: watch::Receiver<bool>,
-) {
+async fn pass_on(mut client: TcpStream, target: (String, u16), mut is_cut: watch::Receiver<bool>) {
     if *is_cut.borrow_and_update() {
         return;
     }

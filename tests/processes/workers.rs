@@ -139,8 +139,9 @@ impl Worker {
         async move {
             let line = timeout(PATIENCE, self.answers.next_line()).await;
             let line = line.unwrap_or_else(|_| panic!("{caller}: the worker does not answer"));
-            line.expect("lines of UTF-8")
-                .unwrap_or_else(|| panic!("{caller}: the worker ended; its standard error says why"))
+            line.expect("lines of UTF-8").unwrap_or_else(|| {
+                panic!("{caller}: the worker ended; its standard error says why")
+            })
         }
     }
 

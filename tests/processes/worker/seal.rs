@@ -18,7 +18,9 @@ pub(crate) async fn run(settings: &Settings) {
     let keyring = settings.keyring().await;
     let sealed = append_to(settings.text("sealed"));
     let session = loop {
-        let opened = keyring.open(&settings.number::<i64>("owner"), PURPOSE).await;
+        let opened = keyring
+            .open(&settings.number::<i64>("owner"), PURPOSE)
+            .await;
         match opened {
             Ok(session) => break session,
             Err(error) => say(format_args!("again {error:?}")),

@@ -25,7 +25,10 @@ pub(crate) const PURPOSE: Purpose = Purpose::new("tests");
 #[derive(EncryptedModel, sqlx::FromRow)]
 #[crypt(table = "notes")]
 pub(crate) struct Note {
-    #[allow(dead_code, reason = "read by its hook, which refuses another owner's row")]
+    #[allow(
+        dead_code,
+        reason = "read by its hook, which refuses another owner's row"
+    )]
     pub(crate) owner: Owner<i64>,
     #[crypt(plain)]
     pub(crate) writer: i64,
@@ -127,7 +130,8 @@ pub(crate) fn append_to(path: &str) -> File {
 
 /// Appends as many bytes: the length of the file is a count.
 pub(crate) fn count_in(mut file: &File, count: usize) {
-    file.write_all(&vec![b'.'; count]).expect("room on the disk");
+    file.write_all(&vec![b'.'; count])
+        .expect("room on the disk");
 }
 
 /// Writes each event as a line: `intent` or `outcome`, who, which call and attempt, what for, whose key; of an
