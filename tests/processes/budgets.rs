@@ -100,6 +100,27 @@ impl Sealers {
         sealed
     }
 
+    /// Waits until each process has met the hard stop, and has failed to seal 1,000 further values.
+    async fn stopped(&mut self) {
+        let mut running = std::mem::take(&mut self.running);
+        let all = async {
+            for worker in &mut running {
+                worker.answers("stopped 0").await;
+            }
+        };
+        let watch = async {
+            loop {
+                self.check().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = watch => {}
+        }
+        self.running = running;
+    }
+
     /// What holds of each process once all are dead.
     async fn check_each(&self) {
         let sealed = lengths(&self.place.path("sealed"));
@@ -163,9 +184,7 @@ async fn at_a_limit_of_ten_thousand_no_process_seals_more() {
     let mut sealers = Sealers::new(10_000).await;
     for round in ["first", "restarted"] {
         sealers.start();
-        for worker in &mut sealers.running {
-            worker.answers("stopped 0").await; // of 1,000 further ones
-        }
+        sealers.stopped().await;
         // Nothing is left over: each of the 10,000 but the index key was sealed by somebody.
         assert_eq!(sealers.check().await, 10_000 - INDEX_KEY, "{round}");
         assert_eq!(sealers.granted().await, 10_000);
@@ -186,9 +205,7 @@ async fn kills_give_nothing_back() {
         sealers.kill_one().await;
     }
     sealers.start();
-    for worker in &mut sealers.running {
-        worker.answers("stopped 0").await;
-    }
+    sealers.stopped().await;
     let sealed = sealers.check().await;
     sealers.kill_all().await;
     sealers.check_each().await;

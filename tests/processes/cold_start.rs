@@ -17,8 +17,8 @@ async fn twenty_tasks_for_each_of_five_hundred_owners_are_five_hundred_decrypts_
     }
     assert_eq!(place.kms().most_in_flight(), 1);
 
-    // Twenty get through, and nothing is answered before they have: a twenty-first would be seen.
-    place.kms().gather(20);
+    // The first are held back for long enough that a twenty-first would be seen.
+    place.kms().gather(21);
     let mut cold = place.worker("serve", "cold", &[]);
     cold.answers("ready").await;
     let opened = cold.ask(&format!("open-all {OWNERS} {TASKS}")).await;

@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use aws_smithy_runtime_api::client::{
@@ -27,8 +28,11 @@ use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::timeout,
 };
 
+/// Far less than an attempt may take.
+const HOLD: Duration = Duration::from_millis(500);
 pub(crate) const REGION: &str = "eu-central-1";
 
 /// What a request says of itself.
@@ -64,7 +68,7 @@ pub(crate) struct KmsServer {
     service: watch::Sender<Service>,
     in_flight: AtomicUsize,
     most: AtomicUsize,
-    /// No answer leaves before so many requests wait for theirs.
+    /// No answer leaves before so many requests are under way.
     gate: watch::Sender<usize>,
 }
 
@@ -115,7 +119,7 @@ impl KmsServer {
         self.most.load(SeqCst)
     }
 
-    /// Holds all answers back until so many requests have arrived, once.
+    /// Holds all answers back until so many requests are under way, or for half a second; once.
     pub(crate) fn gather(&self, count: usize) {
         self.gate.send_replace(count);
     }
@@ -158,7 +162,7 @@ impl KmsServer {
         };
         let mut gate = self.gate.subscribe();
         let open = gate.wait_for(|count| self.in_flight.load(SeqCst) >= *count);
-        let _ = open.await;
+        let _ = timeout(HOLD, open).await;
         self.gate.send_replace(0);
         Ok(read(answer.await?).await)
     }

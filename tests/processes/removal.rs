@@ -81,9 +81,10 @@ async fn a_process_that_slept_past_its_time_to_live_reads_nothing() {
     let place = Place::new().await;
     let settings = [("ttl", ttl.as_millis().to_string())];
     let mut worker = place.holder("sleeper", &settings).await;
+    let reads = format!("read-after-a-stop {OWNER}");
+    worker.told(&reads, "reading").await;
     worker.stop();
     place.remove(OWNER).await;
-    worker.order(&format!("read {OWNER}")).await;
     sleep(ttl).await; // it was opened before
     worker.go_on();
     let answer = worker.answer().await;

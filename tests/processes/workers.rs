@@ -172,7 +172,9 @@ impl Worker {
 
     /// SIGKILL.
     pub(crate) async fn kill(mut self) {
-        self.child.kill().await.expect("it lived");
+        let ended = self.child.try_wait().expect("a child of ours");
+        assert!(ended.is_none(), "it ended; its standard error says why");
+        self.child.kill().await.expect("it lives");
     }
 
     /// SIGSTOP: it stands still as if the machine slept.

@@ -15,8 +15,12 @@ use super::{
 };
 
 pub(crate) async fn run(settings: &Settings) {
-    let keys = pool_of_one(settings.text("keys")).await;
-    let keyring = settings.keyring_on(SqliteKeyStore::new(keys)).await;
+    let keys = settings.text("keys");
+    let store = match settings.optional("one") {
+        Some(_) => SqliteKeyStore::new(pool_of_one(keys).await),
+        None => SqliteKeyStore::open(keys).await.expect("the file opens"),
+    };
+    let keyring = settings.keyring_on(store).await;
     let application = pool_of_one(settings.text("application")).await;
     let table = "CREATE TABLE notes (owner bigint, writer bigint, text blob, text_fp blob)";
     sqlx::raw_sql(table)
@@ -65,7 +69,7 @@ async fn pool_of_one(path: &str) -> SqlitePool {
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(Duration::from_secs(60));
+        .busy_timeout(Duration::from_secs(10));
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .connect_with(options);

@@ -88,6 +88,11 @@ pub(crate) async fn run(settings: &Settings) {
                 let held = held.get(&number()).expect("it is open");
                 say(read_until(held, |read| read.is_err()).await);
             }
+            "read-after-a-stop" => {
+                let held = held.remove(&number()).expect("it is open");
+                let first = tokio::task::spawn_blocking(move || read_after_a_stop(&held));
+                say(first.await.expect("no panic"));
+            }
             "read-until-open" => {
                 let held = held.get(&number()).expect("it is open");
                 say(read_until(held, Result::is_ok).await);
@@ -108,6 +113,22 @@ async fn read_until(held: &Held, end: impl Fn(&Result<(), String>) -> bool) -> S
             return format!("{word} {reads}");
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Reads without a pause until the process was stopped for a second; how the first reading after that went.
+/// Nothing else in the process has run by then.
+fn read_after_a_stop(held: &Held) -> String {
+    say("reading");
+    let mut last = Instant::now();
+    loop {
+        let now = Instant::now();
+        let stopped = now.duration_since(last) > Duration::from_secs(1);
+        last = now;
+        let read = held.read();
+        if stopped {
+            return read.map_or_else(|reason| reason, |()| "ok".into());
+        }
     }
 }
 
