@@ -75,7 +75,7 @@ async fn a_minute_without_the_kms_ends_no_open_session_before_its_time_to_live()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_database_open_sessions_read_until_their_time_to_live() {
-    let ttl = Duration::from_secs(6);
+    let ttl = Duration::from_secs(10);
     let place = Place::with_kms().await;
     let proxy = Proxy::to(place.database.url()).await;
     let settings = [
