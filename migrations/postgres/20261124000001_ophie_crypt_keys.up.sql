@@ -1,4 +1,4 @@
--- Owners and their wrapped keys. No key here opens anything without the KMS.
+-- Owners and their wrapped keys, and who used them. No key here opens anything without the KMS.
 
 -- This key store. A restore or a clone of it forgot what was leased since, and begins a new epoch.
 CREATE TABLE ophie_crypt_installation (
@@ -54,6 +54,36 @@ CREATE TABLE ophie_crypt_index_keys (
     sealed     bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (owner, generation)
+);
+
+-- The audit trail. A writer is one run of a process, with a key of its own for its MACs.
+CREATE TABLE ophie_crypt_audit_writers (
+    writer     bytea       PRIMARY KEY CHECK (octet_length(writer) = 16),
+    app        text        NOT NULL, -- as in the encryption context of its key
+    started_at timestamptz NOT NULL,
+    kek        text        NOT NULL, -- the KEK's name in the KMS
+    wrapped    bytea       NOT NULL, -- its first key, under the KEK
+    mac        bytea       NOT NULL CHECK (octet_length(mac) = 32) -- before the first record
+);
+
+CREATE TABLE ophie_crypt_audit_records (
+    writer     bytea       NOT NULL REFERENCES ophie_crypt_audit_writers,
+    seq        bigint      NOT NULL CHECK (seq >= 1),
+    at         timestamptz NOT NULL,
+    actor      text        NOT NULL, -- which process
+    owner      bytea       NOT NULL, -- whose keys: canonical bytes
+    generation bigint      NOT NULL,
+    purpose    text        NOT NULL,
+    reason     text, -- of a break-glass session
+    step       text        NOT NULL, -- 'intent', 'joined', 'outcome'
+    call       bytea, -- of the KMS; its attempts share it
+    attempt    bigint,
+    operation  text,
+    result     text,
+    request_id text, -- the KMS's own
+    took       bigint, -- microseconds
+    mac        bytea       NOT NULL CHECK (octet_length(mac) = 32), -- of all this and the one before
+    PRIMARY KEY (writer, seq)
 );
 
 -- Every change of an owner's keys raises its version, also one made by hand. First keys are no change.
@@ -121,6 +151,10 @@ CREATE TRIGGER ophie_crypt_kept BEFORE TRUNCATE ON ophie_crypt_deks
 CREATE TRIGGER ophie_crypt_kept BEFORE TRUNCATE ON ophie_crypt_index_keys
     FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse(
         'keys are never truncated; shred their owners');
+CREATE TRIGGER ophie_crypt_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON ophie_crypt_audit_writers
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse('the audit is only added to');
+CREATE TRIGGER ophie_crypt_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON ophie_crypt_audit_records
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse('the audit is only added to');
 
 -- Or anyone could hang these on a table of their own, and act as the owner of this one.
 REVOKE EXECUTE ON FUNCTION ophie_crypt_key_changed(), ophie_crypt_tell() FROM PUBLIC;

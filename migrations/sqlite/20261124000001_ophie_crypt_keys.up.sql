@@ -1,4 +1,4 @@
--- Owners and their wrapped keys. No key here opens anything without the KMS.
+-- Owners and their wrapped keys, and who used them. No key here opens anything without the KMS.
 
 -- This key store. A restore or a clone of it forgot what was leased since, and begins a new epoch.
 CREATE TABLE ophie_crypt_installation (
@@ -57,6 +57,36 @@ CREATE TABLE ophie_crypt_index_keys (
     PRIMARY KEY (owner, generation)
 ) STRICT;
 
+-- The audit trail. A writer is one run of a process, with a key of its own for its MACs.
+CREATE TABLE ophie_crypt_audit_writers (
+    writer     BLOB    NOT NULL PRIMARY KEY CHECK (length(writer) = 16),
+    app        TEXT    NOT NULL, -- as in the encryption context of its key
+    started_at TEXT    NOT NULL,
+    kek        TEXT    NOT NULL, -- the KEK's name in the KMS
+    wrapped    BLOB    NOT NULL, -- its first key, under the KEK
+    mac        BLOB    NOT NULL CHECK (length(mac) = 32) -- before the first record
+) STRICT;
+
+CREATE TABLE ophie_crypt_audit_records (
+    writer     BLOB    NOT NULL REFERENCES ophie_crypt_audit_writers,
+    seq        INTEGER NOT NULL CHECK (seq >= 1),
+    at         TEXT    NOT NULL, -- UTC, with microseconds
+    actor      TEXT    NOT NULL, -- which process
+    owner      BLOB    NOT NULL, -- whose keys: canonical bytes
+    generation INTEGER NOT NULL,
+    purpose    TEXT    NOT NULL,
+    reason     TEXT, -- of a break-glass session
+    step       TEXT    NOT NULL, -- 'intent', 'joined', 'outcome'
+    call       BLOB, -- of the KMS; its attempts share it
+    attempt    INTEGER,
+    operation  TEXT,
+    result     TEXT,
+    request_id TEXT, -- the KMS's own
+    took       INTEGER, -- microseconds
+    mac        BLOB    NOT NULL CHECK (length(mac) = 32), -- of all this and the one before
+    PRIMARY KEY (writer, seq)
+) STRICT, WITHOUT ROWID;
+
 -- Every change of an owner's keys raises its version, also one made by hand. First keys are no change.
 -- BEFORE INSERT, because REPLACE deletes a row without a word.
 CREATE TRIGGER ophie_crypt_deks_inserted BEFORE INSERT ON ophie_crypt_deks BEGIN
@@ -105,4 +135,24 @@ CREATE TRIGGER ophie_crypt_owners_kept BEFORE DELETE ON ophie_crypt_owners BEGIN
 END;
 CREATE TRIGGER ophie_crypt_installation_kept BEFORE DELETE ON ophie_crypt_installation BEGIN
     SELECT RAISE(ABORT, 'the installation is never deleted; undo the migration to remove the key store');
+END;
+CREATE TRIGGER ophie_crypt_audit_writers_kept_from_update BEFORE UPDATE ON ophie_crypt_audit_writers BEGIN
+    SELECT RAISE(ABORT, 'the audit is only added to');
+END;
+CREATE TRIGGER ophie_crypt_audit_writers_kept_from_delete BEFORE DELETE ON ophie_crypt_audit_writers BEGIN
+    SELECT RAISE(ABORT, 'the audit is only added to');
+END;
+CREATE TRIGGER ophie_crypt_audit_writers_kept_from_replace BEFORE INSERT ON ophie_crypt_audit_writers
+WHEN EXISTS (SELECT 1 FROM ophie_crypt_audit_writers WHERE writer = NEW.writer) BEGIN
+    SELECT RAISE(ABORT, 'the audit is only added to');
+END;
+CREATE TRIGGER ophie_crypt_audit_records_kept_from_update BEFORE UPDATE ON ophie_crypt_audit_records BEGIN
+    SELECT RAISE(ABORT, 'the audit is only added to');
+END;
+CREATE TRIGGER ophie_crypt_audit_records_kept_from_delete BEFORE DELETE ON ophie_crypt_audit_records BEGIN
+    SELECT RAISE(ABORT, 'the audit is only added to');
+END;
+CREATE TRIGGER ophie_crypt_audit_records_kept_from_replace BEFORE INSERT ON ophie_crypt_audit_records
+WHEN EXISTS (SELECT 1 FROM ophie_crypt_audit_records WHERE writer = NEW.writer AND seq = NEW.seq) BEGIN
+    SELECT RAISE(ABORT, 'the audit is only added to');
 END;

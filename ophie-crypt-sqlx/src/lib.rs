@@ -101,11 +101,13 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite`, none by default: the key store for that database, and arrays of column
-//! types on PostgreSQL. The column types themselves serve every SQLx driver.
+//! `postgres` and `sqlite`, none by default: key store and audit for that database, and arrays of
+//! column types on PostgreSQL. The column types themselves serve every SQLx driver.
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod audit;
 mod error;
 mod hooks;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -113,8 +115,8 @@ mod store;
 
 pub use self::error::find_error;
 #[cfg(feature = "postgres")]
-pub use self::store::postgres::PostgresKeyStore;
+pub use self::{audit::postgres::PostgresAudit, store::postgres::PostgresKeyStore};
 #[cfg(feature = "sqlite")]
-pub use self::store::sqlite::SqliteKeyStore;
+pub use self::{audit::sqlite::SqliteAudit, store::sqlite::SqliteKeyStore};
 
 ophie_crypt::column_types!("ophie_crypt_sqlx");

@@ -19,6 +19,7 @@ mod hazmat;
 mod held;
 mod keyring;
 mod kms;
+mod ledger;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod metrics;
@@ -44,7 +45,10 @@ pub use self::web::SessionRejection;
 pub use self::web::{SessionLayer, SessionService};
 pub use self::{
     audit::{
-        AuditError, AuditEvent, AuditSink, AuditStep, CallId, KmsOperation, KmsResult, TracingAudit,
+        AuditError, AuditEvent, AuditFinding, AuditReport, AuditRow, AuditSink, AuditStep,
+        AuditStore, AuditStoreError, AuditVerifier, AuditWriter, CallId, ChainedAudit,
+        ChainedAuditBuilder, KmsOperation, KmsResult, OpenIntent, StartAuditError, TracingAudit,
+        VerifyError, WriterId, WriterReport,
     },
     blind_index::{Fingerprint, Normalizer},
     column::{BoundColumn, BoundTo, ColumnRef, ColumnType, IndexColumn, Kind, Unbound},
@@ -56,6 +60,7 @@ pub use self::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
         WrappedDek,
     },
+    ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
     model::{ColumnInfo, EncryptedModel, ModelInfo},
     owner::{CanonicalId, OwnerId},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},

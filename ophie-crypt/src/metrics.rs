@@ -6,6 +6,14 @@ use core::time::Duration;
 
 use crate::audit::{KmsOperation, KmsResult};
 
+#[cfg(feature = "metrics")]
+#[cfg(test)] // apart, because clippy looks for it as it stands here
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "small counts, far from any limit"
+)]
+mod tests;
+
 /// Counts nothing without the feature.
 #[derive(Debug)]
 pub(crate) struct Metrics;
@@ -28,8 +36,11 @@ impl Metrics {
         metrics::counter!("ophie_crypt_refusals_total", "reason" => reason).increment(1);
     }
 
-    pub(crate) fn granted(&self, count: u32) {
+    /// `left` of the owner's key: the lowest of all owners is what to watch.
+    pub(crate) fn granted(&self, count: u32, left: u64) {
         metrics::counter!("ophie_crypt_invocations_granted_total").increment(count.into());
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        metrics::histogram!("ophie_crypt_invocations_left").record(left);
     }
 
     pub(crate) fn rotation_due(&self) {
@@ -42,6 +53,6 @@ impl Metrics {
     pub(crate) const fn kms(&self, _: KmsOperation, _: KmsResult, _: Duration) {}
     pub(crate) const fn opened(&self, _: bool) {}
     pub(crate) const fn refused(&self, _: &'static str) {}
-    pub(crate) const fn granted(&self, _: u32) {}
+    pub(crate) const fn granted(&self, _: u32, _: u64) {}
     pub(crate) const fn rotation_due(&self) {}
 }

@@ -323,6 +323,16 @@ impl Session {
 }
 
 /// What is left under the DEK that an owner's values are sealed with.
+///
+/// ```
+/// # use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, Purpose};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(MemoryKeyStore::new()).build()?;
+/// let session = keyring.open_or_provision("ada", Purpose::new("docs")).await?;
+/// let budget = session.budget()?;
+/// assert!(budget.left() <= budget.granted() && !budget.is_rotation_due());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetStatus {
     left: u64,

@@ -2,7 +2,7 @@
 
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::GrantOperation;
-use ophie_crypt::{AwsKms, AwsKmsError, Kms, KmsCall, WrappedDek};
+use ophie_crypt::{AwsKms, AwsKmsError, EncryptionContext, Kms, KmsCall, WrappedDek, WriterId};
 use serde_json::json;
 
 use super::{APP, Fixture, HERE, THERE, assert_refused, assert_same, call, context, make};
@@ -285,6 +285,55 @@ async fn the_documented_policy_is_enough_and_no_more() {
         stranger.unwrap_dek(&wrapped, &call("ada")).await,
         "AccessDeniedException",
     );
+}
+
+/// The other half of it: who may make audit keys, and who may read them.
+#[tokio::test]
+async fn the_application_makes_audit_keys_and_the_auditor_alone_decrypts_them() {
+    let fixture = Fixture::new().await;
+    let Fixture { server, arn, kms } = &fixture;
+    let audit = json!({
+        "StringEquals": { "kms:EncryptionContext:app": "ophie", "kms:EncryptionContext:purpose": "audit" },
+        "ForAllValues:StringEquals": { "kms:EncryptionContextKeys": ["app", "purpose", "writer"] },
+    });
+    let policy = json!({ "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": APP,
+            "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
+            "Condition": {
+                "StringEquals": { "kms:EncryptionContext:app": "ophie" },
+                "ForAllValues:StringEquals": { "kms:EncryptionContextKeys": ["app", "owner", "generation"] },
+            },
+        },
+        { "Effect": "Allow", "Principal": APP, "Action": "kms:GenerateDataKey", "Condition": audit },
+        { "Effect": "Allow", "Principal": "auditor", "Action": "kms:Decrypt", "Condition": audit },
+    ]});
+    let put = fixture.admin().put_key_policy().key_id(arn);
+    put.policy(policy.to_string()).send().await.unwrap();
+    let auditor = AwsKms::builder().key(server.client(HERE, "auditor"), arn);
+    let auditor = auditor.build().unwrap();
+    let call = |byte| {
+        let writer = WriterId::from_bytes([byte; 16]);
+        KmsCall::new(EncryptionContext::audit("ophie", writer))
+    };
+
+    let made = kms.make_dek(&call(1)).await.unwrap();
+    let denied = "AccessDeniedException";
+    assert_refused(kms.unwrap_dek(&made.wrapped, &call(1)).await, denied);
+    assert_refused(kms.rewrap_dek(&made.wrapped, &call(1)).await, denied);
+    let key = auditor.unwrap_dek(&made.wrapped, &call(1)).await.unwrap();
+    assert_same(&made.dek, &key);
+    // Under an owner's context, which the application may decrypt, it is no key.
+    let as_owner = kms.unwrap_dek(&made.wrapped, &super::call("ada")).await;
+    assert_refused(as_owner, "InvalidCiphertextException");
+    let other = auditor.unwrap_dek(&made.wrapped, &call(2)).await;
+    assert_refused(other, "InvalidCiphertextException");
+    // The auditor makes none, and opens no owner's key.
+    assert_refused(auditor.make_dek(&call(1)).await, denied);
+    let (_, of_ada) = make(kms, "ada").await;
+    let opened = auditor.unwrap_dek(&of_ada, &super::call("ada")).await;
+    assert_refused(opened, denied);
 }
 
 #[tokio::test]

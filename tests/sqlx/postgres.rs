@@ -32,6 +32,9 @@ mod paths;
 #[path = "postgres/arrays.rs"]
 mod arrays;
 #[cfg(test)]
+#[path = "postgres/audit.rs"]
+mod audit;
+#[cfg(test)]
 #[path = "postgres/bouncer.rs"]
 mod bouncer;
 #[cfg(test)]
@@ -60,3 +63,7 @@ const NOWHERE: &str = "postgres://postgres@127.0.0.1:1/nowhere";
 
 /// 999,999,000 bytes: the limit is 2^30. Digits, as text has no NUL.
 const GIGABYTE_OF_ZEROS: &str = "SELECT convert_to(repeat('0', 999999000), 'UTF8')";
+
+/// Begins a transaction that keeps all others from writing to the audit's table, with the statement below.
+const BEGIN_EXCLUSIVE: &str = "BEGIN";
+const LOCK_AUDIT: Option<&str> = Some("LOCK TABLE ophie_crypt_audit_records");

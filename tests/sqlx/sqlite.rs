@@ -32,6 +32,9 @@ macro_rules! query_scalar {
 mod paths;
 
 #[cfg(test)]
+#[path = "sqlite/audit.rs"]
+mod audit;
+#[cfg(test)]
 #[path = "sqlite/store.rs"]
 mod store;
 
@@ -59,3 +62,7 @@ const NOWHERE: &str = "sqlite:///nowhere/at/all.db";
 
 /// 999,999,000 bytes: SQLite's limit is 10^9.
 const GIGABYTE_OF_ZEROS: &str = "SELECT zeroblob(999999000)";
+
+/// Begins a transaction that keeps all others from writing to the audit's table, with the statement below.
+const BEGIN_EXCLUSIVE: &str = "BEGIN EXCLUSIVE";
+const LOCK_AUDIT: Option<&str> = None;

@@ -33,13 +33,13 @@ fn error(error: sqlx::Error, meaning: Meaning) -> StoreError {
 
 /// What a database said, without its detail: PostgreSQL's shows the row, owner and wrapped key with it.
 #[derive(Debug)]
-struct Refusal {
+pub(crate) struct Refusal {
     code: Option<String>,
     message: String,
 }
 
 impl Refusal {
-    fn of(error: &dyn sqlx::error::DatabaseError) -> Self {
+    pub(crate) fn of(error: &dyn sqlx::error::DatabaseError) -> Self {
         Self {
             code: error.code().map(Into::into),
             message: error.message().to_owned(),

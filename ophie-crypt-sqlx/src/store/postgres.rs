@@ -8,6 +8,7 @@ use ophie_crypt::StoreError;
 use sqlx::{PgPool, error::DatabaseError, migrate::MigrateError, postgres::PgConnectOptions};
 
 use super::listen::Notifications;
+use crate::audit::postgres::PostgresAudit;
 
 /// Keeps wrapped keys in PostgreSQL 15 and later, also through pgbouncer in transaction mode.
 ///
@@ -59,6 +60,12 @@ impl PostgresKeyStore {
     pub fn with_notifications(mut self, direct: PgConnectOptions) -> Self {
         self.notifications = Some(Arc::new(Notifications::new(direct)));
         self
+    }
+
+    /// The audit trail beside the keys, for [`ChainedAudit`](ophie_crypt::ChainedAudit).
+    #[must_use]
+    pub fn audit(&self) -> PostgresAudit {
+        PostgresAudit::new(self.pool.clone())
     }
 
     /// Brings the library's tables up to date. Or run the files in `migrations/postgres` with a

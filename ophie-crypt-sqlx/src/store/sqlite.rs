@@ -13,6 +13,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
+use crate::audit::sqlite::SqliteAudit;
+
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,12 @@ impl SqliteKeyStore {
     #[must_use]
     pub const fn new(pool: SqlitePool) -> Self {
         Self { pool }
+    }
+
+    /// The audit trail beside the keys, for [`ChainedAudit`](ophie_crypt::ChainedAudit).
+    #[must_use]
+    pub fn audit(&self) -> SqliteAudit {
+        SqliteAudit::new(self.pool.clone())
     }
 
     /// Brings the library's tables up to date. Or run the files in `migrations/sqlite` with a migrator

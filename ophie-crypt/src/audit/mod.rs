@@ -1,9 +1,24 @@
 //! Who opened whose keys, when and why: what is recorded, and where it goes.
 //!
 //! Invariant: the intent is recorded before the KMS is asked, and a sink that fails stops the call.
-//! Absent: the table and its chain (`chain`), metrics, plaintext, keys.
+//! The chain that proves itself: its bytes (`chain`), its rows (`store`), who writes them (`writer`), heads
+//! in the ledger (`checkpoint`), and what a reader can tell (`verify`, `vouched`, `report`).
+//! Absent: SQL, metrics, plaintext.
 
+mod chain;
+mod checkpoint;
+mod report;
+mod store;
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "small counts and times, far from any limit"
+)]
+mod tests;
 mod tracing;
+mod verify;
+mod vouched;
+mod writer;
 
 use core::fmt;
 use std::{
@@ -13,10 +28,17 @@ use std::{
 
 use async_trait::async_trait;
 
-pub use self::tracing::TracingAudit;
+pub use self::{
+    chain::{AuditRow, AuditWriter, WriterId},
+    report::{AuditFinding, AuditReport, OpenIntent, WriterReport},
+    store::{AuditStore, AuditStoreError},
+    tracing::TracingAudit,
+    verify::{AuditVerifier, VerifyError},
+    writer::{ChainedAudit, ChainedAuditBuilder, StartAuditError},
+};
 use crate::{owner::CanonicalId, session::Purpose};
 
-/// Where audit events go. [`TracingAudit`] is the default.
+/// Where audit events go. [`TracingAudit`] is the default; [`ChainedAudit`] proves itself.
 ///
 /// The keyring waits for each event before it goes on: an event that cannot be recorded fails the call.
 ///
@@ -54,6 +76,19 @@ impl<S: AuditSink + ?Sized> AuditSink for Arc<S> {
 }
 
 /// Something that happened to an owner's keys.
+///
+/// ```
+/// use ophie_crypt::{AuditEvent, AuditStep};
+///
+/// /// Whether somebody broke the glass.
+/// fn is_urgent(event: &AuditEvent) -> bool {
+///     event.reason.is_some() && !matches!(event.step, AuditStep::Outcome { .. })
+/// }
+/// ```
+///
+/// # Security
+///
+/// `Debug` prints neither owner nor reason.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditEvent {
@@ -74,6 +109,15 @@ pub struct AuditEvent {
 }
 
 /// What happened.
+///
+/// ```
+/// use ophie_crypt::{AuditStep, KmsResult};
+///
+/// fn failed(step: &AuditStep) -> bool {
+///     matches!(step, AuditStep::Outcome { result, .. } if *result != KmsResult::Done)
+/// }
+/// assert!(!failed(&AuditStep::Joined));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuditStep {
@@ -105,7 +149,29 @@ pub enum AuditStep {
     },
 }
 
+impl AuditStep {
+    pub(crate) const INTENT: &str = "intent";
+
+    /// As it stands in audit tables.
+    ///
+    /// ```
+    /// assert_eq!(ophie_crypt::AuditStep::Joined.as_str(), "joined");
+    /// ```
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Intent { .. } => Self::INTENT,
+            Self::Joined => "joined",
+            Self::Outcome { .. } => "outcome",
+        }
+    }
+}
+
 /// What a KMS is asked for.
+///
+/// ```
+/// assert_eq!(ophie_crypt::KmsOperation::Unwrap.as_str(), "unwrap");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KmsOperation {
@@ -120,6 +186,10 @@ pub enum KmsOperation {
 }
 
 /// How an attempt ended.
+///
+/// ```
+/// assert_eq!(ophie_crypt::KmsResult::TimedOut.as_str(), "timed-out");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KmsResult {
@@ -151,6 +221,17 @@ names! {
 }
 
 /// Names one call to a KMS: 16 random bytes.
+///
+/// ```
+/// # use ophie_crypt::{AuditEvent, AuditStep};
+/// /// What to look for in the log.
+/// fn name(event: &AuditEvent) -> Option<String> {
+///     match &event.step {
+///         AuditStep::Intent { call, .. } | AuditStep::Outcome { call, .. } => Some(call.to_string()),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallId([u8; 16]);
 

@@ -4,6 +4,7 @@
 //! Absent: owners, columns, SQL, time.
 
 pub(crate) mod aead;
+pub(crate) mod chain;
 pub(crate) mod data_key;
 pub(crate) mod prf;
 #[cfg(test)]

@@ -130,7 +130,8 @@ impl Inner {
     pub(super) fn count(&self, owner: &CanonicalId, budget: &Budget, lease: &Lease) {
         let before = budget.granted();
         budget.add(lease);
-        self.metrics.granted(lease.count());
+        let left = self.limit.saturating_sub(lease.granted());
+        self.metrics.granted(lease.count(), left);
         if before < BudgetStatus::ROTATE_AT && lease.granted() >= BudgetStatus::ROTATE_AT {
             self.metrics.rotation_due();
             tracing::warn!(

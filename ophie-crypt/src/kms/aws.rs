@@ -76,8 +76,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The first attempt goes to the key's own region, the second to its first replica, and so on, round and
 /// round. An error that no retry can mend is final in every region.
 ///
-/// **Encryption context**: `app`, `owner` (in hex) and `generation`, the same in all calls for a DEK.
-/// AWS KMS refuses a wrapped key under any other.
+/// **Encryption context**: `app`, `owner` (in hex) and `generation`, the same in all calls for a DEK; `app`,
+/// `purpose` and `writer` for an audit key. AWS KMS refuses a wrapped key under any other.
 ///
 /// # Permissions
 ///
@@ -91,6 +91,21 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 ///   "Condition": {
 ///     "StringEquals": { "kms:EncryptionContext:app": "ophie" },
 ///     "ForAllValues:StringEquals": { "kms:EncryptionContextKeys": ["app", "owner", "generation"] }
+///   }
+/// }
+/// ```
+///
+/// With a [`ChainedAudit`](crate::ChainedAudit), it also needs to make audit keys, and must not be able to
+/// decrypt one, which is how its own past is out of its reach. Only the auditor's role may:
+///
+/// ```json
+/// {
+///   "Effect": "Allow",
+///   "Action": "kms:GenerateDataKey", // the auditor's: "kms:Decrypt"
+///   "Resource": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+///   "Condition": {
+///     "StringEquals": { "kms:EncryptionContext:app": "ophie", "kms:EncryptionContext:purpose": "audit" },
+///     "ForAllValues:StringEquals": { "kms:EncryptionContextKeys": ["app", "purpose", "writer"] }
 ///   }
 /// }
 /// ```

@@ -264,20 +264,16 @@ const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + KeyId::LEN;
 
 fn aad(header: &[u8; HEADER_LEN], context: &EncryptionContext) -> Pae {
-    let [
-        (app, its_app),
-        (generation, its_generation),
-        (owner, its_owner),
-    ] = context.all();
+    let [first, second, third] = context.all();
     pae([
         b"ophie-crypt/v1/local-kms",
         header,
-        app.as_bytes(),
-        its_app.as_bytes(),
-        generation.as_bytes(),
-        its_generation.as_bytes(),
-        owner.as_bytes(),
-        its_owner.as_bytes(),
+        first.0.as_bytes(),
+        first.1.as_bytes(),
+        second.0.as_bytes(),
+        second.1.as_bytes(),
+        third.0.as_bytes(),
+        third.1.as_bytes(),
     ])
 }
 

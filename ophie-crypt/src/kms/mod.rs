@@ -15,7 +15,7 @@ use async_trait::async_trait;
 #[cfg(feature = "aws-kms")]
 pub use self::aws::{AwsKms, AwsKmsBuilder, AwsKmsError};
 pub use self::local::{LocalKms, LocalKmsError};
-use crate::{hazmat::data_key::Dek, owner::CanonicalId};
+use crate::{audit::WriterId, hazmat::data_key::Dek, owner::CanonicalId};
 
 /// A key management service that holds the KEK and never gives it away.
 ///
@@ -191,7 +191,7 @@ impl fmt::Debug for WrappedDek {
     }
 }
 
-/// What a DEK is wrapped for: application, owner, generation. KMS logs show it in clear.
+/// What a key is wrapped for. KMS logs show it in clear.
 ///
 /// ```
 /// use ophie_crypt::{CanonicalId, EncryptionContext};
@@ -205,18 +205,46 @@ impl fmt::Debug for WrappedDek {
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncryptionContext {
     app: Arc<str>,
-    owner: String,
-    generation: String,
+    key: KeyFor,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum KeyFor {
+    Owner { generation: String, owner: String },
+    AuditWriter(String),
 }
 
 impl EncryptionContext {
-    /// Of an owner's DEK generation.
+    /// Of an owner's DEK generation: application, generation and owner.
     #[must_use]
     pub fn new(app: impl Into<Arc<str>>, owner: &CanonicalId, generation: u32) -> Self {
         Self {
             app: app.into(),
-            owner: owner.to_hex(),
-            generation: generation.to_string(),
+            key: KeyFor::Owner {
+                generation: generation.to_string(),
+                owner: owner.to_hex(),
+            },
+        }
+    }
+
+    /// Of the key of one writer of the audit trail. Its keys differ from those of an owner's, so that no
+    /// owner has the same context, and a policy can tell the two apart.
+    ///
+    /// ```
+    /// use ophie_crypt::{EncryptionContext, WriterId};
+    ///
+    /// let context = EncryptionContext::audit("ophie", WriterId::from_bytes([0xab; 16]));
+    /// let writer = "ab".repeat(16);
+    /// assert_eq!(
+    ///     context.pairs(),
+    ///     [("app", "ophie"), ("purpose", "audit"), ("writer", writer.as_str())],
+    /// );
+    /// ```
+    #[must_use]
+    pub fn audit(app: impl Into<Arc<str>>, writer: WriterId) -> Self {
+        Self {
+            app: app.into(),
+            key: KeyFor::AuditWriter(writer.to_string()),
         }
     }
 
@@ -229,20 +257,28 @@ impl EncryptionContext {
     }
 
     fn all(&self) -> [(&'static str, &str); 3] {
-        [
-            ("app", &self.app),
-            ("generation", &self.generation),
-            ("owner", &self.owner),
-        ]
+        match &self.key {
+            KeyFor::Owner { generation, owner } => [
+                ("app", &self.app),
+                ("generation", generation),
+                ("owner", owner),
+            ],
+            KeyFor::AuditWriter(writer) => {
+                [("app", &self.app), ("purpose", "audit"), ("writer", writer)]
+            }
+        }
     }
 }
 
 impl fmt::Debug for EncryptionContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncryptionContext")
-            .field("app", &self.app)
-            .field("generation", &self.generation)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("EncryptionContext");
+        shown.field("app", &self.app);
+        match &self.key {
+            KeyFor::Owner { generation, .. } => shown.field("generation", generation),
+            KeyFor::AuditWriter(writer) => shown.field("writer", writer),
+        };
+        shown.finish_non_exhaustive()
     }
 }
 

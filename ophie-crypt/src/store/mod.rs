@@ -82,6 +82,15 @@ pub trait KeyStore: Send + Sync + 'static {
 }
 
 /// A request for invocations under a DEK.
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, LeaseRequest, MAX_INVOCATIONS};
+/// use std::time::Duration;
+///
+/// let ada = CanonicalId::text("ada");
+/// let request = LeaseRequest::new(ada, 1, 4096, MAX_INVOCATIONS, Duration::from_secs(600));
+/// assert_eq!((request.generation, request.count), (1, 4096));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LeaseRequest {

@@ -134,6 +134,13 @@ impl DekRecord {
 }
 
 /// A DEK as stored.
+///
+/// ```
+/// use ophie_crypt::{DekBlob, WrappedDek};
+///
+/// let newest = DekBlob::Wrapped(WrappedDek::new("alias/ophie", [1, 2, 3]));
+/// assert!(!format!("{newest:?}").contains("1, 2, 3"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DekBlob {

@@ -1,5 +1,6 @@
 //! What works on every database, by theme. Each file is compiled once for each.
 
+pub(crate) mod audit;
 mod bad_input;
 mod bind;
 mod blocking;
@@ -21,6 +22,11 @@ mod sessions;
 mod sizes;
 pub(crate) mod store;
 mod streams;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "small places, far from any limit"
+)]
+mod tampering;
 mod transactions;
 mod upsert;
 mod versions;

@@ -1,0 +1,425 @@
+//! The audit trail in a database: what a keyring records, many processes, tables that only grow, outages.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::{join_all, try_join_all};
+use ophie_crypt::{
+    AuditError, AuditEvent, AuditReport, AuditSink, AuditStore, AuditStoreError, AuditVerifier,
+    ChainedAudit, FileLedger, Keyring, Kms, LocalKms, Purpose, SessionError,
+};
+use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::world::{ALICE, PURPOSE, kms};
+use crate::{
+    Store,
+    db::{Database, Pool},
+};
+
+/// A migrated database, a KMS and a ledger.
+pub(crate) struct Trail {
+    pub(crate) database: Database,
+    pub(crate) pool: Pool,
+    pub(crate) kms: Arc<LocalKms>,
+    pub(crate) folder: TempDir,
+}
+
+impl Trail {
+    pub(crate) async fn new() -> Self {
+        let database = Database::create().await;
+        let pool = crate::key_pool(&database).await;
+        Store::new(pool.clone()).migrate().await.unwrap();
+        Self {
+            database,
+            pool,
+            kms: kms(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> impl AuditStore + Clone + use<> {
+        Store::new(self.pool.clone()).audit()
+    }
+
+    pub(crate) fn ledger(&self) -> FileLedger {
+        FileLedger::open_or_create(self.folder.path().join("ledger")).unwrap()
+    }
+
+    /// One more process, whose checkpoints come when they are asked for.
+    pub(crate) async fn process(&self) -> ChainedAudit {
+        self.process_on(self.store()).await
+    }
+
+    pub(crate) async fn process_on(&self, store: impl AuditStore) -> ChainedAudit {
+        ChainedAudit::builder(store, Arc::clone(&self.kms))
+            .ledger(self.ledger())
+            .checkpoint_every(Duration::from_secs(3600))
+            .start()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) fn verifier(&self) -> AuditVerifier {
+        AuditVerifier::new(self.store(), Arc::clone(&self.kms)).ledger(self.ledger())
+    }
+
+    pub(crate) async fn report(&self) -> AuditReport {
+        self.verifier().verify().await.unwrap()
+    }
+
+    pub(crate) async fn run(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql).execute(&self.pool).await.map(drop)
+    }
+
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub(crate) fn keyring(&self, store: Store, audit: ChainedAudit) -> Keyring {
+        Keyring::builder()
+            .kms(Arc::clone(&self.kms))
+            .key_store(store)
+            .audit(audit)
+            .actor("tests@here")
+            .build()
+            .unwrap()
+    }
+}
+
+/// Keeps events that a keyring made, to be recorded as often as a test wants.
+#[derive(Default)]
+struct Kept(std::sync::Mutex<Vec<AuditEvent>>);
+
+#[async_trait::async_trait]
+impl AuditSink for Kept {
+    async fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+/// Of one owner's sign-up and two sessions: every kind of step, with and without a reason.
+pub(crate) async fn events() -> Vec<AuditEvent> {
+    let kept = Arc::new(Kept::default());
+    let keyring = Keyring::builder()
+        .kms(kms())
+        .key_store(ophie_crypt::MemoryKeyStore::new())
+        .audit(Arc::clone(&kept))
+        .actor("Zoë's laptop ☃")
+        .build()
+        .unwrap();
+    let session = keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap();
+    let other = keyring.open(&ALICE, Purpose::new("other")).await.unwrap();
+    drop((session, other));
+    let urgent = keyring.break_glass(&ALICE, PURPOSE, "a call from 'support'; \"urgent\"");
+    drop(urgent.await.unwrap());
+    let events = kept.0.lock().unwrap().clone();
+    let steps: Vec<_> = events.iter().map(|event| event.step.as_str()).collect();
+    for step in ["intent", "joined", "outcome"] {
+        assert!(steps.contains(&step), "{steps:?}");
+    }
+    events
+}
+
+/// An error and all below it.
+pub(crate) fn texts(error: &dyn std::error::Error) -> String {
+    let (mut texts, mut next) = (String::new(), Some(error));
+    while let Some(error) = next {
+        texts += &format!("{error} | {error:?} | ");
+        next = error.source();
+    }
+    texts
+}
+
+#[tokio::test]
+async fn what_a_keyring_does_is_recorded_for_people() {
+    let trail = Trail::new().await;
+    let audit = trail.process().await;
+    let keyring = trail.keyring(Store::new(trail.pool.clone()), audit.clone());
+    drop(keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap());
+    audit.checkpoint().await.unwrap();
+
+    type Row = (
+        i64,
+        String,
+        Vec<u8>,
+        String,
+        Option<String>,
+        String,
+        Option<String>,
+        Option<String>,
+    );
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT seq, actor, owner, purpose, reason, step, operation, result \
+         FROM ophie_crypt_audit_records ORDER BY seq",
+    )
+    .fetch_all(&trail.pool)
+    .await
+    .unwrap();
+    let steps: Vec<_> = rows
+        .iter()
+        .map(|row| (row.0, &*row.5, row.6.as_deref(), row.7.as_deref()))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (1, "intent", Some("make"), None),
+            (2, "outcome", Some("make"), Some("done")),
+            (3, "intent", Some("unwrap"), None),
+            (4, "outcome", Some("unwrap"), Some("done")),
+        ]
+    );
+    for (_, actor, owner, _, reason, ..) in &rows {
+        assert_eq!((actor.as_str(), reason), ("tests@here", &None));
+        assert_eq!(owner[1..], *ALICE.as_bytes());
+    }
+    assert_eq!(rows[2].3, PURPOSE.as_str());
+    // Times read as times, and are those of now.
+    let late = trail
+        .count("SELECT COUNT(*) FROM ophie_crypt_audit_records WHERE at < '2026-01-01' OR at > '2999-01-01'")
+        .await;
+    assert_eq!(late, 0);
+    let report = trail.report().await;
+    assert!(
+        report.is_intact() && report.open_intents.is_empty(),
+        "{report}"
+    );
+    assert_eq!(
+        (report.writers[0].records, report.writers[0].vouched),
+        (4, 4)
+    );
+}
+
+/// Texts and times of all kinds come back as they were written.
+#[tokio::test]
+async fn every_kind_of_event_verifies() {
+    let trail = Trail::new().await;
+    let audit = trail.process().await;
+    let mut events = events().await;
+    let base = events[0].at;
+    for nanos in [0, 1, 999_999_999, 1_000, 123_456_789] {
+        let mut event = events[0].clone();
+        event.at = std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
+        events.push(event.clone());
+        event.at = std::time::SystemTime::UNIX_EPOCH - Duration::from_nanos(nanos);
+        event.reason = Some("".into());
+        events.push(event.clone());
+        event.at = base + Duration::from_secs(86_400 * 365 * 200);
+        event.generation = u32::MAX;
+        event.owner = ophie_crypt::CanonicalId::text(&"ö".repeat(5000));
+        events.push(event);
+    }
+    let recorded = try_join_all(events.iter().map(|event| audit.record(event))).await;
+    recorded.unwrap();
+    let report = trail.report().await;
+    assert!(report.is_intact(), "{report}");
+    assert_eq!(
+        report.writers[0].records,
+        u64::try_from(events.len()).unwrap()
+    );
+}
+
+/// Every process has a writer of its own, on connections of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_keyrings_open_hundreds_of_sessions() {
+    let trail = Trail::new().await;
+    let mut keyrings = Vec::new();
+    let mut audits = Vec::new();
+    for _ in 0..16 {
+        let store = Store::new(crate::key_pool(&trail.database).await);
+        let audit = trail.process_on(store.audit()).await;
+        keyrings.push(trail.keyring(store, audit.clone()));
+        audits.push(audit);
+    }
+    let tasks = keyrings.into_iter().map(|keyring| {
+        tokio::spawn(async move {
+            let owners: Vec<_> = (0..20).map(|_| Uuid::new_v4()).collect();
+            for owner in &owners {
+                drop(keyring.open_or_provision(owner, PURPOSE).await.unwrap());
+            }
+        })
+    });
+    for task in join_all(tasks).await {
+        task.unwrap();
+    }
+    for audit in &audits {
+        audit.checkpoint().await.unwrap();
+    }
+    let report = trail.report().await;
+    assert!(
+        report.is_intact() && report.open_intents.is_empty(),
+        "{report}"
+    );
+    assert_eq!(report.writers.len(), 16);
+    for writer in &report.writers {
+        assert_eq!((writer.records, writer.vouched), (80, 80));
+    }
+}
+
+#[tokio::test]
+async fn the_tables_are_only_added_to() {
+    let trail = Trail::new().await;
+    let audit = trail.process().await;
+    for event in events().await {
+        audit.record(&event).await.unwrap();
+    }
+    for table in ["records", "writers"] {
+        for sql in [
+            "UPDATE ophie_crypt_audit_{} SET mac = mac",
+            "DELETE FROM ophie_crypt_audit_{}",
+        ] {
+            let refused = trail.run(&sql.replace("{}", table)).await.unwrap_err();
+            assert!(refused.to_string().contains("only added to"), "{refused}");
+        }
+    }
+    let report = trail.report().await;
+    assert!(report.is_intact(), "{report}");
+}
+
+/// What a writer leans on when an answer was lost.
+#[tokio::test]
+async fn the_same_records_again_are_no_error_and_others_are_refused() {
+    let trail = Trail::new().await;
+    let audit = trail.process().await;
+    for event in &events().await[..2] {
+        audit.record(event).await.unwrap();
+    }
+    let store = trail.store();
+    let writer = store.writers(None, 1).await.unwrap().remove(0).id;
+    let rows = store.rows(writer, 0, 9).await.unwrap();
+    store.append(&rows).await.unwrap();
+    let mut other = rows.clone();
+    other[1].mac[31] ^= 1;
+    let mut longer = rows.clone();
+    longer.push(rows[1].clone());
+    longer[2].seq = 3;
+    for refused in [other, longer] {
+        let refused = store.append(&refused).await;
+        assert!(
+            matches!(refused, Err(AuditStoreError::Refused { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(store.rows(writer, 0, 9).await.unwrap(), rows);
+}
+
+#[tokio::test]
+async fn without_tables_the_error_says_so() {
+    let database = Database::create().await;
+    let pool = crate::key_pool(&database).await;
+    let started = ChainedAudit::builder(Store::new(pool.clone()).audit(), kms()).start();
+    let error = texts(&started.await.unwrap_err());
+    assert!(error.contains("run the library's migrations"), "{error}");
+    let verifier = AuditVerifier::new(Store::new(pool).audit(), kms());
+    let error = texts(&verifier.verify().await.unwrap_err());
+    assert!(error.contains("run the library's migrations"), "{error}");
+}
+
+/// The audit has a database of its own here, so that nothing else of an open can fail.
+#[tokio::test]
+async fn a_locked_audit_fails_the_open_and_says_what_to_do() {
+    let (trail, keys) = (Trail::new().await, Trail::new().await);
+    let audit = trail.process().await;
+    let keyring = keys.keyring(Store::new(keys.pool.clone()), audit.clone());
+    keyring.provision(&ALICE).await.unwrap();
+
+    let mut locked = trail.pool.begin_with(crate::BEGIN_EXCLUSIVE).await.unwrap();
+    if let Some(lock) = crate::LOCK_AUDIT {
+        sqlx::raw_sql(lock).execute(&mut *locked).await.unwrap();
+    }
+    let opened = keyring.open(&ALICE, PURPOSE).await.unwrap_err();
+    assert!(matches!(opened, SessionError::Audit(_)), "{opened:?}");
+    let text = texts(&opened);
+    assert!(
+        text.contains("not locked and not full, then try again"),
+        "{text}"
+    );
+    locked.rollback().await.unwrap();
+
+    drop(keyring.open(&ALICE, PURPOSE).await.unwrap());
+    audit.checkpoint().await.unwrap();
+    let report = trail.report().await;
+    assert!(report.is_intact(), "{report}");
+    // The intent of the failed open was stored after all; nothing else is open.
+    assert!(report.open_intents.len() <= 1, "{report}");
+}
+
+#[tokio::test]
+async fn errors_and_debug_show_no_owner() {
+    let trail = Trail::new().await;
+    let audit = trail.process().await;
+    trail
+        .run("DROP TABLE ophie_crypt_audit_records")
+        .await
+        .unwrap();
+    let mut printed = format!("{audit:?} {:?} {:?}", trail.store(), trail.verifier());
+    for mut event in events().await {
+        event.reason = Some("reason-canary".into());
+        let error = audit.record(&event).await.unwrap_err();
+        printed += &format!("{event:?} {}", texts(&error));
+    }
+    let owner = ALICE.simple().to_string();
+    for secret in [
+        &*owner,
+        &owner.to_uppercase(),
+        &ALICE.to_string(),
+        "reason-canary",
+    ] {
+        assert!(!printed.contains(secret), "{secret}: {printed}");
+    }
+}
+
+/// Beside the live trail, without a false finding.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verifying_while_it_grows() {
+    let trail = Arc::new(Trail::new().await);
+    let event = events().await.remove(0);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..3)
+        .map(|_| {
+            let (trail, event, stop) = (trail.clone(), event.clone(), stop.clone());
+            tokio::spawn(async move {
+                let audit = trail.process().await;
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    audit.record(&event).await.unwrap();
+                    audit.checkpoint().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut seen = 0;
+    while seen < 60 {
+        let report = trail.report().await;
+        assert!(report.is_intact(), "{report}");
+        seen = report.writers.iter().map(|writer| writer.vouched).sum();
+    }
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+/// The key of a writer unwraps under its own context only, and never as an owner's.
+#[tokio::test]
+async fn an_audit_key_is_no_owners_key() {
+    let trail = Trail::new().await;
+    let _audit = trail.process().await;
+    let writer = trail.store().writers(None, 1).await.unwrap().remove(0);
+    let owner = ophie_crypt::CanonicalId::from_bytes(writer.id.as_bytes());
+    for context in [
+        ophie_crypt::EncryptionContext::new("ophie-crypt", &owner, 1),
+        ophie_crypt::EncryptionContext::audit("other", writer.id),
+    ] {
+        let call = ophie_crypt::KmsCall::new(context);
+        trail
+            .kms
+            .unwrap_dek(&writer.wrapped, &call)
+            .await
+            .unwrap_err();
+    }
+    let context = ophie_crypt::EncryptionContext::audit("ophie-crypt", writer.id);
+    let call = ophie_crypt::KmsCall::new(context);
+    trail.kms.unwrap_dek(&writer.wrapped, &call).await.unwrap();
+}
