@@ -9,8 +9,10 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{
+    KEY_STACK,
     data_key::Dek,
     prf::{PrfKey, derive},
+    with_stack_wiped,
 };
 
 /// As in [`label`](super::prf::label): SPEC.md lists the same.
@@ -31,15 +33,17 @@ pub(crate) type Mac = [u8; 32];
 impl ChainKey {
     /// The first one, from the key that the KMS made.
     pub(crate) fn first(audit_key: &Dek) -> Self {
-        Self(derive(audit_key.expose_secret(), label::FIRST))
+        with_stack_wiped::<KEY_STACK, _>(|| Self(derive(audit_key.expose_secret(), label::FIRST)))
     }
 
     /// The message's MAC under the present key; then the key moves on, and this one is gone.
     pub(crate) fn seal(&mut self, message: &[u8]) -> Mac {
-        let key: Box<Zeroizing<[u8; 32]>> = derive(self.0.as_slice(), label::MAC);
-        let mac = PrfKey::new(key.as_slice()).tag(message);
-        self.0 = derive(self.0.as_slice(), label::NEXT);
-        mac
+        with_stack_wiped::<KEY_STACK, _>(|| {
+            let key: Box<Zeroizing<[u8; 32]>> = derive(self.0.as_slice(), label::MAC);
+            let mac = PrfKey::new(key.as_slice()).tag(message);
+            self.0 = derive(self.0.as_slice(), label::NEXT);
+            mac
+        })
     }
 }
 

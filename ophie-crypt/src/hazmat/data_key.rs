@@ -9,10 +9,11 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{
-    NoRandomness,
+    KEY_STACK, NoRandomness,
     aead::AeadKey,
     fill_random,
     prf::{PrfKey, derive, label},
+    with_stack_wiped,
 };
 
 /// An owner's data encryption key as a KMS returns it: 32 bytes, wiped on drop, never printed.
@@ -140,10 +141,10 @@ pub(crate) struct DataKey {
 
 impl DataKey {
     pub(crate) fn derive(dek: &Dek) -> Self {
-        Self {
+        with_stack_wiped::<KEY_STACK, _>(|| Self {
             id: KeyId(**derive(dek.expose_secret(), label::KEY_ID)),
             aead: AeadKey::new(&derive(dek.expose_secret(), label::SEAL)),
-        }
+        })
     }
 
     pub(crate) fn id(&self) -> &KeyId {
@@ -165,10 +166,10 @@ impl IndexKey {
     pub(crate) const LEN: usize = 32;
 
     pub(crate) fn new(generation: u8, bytes: &[u8]) -> Self {
-        Self {
+        with_stack_wiped::<KEY_STACK, _>(|| Self {
             generation,
             prf: PrfKey::new(bytes),
-        }
+        })
     }
 
     pub(crate) fn generation(&self) -> u8 {

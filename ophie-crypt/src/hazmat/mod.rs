@@ -23,3 +23,24 @@ pub(crate) struct NoRandomness;
 pub(crate) fn fill_random(out: &mut [u8]) -> Result<(), NoRandomness> {
     getrandom::fill(out).map_err(|_| NoRandomness)
 }
+
+/// Runs what leaves keys or plaintext on the stack, and wipes `N` bytes of the stack that it ran on.
+pub(crate) fn with_stack_wiped<const N: usize, R>(run: impl FnOnce() -> R) -> R {
+    #[inline(never)] // or its frame would not lie where the wiping reaches
+    fn beneath<R>(run: impl FnOnce() -> R) -> R {
+        run()
+    }
+    let result = beneath(run);
+    zeroize::zeroize_stack::<N>();
+    result
+}
+
+/// How deep the expansion of a key reaches: a moved key is a copy.
+pub(crate) const KEY_STACK: usize = 32 << 10;
+
+/// How deep sealing and opening one value does; without optimisation, deeper.
+pub(crate) const VALUE_STACK: usize = if cfg!(debug_assertions) {
+    16 << 10
+} else {
+    1 << 10
+};

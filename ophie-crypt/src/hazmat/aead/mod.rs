@@ -15,7 +15,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{NoRandomness, fill_random};
+use super::{KEY_STACK, NoRandomness, VALUE_STACK, fill_random, with_stack_wiped};
 
 pub(crate) const NONCE_LEN: usize = 12;
 pub(crate) const TAG_LEN: usize = 16;
@@ -46,14 +46,6 @@ pub(crate) trait Cipher: Sized {
     ) -> Result<(), Rejected>;
 }
 
-/// How much of the stack is wiped after each value: a cipher leaves its last blocks there, keystream and
-/// plaintext. Without optimisation they lie deeper.
-const SCRATCH: usize = if cfg!(debug_assertions) {
-    16 << 10
-} else {
-    1 << 10
-};
-
 /// The back end in use. Of two, the one that also wipes its key by itself; all are compiled into tests.
 #[cfg(feature = "aws-lc-rs")]
 type Chosen = aws_lc::AwsLc;
@@ -74,14 +66,8 @@ impl AeadKey {
 impl<C: Cipher> AeadKey<C> {
     /// Under any back end; tests take each in turn.
     pub(super) fn expand(key: &[u8; 32]) -> Self {
-        let key = Self::boxed(key);
-        zeroize::zeroize_stack::<{ 32 << 10 }>(); // on its way into the box the key was moved over the stack
-        key
-    }
-
-    #[inline(never)] // so that its stack lies where `expand` wipes
-    fn boxed(key: &[u8; 32]) -> Self {
-        Self(Box::new(C::new(key)))
+        // On its way into the box the key is moved over the stack.
+        with_stack_wiped::<KEY_STACK, _>(|| Self(Box::new(C::new(key))))
     }
 
     /// Encrypts `buf` in place and returns the tag.
@@ -93,19 +79,8 @@ impl<C: Cipher> AeadKey<C> {
         aad: &[u8],
         buf: &mut [u8],
     ) -> Result<[u8; TAG_LEN], Rejected> {
-        let tag = self.seal_beneath(&nonce, aad, buf);
-        zeroize::zeroize_stack::<SCRATCH>();
-        tag
-    }
-
-    #[inline(never)] // as `boxed`
-    fn seal_beneath(
-        &self,
-        nonce: &Nonce,
-        aad: &[u8],
-        buf: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], Rejected> {
-        self.0.seal(&nonce.0, aad, buf)
+        // Ciphers leave their last blocks there, keystream and plaintext.
+        with_stack_wiped::<VALUE_STACK, _>(|| self.0.seal(&nonce.0, aad, buf))
     }
 
     /// Checks the tag and decrypts `ciphertext` into a buffer of its own.
@@ -117,20 +92,8 @@ impl<C: Cipher> AeadKey<C> {
         tag: &[u8; TAG_LEN],
     ) -> Result<Zeroizing<Vec<u8>>, Rejected> {
         let mut plain = Zeroizing::new(ciphertext.to_vec());
-        let opened = self.open_beneath(nonce, aad, &mut plain, tag);
-        zeroize::zeroize_stack::<SCRATCH>();
-        opened.map(|()| plain)
-    }
-
-    #[inline(never)] // as `boxed`
-    fn open_beneath(
-        &self,
-        nonce: &[u8; NONCE_LEN],
-        aad: &[u8],
-        buf: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), Rejected> {
-        self.0.open(nonce, aad, buf, tag)
+        with_stack_wiped::<VALUE_STACK, _>(|| self.0.open(nonce, aad, &mut plain, tag))?;
+        Ok(plain)
     }
 }
 
