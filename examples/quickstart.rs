@@ -35,12 +35,13 @@ struct PersonLink {
     name_fp: BlindIndex<String, person_link::name_fp>,
 }
 
-/// Ordinary migrations: ciphertext and fingerprints are BLOB here, BYTEA on PostgreSQL.
+/// Ordinary migrations: ciphertext and fingerprints are BLOB here, BYTEA on PostgreSQL. STRICT, so that SQLite
+/// refuses a plain text in their place, as PostgreSQL does.
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS transcripts (id BLOB PRIMARY KEY, user_id BLOB NOT NULL, text BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS memories (user_id BLOB NOT NULL, text BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS transcripts (id BLOB PRIMARY KEY, user_id BLOB NOT NULL, text BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS memories (user_id BLOB NOT NULL, text BLOB NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS people_links (user_id BLOB NOT NULL, transcript_id BLOB NOT NULL,
-                                             name BLOB NOT NULL, name_fp BLOB NOT NULL);
+                                             name BLOB NOT NULL, name_fp BLOB NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS people_links_name ON people_links (user_id, name_fp);";
 
 #[tokio::main]

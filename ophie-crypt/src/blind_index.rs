@@ -32,7 +32,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Normalizer {
-    /// For addresses: NFKC, full case fold, default-ignorables and white space dropped, NFC. Dots and
+    /// For addresses, among those of one owner: to find an account by its address there is no session yet, and
+    /// without one no fingerprint. NFKC, full case fold, default-ignorables and white space dropped, NFC. Dots and
     /// `+tags` count.
     Email,
     /// No change: equal bytes are equal. Of floats, 0.0 and -0.0 are not.

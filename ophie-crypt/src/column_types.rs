@@ -102,7 +102,7 @@ macro_rules! column_types {
                 &self.value
             }
 
-            /// Takes the plaintext out; wiping it is the caller's then.
+            /// Takes the plaintext out (a default stays behind); wiping it is the caller's then.
             #[must_use]
             pub fn into_secret(mut self) -> T
             where

@@ -4,6 +4,8 @@
 //! not say which byte was wrong. What `source()` gives is not in the text too; here the text has all of it,
 //! because ORMs keep only the text. Absent: errors of keys (`keyring`, `kms`, `store`).
 
+use core::fmt;
+
 use crate::{column::ColumnRef, envelope::NotAnEnvelope, plaintext::CodecError};
 
 /// Any error of a hook. The adapters wrap it, so that it travels inside the ORM's own error.
@@ -15,7 +17,7 @@ use crate::{column::ColumnRef, envelope::NotAnEnvelope, plaintext::CodecError};
 /// let error = Error::from(ophie_crypt::OwnerError::NoSession(NoSession::Absent));
 /// assert!(error.to_string().contains("session.scope"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,6 +29,19 @@ pub enum Error {
     Owner(#[from] OwnerError),
     /// Sealing a value.
     Seal(#[from] SealError),
+}
+
+/// With the text, which says what to do: `unwrap`, SQLx's panics and `main` print no more than this.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Fingerprint(_) => "Fingerprint",
+            Self::Open(_) => "Open",
+            Self::Owner(_) => "Owner",
+            Self::Seal(_) => "Seal",
+        };
+        write!(f, "{kind}({self})")
+    }
 }
 
 /// Why no session can be used here.
@@ -176,7 +191,7 @@ pub enum OpenError {
     /// The tag does not fit: changed bytes, or a value copied from another owner's row, table or column.
     #[error(
         "cannot open {column}: the value was changed, or was sealed for another owner, table, column \
-         or type; the row was left as it is"
+         or type (are the query's binds in the order of its columns?); the row was left as it is"
     )]
     Rejected {
         /// Where it was read.

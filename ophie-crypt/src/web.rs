@@ -68,7 +68,8 @@ use crate::{
 /// | meets any other [`SessionError`] | 500 |
 ///
 /// The last three do not reach the inner service; their responses have an empty body, and the
-/// [`SessionError`] is in their extensions, for an outer layer to log or to put into words.
+/// [`SessionError`] is in their extensions, for an outer layer to put into words. It is logged with its causes
+/// (`tracing`, target `ophie_crypt::web`): at DEBUG with 403, otherwise at ERROR.
 ///
 /// # What outlives the response
 ///
@@ -202,8 +203,9 @@ where
                     Err(error) => return Ok(refusal(error)),
                 },
             };
-            if let Some(session) = &session {
-                parts.extensions.insert(session.clone());
+            match &session {
+                Some(session) => drop(parts.extensions.insert(session.clone())),
+                None => drop(parts.extensions.insert(NoOwner)),
             }
             let request = Request::from_parts(parts, body);
             // `call` too runs under the session, not only the future that it gives.
@@ -222,6 +224,10 @@ impl<S: fmt::Debug, F> fmt::Debug for SessionService<S, F> {
             .finish()
     }
 }
+
+/// In the extensions of a request in which the layer found no owner.
+#[derive(Clone, Copy)]
+struct NoOwner;
 
 /// What is said instead of the inner service's answer.
 fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
@@ -243,6 +249,12 @@ fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
         )
         | SessionError::WrongKey => StatusCode::INTERNAL_SERVER_ERROR,
     };
+    let why = with_causes(&error);
+    if status == StatusCode::FORBIDDEN {
+        tracing::debug!(target: "ophie_crypt::web", %status, "no session for a request: {why}");
+    } else {
+        tracing::error!(target: "ophie_crypt::web", %status, "no session for a request: {why}");
+    }
     let mut response = Response::new(Scoped::new(B::default(), None));
     *response.status_mut() = status;
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -252,6 +264,18 @@ fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
     }
     response.extensions_mut().insert(error);
     response
+}
+
+/// An error and what it came from, in one line. Neither names an owner.
+fn with_causes(error: &SessionError) -> String {
+    let mut text = error.to_string();
+    let mut next = core::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 /// Polls the body under the session.
@@ -286,6 +310,7 @@ mod extract {
     };
     use http::{StatusCode, request::Parts};
 
+    use super::NoOwner;
     use crate::session::Session;
 
     /// The request's session, opened by [`SessionLayer`](crate::SessionLayer). `Option<Session>` is for
@@ -307,7 +332,11 @@ mod extract {
         type Rejection = SessionRejection;
 
         async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
-            parts.extensions.get().cloned().ok_or(SessionRejection)
+            let session = parts.extensions.get().cloned();
+            session.ok_or(match parts.extensions.get::<NoOwner>() {
+                Some(NoOwner) => SessionRejection::NoOwner,
+                None => SessionRejection::NoLayer,
+            })
         }
     }
 
@@ -319,22 +348,31 @@ mod extract {
         }
     }
 
-    /// A handler takes a [`Session`], and the request has none. As a response: 401 and the message.
+    /// A handler takes a [`Session`], and the request has none.
     ///
     /// ```
-    /// assert!(ophie_crypt::SessionRejection.to_string().contains("`SessionLayer`"));
+    /// assert!(ophie_crypt::SessionRejection::NoLayer.to_string().contains("`SessionLayer`"));
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-    #[error("no session for this request; is `SessionLayer` installed, and is the user signed in?")]
-    #[allow(
-        clippy::exhaustive_structs,
-        reason = "it says all that there is to say"
-    )]
-    pub struct SessionRejection;
+    #[non_exhaustive]
+    pub enum SessionRejection {
+        /// The request did not pass a layer: 500.
+        #[error("no session for this request; put `SessionLayer` around the route")]
+        NoLayer,
+        /// The layer found no owner in the request: 401.
+        #[error(
+            "no session for this request; is the user signed in, and does authentication run before `SessionLayer`?"
+        )]
+        NoOwner,
+    }
 
     impl IntoResponse for SessionRejection {
         fn into_response(self) -> Response {
-            (StatusCode::UNAUTHORIZED, self.to_string()).into_response()
+            let status = match self {
+                Self::NoLayer => StatusCode::INTERNAL_SERVER_ERROR,
+                Self::NoOwner => StatusCode::UNAUTHORIZED,
+            };
+            (status, self.to_string()).into_response()
         }
     }
 }

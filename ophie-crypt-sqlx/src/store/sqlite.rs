@@ -56,7 +56,7 @@ impl SqliteKeyStore {
         Ok(store)
     }
 
-    /// On the database of this pool.
+    /// On the database of this pool, which must not be the application's own: see [`open`](Self::open).
     #[must_use]
     pub const fn new(pool: SqlitePool) -> Self {
         Self { pool }

@@ -46,7 +46,7 @@ pub enum ProvisionError {
     Shredded,
     /// The key store failed. Where the connection broke while it committed, the keys are perhaps stored.
     #[error(
-        "the owner's key was perhaps not stored; provision again: it does nothing if the owner has keys"
+        "the owner's key was perhaps not stored; see the key store's error, then provision again: it does nothing if the owner has keys"
     )]
     Store(#[from] StoreError),
 }

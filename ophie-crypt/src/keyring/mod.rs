@@ -47,7 +47,22 @@ use crate::{
     store::{KeyStore, LeaseError, LeaseRequest},
 };
 
-/// Opens sessions. Cheap to clone; one per process is enough.
+/// Opens sessions. Cheap to clone; one per process is enough. It runs tasks on the tokio runtime on which it
+/// first opens one, which needs timers (`enable_time`).
+///
+/// # Metrics
+///
+/// With feature `metrics`, through the facade of that name; no owner stands in a label.
+///
+/// | name | labels | |
+/// |---|---|---|
+/// | `ophie_crypt_kms_attempts_total` | `operation`, `result` | attempts at the KMS; [`KmsOperation`], [`KmsResult`](crate::KmsResult) |
+/// | `ophie_crypt_kms_seconds` | `operation` | how long they took |
+/// | `ophie_crypt_sessions_total` | `keys` = `cached`, `fetched` | sessions opened |
+/// | `ophie_crypt_refusals_total` | `reason` | sessions and leases refused |
+/// | `ophie_crypt_invocations_granted_total` | | invocations of AES-GCM granted to this process |
+/// | `ophie_crypt_invocations_left` | | of an owner's 2^32, at each lease (at most 2^32 - 1): watch the lowest |
+/// | `ophie_crypt_rotations_due_total` | | leases beyond 2^31 |
 ///
 /// Owners are provisioned once, at sign-up; then sessions are opened for them. Sessions of one owner
 /// that overlap share one unwrap. Needs a tokio runtime.

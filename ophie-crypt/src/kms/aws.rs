@@ -81,7 +81,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Permissions
 ///
-/// The application needs this and nothing else on the key:
+/// The application needs this and nothing else on the key. `app` is the name that
+/// [`KeyringBuilder::app`](crate::KeyringBuilder::app) gives; without it, `ophie-crypt`:
 ///
 /// ```json
 /// {

@@ -105,7 +105,8 @@ async fn the_wrong_column() {
     assert_eq!(
         world.alice.scope(write).await.unwrap_err().to_string(),
         "error occurred while decoding column \"relation\": cannot open people_links.relation: the value was \
-         changed, or was sealed for another owner, table, column or type; the row was left as it is"
+         changed, or was sealed for another owner, table, column or type (are the query's binds in the order of its \
+         columns?); the row was left as it is"
     );
 }
 
