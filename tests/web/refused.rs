@@ -1,6 +1,7 @@
 //! What is answered when a request has no session: no owner, one without keys, a KMS or key store that fails.
 
 use std::future::ready;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, atomic::Ordering::SeqCst};
 
 use axum::{
@@ -12,7 +13,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use ophie_crypt::{Keyring, KmsError, SessionError, SessionLayer, StoreError};
+use ophie_crypt::{Keyring, KmsError, Session, SessionError, SessionLayer, StoreError};
 use ophie_crypt_sqlx::SqliteKeyStore;
 use ophie_crypt_tests::sqlite::Database;
 use tower::{ServiceBuilder, ServiceExt};
@@ -54,9 +55,60 @@ async fn a_request_without_owner_goes_on_without_session() -> Result {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert_eq!(
         message,
-        "no session for this request; is `SessionLayer` installed, and is the user signed in?"
+        "no session for this request; is the user signed in, and does authentication run before `SessionLayer`?"
     );
     assert_eq!(client.get("/needs-session", ADA).await?, ok("reached"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_route_without_the_layer_is_the_servers_mistake() -> Result {
+    let routes = Router::new().route("/", get(async |_: Session| "reached"));
+    let mut client = Client::connect(serve(routes).await?).await?;
+    let (status, message) = client.get("/", None).await?;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        message,
+        "no session for this request; put `SessionLayer` around the route"
+    );
+    Ok(())
+}
+
+/// The client is told nothing, so the log must say why, down to the last cause.
+#[tokio::test]
+async fn why_there_is_no_session_is_logged() -> Result {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(&self.0).write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // For all threads: an event that a test without a subscriber meets first is left out everywhere.
+    tracing::subscriber::set_global_default(subscriber)?;
+
+    let app = App::new().await?;
+    *lock(&app.kms.failure) = Some(KmsError::refused("access denied to the role"));
+    refusal(&app, ADA, app.layer()).await?;
+    refusal(&app, STRANGER, app.layer()).await?;
+    let log = String::from_utf8(lock(&log.0).clone())?;
+    let line = |level: &str, text: &str| {
+        log.lines().any(|line| {
+            line.contains(level) && line.contains("ophie_crypt::web") && line.contains(text)
+        })
+    };
+    assert!(line("ERROR", "access denied to the role"), "{log}");
+    assert!(line("DEBUG", "call `provision` at sign-up"), "{log}");
     Ok(())
 }
 
