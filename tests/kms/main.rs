@@ -1,8 +1,10 @@
-//! `AwsKms` against the strict KMS, through the real SDK.
+//! `AwsKms` against the strict KMS, through the real SDK; and the strict KMS beside two emulators.
 //!
 //! Invariant: what a call did is read from the strict KMS's log, not from `AwsKms`. Absent: the keyring's
 //! retries; AWS itself.
 
+#[cfg(feature = "emulators")]
+mod emulators;
 mod faults;
 mod keys;
 mod leaks;
