@@ -73,9 +73,9 @@ pub fn takes_against_refill() {
 /// when a lease that was granted before arrives after it.
 pub fn takes_against_stop() {
     let (budget, _) = budget();
+    let other = Arc::clone(&budget);
+    let adding = thread::spawn(move || other.add(&Lease::new(1, 2)));
     budget.add(&Lease::new(1, 1));
-    let late = Arc::clone(&budget);
-    let adding = thread::spawn(move || late.add(&Lease::new(1, 2)));
     let stopped = Arc::clone(&budget);
     let stopping = thread::spawn(move || stopped.stop());
     let mut taken = u64::from(budget.take(1).is_ok());
@@ -83,7 +83,7 @@ pub fn takes_against_stop() {
     adding.join().unwrap();
     stopping.join().unwrap();
     taken += u64::from(budget.take(1).is_ok());
-    assert_eq!((taken, budget.left()), (2, 0));
+    assert_eq!((taken, budget.left(), budget.granted()), (2, 0, 2));
     assert_eq!(budget.take(1), Err(NoBudget::Stopped));
     assert!(!budget.needs_lease());
     budget.ask_again();

@@ -185,10 +185,11 @@ pub fn fill_against_revocation() {
     let world = World::default();
     let entry = Entry::new(CanonicalId(1));
     let before = world.open_with(&entry, Answer::Keys).unwrap();
+    let revoked = world.ticket(&entry.slot, entry.slot.held.join(|_| true).unwrap());
     let (theirs, filling) = (Arc::clone(&entry), world.clone());
     let arriving = thread::spawn(move || filling.settle(&theirs, Answer::Keys).unwrap());
-    let revoked = Arc::clone(&entry);
-    let revoking = thread::spawn(move || revoked.slot.held.revoke(NoSession::Shredded));
+    let shredded = Arc::clone(&entry);
+    let revoking = thread::spawn(move || shredded.slot.held.revoke(NoSession::Shredded));
     let sealed = seal(&before);
     assert!(matches!(sealed, Ok(()) | Err(NoSession::Shredded)));
     revoking.join().unwrap();
@@ -197,10 +198,13 @@ pub fn fill_against_revocation() {
     assert_eq!(seal(&before), Err(NoSession::Shredded), "re-inserted");
     let came_after = entry.slot.held.pin().is_ok();
     assert_eq!(seal(&arrived).is_ok(), came_after);
-    let revoked_clone = before.clone();
-    drop((arrived, before));
-    assert!(entry.slot.held.pin().is_err(), "a revoked session counts");
-    drop(revoked_clone);
+    drop(before);
+    let counts = seal(&arrived).is_ok();
+    assert_eq!(counts, came_after, "a revoked session took them along");
+    let late = revoked.clone();
+    drop(arrived);
+    assert!(entry.slot.held.pin().is_err(), "a revoked ticket counts");
+    drop((late, revoked));
     assert_eq!(entry.slot.held.holders(), 0);
     world.assert_all_wiped();
 }
