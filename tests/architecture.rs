@@ -61,6 +61,23 @@ fn the_clock_is_read_in_one_file() {
 }
 
 #[test]
+fn what_loom_tries_out_takes_its_locks_from_one_file() {
+    let tried = [
+        "/budget.rs",
+        "/flight.rs",
+        "/held.rs",
+        "/owners.rs",
+        "/session.rs",
+    ];
+    expect_none(
+        strays(&sources(), &["std::sync", "std::{"], |path| {
+            !(path.starts_with("ophie-crypt/src/") && tried.iter().any(|file| path.ends_with(file)))
+        }),
+        "take locks from `crate::sync`, and name each module of `std` alone; loom sees no others",
+    );
+}
+
+#[test]
 fn core_and_derive_know_no_sqlx() {
     let home =
         |path: &str| !(path.starts_with("ophie-crypt/") || path.starts_with("ophie-crypt-derive/"));

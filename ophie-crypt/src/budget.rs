@@ -3,12 +3,13 @@
 //! Invariant: what is taken was granted by the key store before, and is never given back.
 //! Absent: how it is granted (`store`), when it is asked for (`keyring`).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use crate::{
+    store::Lease,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
-
-use crate::store::Lease;
 
 /// The leases of this process under one generation of an owner's DEK. They outlive sessions.
 pub(crate) struct Budget {

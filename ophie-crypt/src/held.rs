@@ -4,9 +4,10 @@
 //! who comes after gets none. With the last holder it goes, unless it may linger. Who held keys that were
 //! revoked gets none again, whatever comes later. Absent: what the keys are, where they come from (`keyring`).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use crate::error::NoSession;
+use crate::{
+    error::NoSession,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Keys of type `K`, or why there are none.
 pub(crate) struct Held<K> {
@@ -27,7 +28,7 @@ struct State<K> {
 pub(crate) struct Term(u64);
 
 impl<K> Held<K> {
-    pub(crate) const fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             state: Mutex::new(State {
                 keys: Err(NoSession::Expired),
@@ -93,9 +94,13 @@ impl<K> Held<K> {
         term
     }
 
-    /// No keys for now; new ones may come for the same holders.
-    pub(crate) fn expire(&self) {
-        take(self.state(), NoSession::Expired);
+    /// Ends keys that are not `fit` to stay; new ones may come for the same holders. Judged under the lock:
+    /// they may have come since somebody looked.
+    pub(crate) fn expire(&self, fit: impl FnOnce(&K) -> bool) {
+        let state = self.state();
+        if state.keys.as_ref().is_ok_and(|keys| !fit(keys)) {
+            take(state, NoSession::Expired);
+        }
     }
 
     /// Ends keys that nobody holds and that are not `fit` to stay.
@@ -164,7 +169,9 @@ mod tests {
     fn who_was_revoked_stays_revoked_and_is_counted_no_longer() {
         let held = Held::empty();
         let before = held.install(Arc::new(1));
-        held.expire();
+        held.expire(|keys| *keys == 1);
+        assert!(held.pin().is_ok());
+        held.expire(|_| false);
         held.leave(held.install(Arc::new(2)), false);
         assert_eq!(held.pin_for(before).as_deref(), Ok(&2), "expiry is mended");
 

@@ -29,6 +29,7 @@ mod plaintext;
 mod scope;
 mod session;
 mod store;
+mod sync;
 mod value;
 #[cfg(feature = "tower")]
 mod web;

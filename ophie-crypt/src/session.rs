@@ -4,10 +4,7 @@
 //! Absent: ambient state (`scope`), the KMS and the key store (`keyring`).
 
 use core::fmt;
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -19,6 +16,7 @@ use crate::{
     held::{Held, Term},
     keyring::{ReserveError, SessionError},
     owner::{CanonicalId, OwnerId},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     value::OwnerKeys,
 };
 

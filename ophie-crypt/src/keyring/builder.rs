@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Inner, Keyring};
+use super::{Inner, Keyring, owners::Owners};
 use crate::{
     audit::{AuditSink, TracingAudit},
     kms::Kms,
@@ -152,8 +152,7 @@ impl KeyringBuilder {
             linger: self.linger,
             recheck,
             limit,
-            max_owners: self.max_owners.unwrap_or(MAX_OWNERS),
-            entries: Mutex::default(),
+            owners: Owners::with_room_for(self.max_owners.unwrap_or(MAX_OWNERS)),
             asking: Semaphore::new(ASKING),
             nudges,
             nudged: Arc::new(tokio::sync::Mutex::new(nudged)),

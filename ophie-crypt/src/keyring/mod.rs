@@ -7,6 +7,8 @@ mod ask;
 mod builder;
 mod error;
 mod fill;
+mod flight;
+mod owners;
 mod slots;
 #[cfg(test)]
 #[allow(
@@ -17,10 +19,7 @@ mod tests;
 mod upkeep;
 
 use core::{fmt, time::Duration};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{
@@ -30,6 +29,7 @@ use tokio::sync::{
 
 use self::{
     ask::Errand,
+    owners::Owners,
     slots::{Entry, filled},
     upkeep::{Nudge, Tasks},
 };
@@ -98,8 +98,7 @@ struct Inner {
     recheck: Duration,
     /// Invocations that may be granted under one DEK.
     limit: u64,
-    max_owners: usize,
-    entries: Mutex<HashMap<CanonicalId, Arc<Entry>>>,
+    owners: Owners<Entry>,
     /// Permits to ask the KMS.
     asking: Semaphore,
     nudges: UnboundedSender<Nudge>,
@@ -220,7 +219,7 @@ impl Keyring {
         tokio::spawn(async move {
             tokio::time::sleep(ttl).await;
             if let Some(slot) = slot.upgrade() {
-                slot.held.expire();
+                slot.held.expire(|_| false);
             }
         });
         Ok(Session::new(ticket, purpose, true, self.0.life(ttl)))

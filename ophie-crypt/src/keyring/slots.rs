@@ -1,17 +1,20 @@
-//! The owners of whom this process knows something, and the one fetch that all who wait for a key share.
+//! What is known of an owner, and the task that fetches its keys.
 //!
-//! Invariant: of one owner there is at most one fetch under way; it is a task of its own, so a caller that
-//! goes away cancels nothing, and its failure is told to those who wait now and to nobody later.
-//! Absent: what a fetch does (`fill`).
+//! Invariant: a fetch is a task of its own, so a caller that goes away cancels nothing, and its failure is
+//! told to those who wait now and to nobody later.
+//! Absent: what a fetch does (`fill`), who starts one (`flight`), who is forgotten (`owners`).
 
-use std::{
-    collections::{HashMap, hash_map},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Inner, Keyring, ask::Errand, error::SessionError, upkeep::Nudge};
+use super::{
+    Inner, Keyring,
+    ask::Errand,
+    error::SessionError,
+    flight::{Flight, Wait},
+    upkeep::Nudge,
+};
 use crate::{
     budget::Budget,
     clock::Moment,
@@ -26,12 +29,12 @@ use crate::{
 /// An owner's slot, and what only the keyring knows of it.
 pub(super) struct Entry {
     pub(super) slot: Arc<Slot>,
+    flight: Flight<watch::Receiver<Filled>>,
     notes: Mutex<Notes>,
 }
 
 #[derive(Default)]
 struct Notes {
-    filling: Option<watch::Receiver<Filled>>,
     /// Outlives the keys: what was granted and not used is used by the next session.
     budget: Option<Arc<Budget>>,
     /// Purposes that are in the audit for the present keys.
@@ -51,6 +54,7 @@ impl Entry {
                 owner,
                 held: Held::empty(),
             }),
+            flight: Flight::none(),
             notes: Mutex::default(),
         })
     }
@@ -100,9 +104,17 @@ impl Entry {
         self.notes().failed
     }
 
+    /// A fetch ends now, with keys for `purpose` or without.
+    fn note_end(&self, purpose: Option<Purpose>, now: Moment) {
+        let mut notes = self.notes();
+        notes.failed = purpose.is_none().then_some(now);
+        if let Some(purpose) = purpose {
+            notes.purposes = vec![purpose]; // each is audited once for each unwrap
+        }
+    }
+
     pub(super) fn is_filling(&self) -> bool {
-        let notes = self.notes();
-        notes.filling.as_ref().is_some_and(is_open)
+        self.flight.is_under_way()
     }
 
     /// Nothing is lost but a lease if it is forgotten.
@@ -115,42 +127,24 @@ impl Entry {
     }
 }
 
-/// Whether its sender lives: a fetch that panicked is over.
-fn is_open(filling: &watch::Receiver<Filled>) -> bool {
-    filling.has_changed().is_ok()
+impl Wait for watch::Receiver<Filled> {
+    /// Whether its sender lives.
+    fn is_open(&self) -> bool {
+        self.has_changed().is_ok()
+    }
 }
 
 impl Inner {
     /// The owner's entry; a new one if there is room.
     pub(super) fn entry(&self, owner: CanonicalId) -> Result<Arc<Entry>, SessionError> {
-        let mut entries = self.entries();
-        if entries.len() >= self.max_owners && !entries.contains_key(&owner) {
-            entries.retain(|_, entry| !entry.is_idle());
-            if entries.len() >= self.max_owners {
-                self.metrics.refused("max-owners");
-                return Err(SessionError::TooManyOwners);
-            }
-        }
-        Ok(match entries.entry(owner) {
-            hash_map::Entry::Occupied(found) => Arc::clone(found.get()),
-            hash_map::Entry::Vacant(vacant) => {
-                let entry = Entry::new(vacant.key().clone());
-                Arc::clone(vacant.insert(entry))
-            }
+        let entry = self.owners.entry(owner, Entry::is_idle, Entry::new);
+        entry.ok_or_else(|| {
+            self.metrics.refused("max-owners");
+            SessionError::TooManyOwners
         })
     }
 
-    pub(super) fn entries(&self) -> MutexGuard<'_, HashMap<CanonicalId, Arc<Entry>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All entries, without the lock.
-    pub(super) fn all_entries(&self) -> Vec<Arc<Entry>> {
-        self.entries().values().map(Arc::clone).collect()
-    }
-
-    /// Joins the owner's keys if they are fresh; else the fetch under way, or a new one. Under one lock
-    /// with the end of a fetch: who finds neither keys nor fetch has missed none.
+    /// Joins the owner's keys if they are fresh; else the fetch under way, or a new one.
     pub(super) fn join_or_fetch(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -158,12 +152,9 @@ impl Inner {
         lease: bool,
     ) -> Result<Term, watch::Receiver<Filled>> {
         let now = self.clock.now();
-        let notes = entry.notes();
         let fresh = |keys: &Unwrapped| now.since(&keys.at) < keys.renew_after;
-        match entry.slot.held.join(fresh) {
-            Some(term) => Ok(term),
-            None => Err(self.fetch_under(notes, entry, errand.clone(), lease)),
-        }
+        let begin = || self.begin(entry, errand.clone(), lease);
+        entry.flight.join_or_start(&entry.slot.held, fresh, begin)
     }
 
     /// The fetch under way, or a new one.
@@ -173,26 +164,20 @@ impl Inner {
         errand: Errand,
         lease: bool,
     ) -> watch::Receiver<Filled> {
-        self.fetch_under(entry.notes(), entry, errand, lease)
+        entry.flight.start(|| self.begin(entry, errand, lease))
     }
 
     /// Who seals here has its lease extended by every fetch, whoever asked for it: it must not end before
     /// the keys do.
-    fn fetch_under(
+    fn begin(
         self: &Arc<Self>,
-        mut notes: MutexGuard<'_, Notes>,
         entry: &Arc<Entry>,
         errand: Errand,
         lease: bool,
     ) -> watch::Receiver<Filled> {
-        if let Some(filling) = notes.filling.as_ref().filter(|filling| is_open(filling)) {
-            return filling.clone();
-        }
-        let lease = lease || notes.budget.as_ref().is_some_and(|had| had.granted() > 0);
+        let sealed = |had: &Arc<Budget>| had.granted() > 0;
+        let lease = lease || entry.notes().budget.as_ref().is_some_and(sealed);
         let (sender, filling) = watch::channel(None);
-        notes.filling = Some(filling.clone());
-        drop(notes);
-
         let (inner, entry) = (Arc::clone(self), Arc::clone(entry));
         tokio::spawn(async move {
             let budget = |generation| entry.budget(generation, &inner);
@@ -209,20 +194,16 @@ impl Inner {
         purpose: Purpose,
         unwrapped: Result<Unwrapped, SessionError>,
     ) -> Result<Ticket, SessionError> {
-        let (held, mut notes) = (&entry.slot.held, entry.notes());
-        notes.filling = None;
-        notes.failed = unwrapped.is_err().then(|| self.clock.now());
+        let (held, flight) = (&entry.slot.held, &entry.flight);
+        entry.note_end(unwrapped.is_ok().then_some(purpose), self.clock.now());
         match unwrapped {
             Ok(unwrapped) => {
-                notes.purposes = vec![purpose]; // each is audited once for each unwrap
-                let term = held.install(Arc::new(unwrapped));
+                let term = flight.bring(held, Arc::new(unwrapped));
                 let keeper = Arc::new(Keyring(Arc::clone(self)));
                 Ok(Ticket::counted(Arc::clone(&entry.slot), term, keeper))
             }
             Err(error) => {
-                if let Some(reason) = ends_sessions(&error) {
-                    held.revoke(reason);
-                }
+                flight.fail(held, ends_sessions(&error));
                 Err(error)
             }
         }

@@ -71,7 +71,10 @@ impl Inner {
     /// Ends what has expired and lingered, renews what is due.
     fn tick(self: &Arc<Self>) {
         let now = self.clock.now();
-        for entry in self.all_entries() {
+        for owner in self.owners.ids() {
+            let Some(entry) = self.owners.find(&owner) else {
+                continue;
+            };
             let held = &entry.slot.held;
             let Ok(keys) = held.pin() else {
                 // Expired while KMS or database were down: go on trying for those who hold on.
@@ -85,7 +88,7 @@ impl Inner {
                 entry.note_use(now);
             }
             if age >= self.ttl {
-                held.expire();
+                held.expire(|keys| now.since(&keys.at) < self.ttl);
             } else if age >= keys.renew_after && held.holders() > 0 {
                 self.renew(&entry);
             }
@@ -113,7 +116,7 @@ impl Inner {
     }
 
     fn refill(self: &Arc<Self>, owner: &CanonicalId) {
-        let entry = self.entries().get(owner).map(Arc::clone);
+        let entry = self.owners.find(owner);
         let Some(keys) = entry.and_then(|entry| entry.slot.held.pin().ok()) else {
             return;
         };
@@ -146,7 +149,7 @@ impl Inner {
 
     /// Reads which owners' keys changed, and fetches those that are held here.
     async fn recheck(self: &Arc<Self>) {
-        if self.entries().is_empty() {
+        if self.owners.is_empty() {
             return;
         }
         let changes = match timeout(RECHECK_WITHIN, self.store.changes(LOOK_BACK)).await {
@@ -161,8 +164,9 @@ impl Inner {
             }
         };
         for (owner, version) in changes {
-            let entry = self.entries().get(&owner).map(Arc::clone);
-            let Some(entry) = entry else { continue };
+            let Some(entry) = self.owners.find(&owner) else {
+                continue;
+            };
             let held = &entry.slot.held;
             held.expire_idle(|keys| keys.version == version);
             let outdated = held.pin().is_ok_and(|keys| keys.version != version);
