@@ -278,16 +278,18 @@ impl Inner {
             }
             Err(filling) => filled(filling).await?,
         };
-        if let Ok(keys) = ticket.pin() {
+        // Not the keys themselves: audit and database take their time.
+        let pinned = ticket.pin();
+        let pinned = pinned.map(|keys| (Arc::clone(&keys.budget), keys.version));
+        if let Ok((budget, version)) = pinned {
             if !entry.knows(purpose) {
-                let generation = keys.budget.generation();
-                self.record(&errand, generation, AuditStep::Joined).await?;
+                self.record(&errand, budget.generation(), AuditStep::Joined)
+                    .await?;
                 entry.know(purpose);
             }
-            if !read_only && keys.budget.needs_lease() {
-                let version = self.lease(&errand.owner, &keys.budget, fill::LEASE).await?;
-                if version != Some(keys.version) {
-                    drop(keys); // they changed meanwhile
+            if !read_only && budget.needs_lease() {
+                let now = self.lease(&errand.owner, &budget, fill::LEASE).await?;
+                if now != Some(version) {
                     self.refetch(&entry, purpose, true).await?;
                 }
             }
@@ -328,22 +330,24 @@ fn check(owner: &CanonicalId) -> Result<(), SessionError> {
 impl Keeper for Keyring {
     async fn reserve(&self, ticket: &Ticket, count: u32) -> Result<(), ReserveError> {
         let keys = ticket.pin().map_err(ReserveError::NoSession)?;
-        let left = u32::try_from(keys.budget.left()).unwrap_or(u32::MAX);
+        let (owner, budget) = (keys.keys.owner.clone(), Arc::clone(&keys.budget));
+        drop(keys); // the database takes its time
+        let left = u32::try_from(budget.left()).unwrap_or(u32::MAX);
         let missing = count.saturating_sub(left);
         if missing == 0 {
             return Ok(());
         }
-        let (owner, generation) = (&keys.keys.owner, keys.budget.generation());
+        let generation = budget.generation();
         let request =
             LeaseRequest::new(owner.clone(), generation, missing, self.0.limit, self.0.ttl);
         match self.0.store.lease(&request).await {
             Ok(lease) => {
-                self.0.count(owner, &keys.budget, &lease);
+                self.0.count(&owner, &budget, &lease);
                 Ok(())
             }
             Err(error) => {
                 if matches!(error, LeaseError::Exhausted) && left == 0 {
-                    keys.budget.stop();
+                    budget.stop();
                 }
                 Err(error.into())
             }

@@ -120,10 +120,11 @@ impl Inner {
         let Some(keys) = entry.and_then(|entry| entry.slot.held.pin().ok()) else {
             return;
         };
+        // The keys stay behind: a database that hangs must not keep them in memory.
+        let (owner, budget) = (keys.keys.owner.clone(), Arc::clone(&keys.budget));
         let inner = Arc::clone(self);
         tokio::spawn(async move {
-            let (owner, budget) = (&keys.keys.owner, &keys.budget);
-            if inner.lease(owner, budget, REFILL).await.is_err() {
+            if inner.lease(&owner, &budget, REFILL).await.is_err() {
                 budget.ask_again();
             }
         });

@@ -145,3 +145,26 @@ async fn a_reader_alone_takes_no_lease() {
     assert_eq!(world.store.leases.load(SeqCst), 1);
     seal(&writer).unwrap();
 }
+
+/// Leases are asked for in three ways; none takes the keys along to a database that does not answer.
+#[tokio::test]
+async fn a_key_store_that_hangs_keeps_no_key_in_memory() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let entry = world.keyring.0.owners.find(&ADA.canonical()).unwrap();
+    let keys = Arc::downgrade(&entry.slot.held.pin().unwrap());
+    world.store.leases_hang.store(true, SeqCst);
+    let before = world.store.leases.load(SeqCst);
+
+    let reserving = session.clone();
+    tokio::spawn(async move { reserving.reserve(1 << 20).await });
+    while seal(&session).is_ok() {} // a refill is asked for in the background
+    let keyring = world.keyring.clone();
+    tokio::spawn(async move { keyring.open(ADA, PURPOSE).await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.store.leases.load(SeqCst) - before, 3, "who waits?");
+    entry.slot.held.revoke(NoSession::Shredded);
+    assert!(keys.upgrade().is_none(), "somebody waits with the keys");
+}

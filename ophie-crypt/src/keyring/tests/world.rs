@@ -44,6 +44,7 @@ pub(super) struct CountingStore {
     pub(super) is_down: AtomicBool,
     /// The connection breaks after the next insert was committed.
     pub(super) breaks_at_commit: AtomicBool,
+    pub(super) leases_hang: AtomicBool,
 }
 
 #[derive(Default)]
@@ -221,6 +222,9 @@ impl KeyStore for CountingStore {
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
         self.check()?;
         self.leases.fetch_add(1, SeqCst);
+        if self.leases_hang.load(SeqCst) {
+            core::future::pending::<()>().await;
+        }
         self.memory.lease(request).await
     }
 
