@@ -3,10 +3,14 @@
 
 use std::{error::Error, fs, path::Path};
 
-use ophie_crypt::{EncryptedModel, Keyring, LocalKms, Purpose};
+use ophie_crypt::{EncryptedModel, Keyring, LocalKms, Purpose, memory::ZeroAlloc};
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, SqliteKeyStore};
 use sqlx::{FromRow, SqlitePool, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
+
+/// What is freed is zeroed: plaintexts that the program takes out, and what drivers leave behind.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 #[derive(EncryptedModel, FromRow)]
 #[crypt(table = "transcripts")]

@@ -19,10 +19,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use ophie_crypt::{EncryptedModel, InSession, Keyring, LocalKms, Purpose, Session, SessionLayer};
+use ophie_crypt::{
+    EncryptedModel, InSession, Keyring, LocalKms, Purpose, Session, SessionLayer, memory::ZeroAlloc,
+};
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, SqliteKeyStore};
 use sqlx::{FromRow, SqlitePool, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
+
+/// What is freed is zeroed: plaintexts that the program takes out, and what drivers leave behind.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 #[derive(EncryptedModel, FromRow)]
 #[crypt(table = "notes")]

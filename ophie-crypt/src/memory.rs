@@ -20,10 +20,11 @@
 use rustix::{
     mm::{MlockAllFlags, mlockall},
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit},
+    thread::{CapabilitySet, capabilities},
 };
 pub use zeroizing_alloc::ZeroAlloc;
 
-/// The process could not be protected; nothing was changed.
+/// The process could not be protected.
 ///
 /// ```
 /// use ophie_crypt::memory::MemoryError;
@@ -69,11 +70,17 @@ pub fn lock() -> Result<(), MemoryError> {
         maximum: None,
     };
     let limit = getrlimit(Resource::Memlock).current;
-    if limit.is_some() && setrlimit(Resource::Memlock, unlimited).is_err() {
+    if limit.is_some() && setrlimit(Resource::Memlock, unlimited).is_err() && !may_lock_beyond() {
         return Err(MemoryError::Limit);
     }
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     mlockall(all).map_err(system)
+}
+
+/// Whether this thread has `CAP_IPC_LOCK`, for which the limit is none; threads that it starts have it too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn may_lock_beyond() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
 }
 
 /// Forbids core dumps of this process, and other processes of the same user to read its memory or to

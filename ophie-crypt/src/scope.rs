@@ -56,6 +56,12 @@ fn enter_poll(session: &Session) -> Restore {
     enter(session, Some(session.pin()))
 }
 
+/// For one poll under no session.
+fn leave() -> Restore {
+    let before = CURRENT.try_with(RefCell::take);
+    Restore(before.ok().flatten())
+}
+
 /// Looks at the current session; the look must not run foreign code.
 fn look<R>(of: impl FnOnce(&Ambient) -> R) -> Option<R> {
     let found = CURRENT.try_with(|current| {
@@ -148,8 +154,8 @@ pub trait InSession: Sized {
         }
     }
 
-    /// Polls this future or stream under the session that is current now. If none is, none will be,
-    /// and hooks inside fail closed.
+    /// Polls this future or stream under the session that is current now. If none is, none will be, also
+    /// where it is polled within another's scope, and hooks inside fail closed.
     fn in_current_session(self) -> Scoped<Self> {
         Scoped {
             session: Session::current(),
@@ -172,16 +178,19 @@ pin_project_lite::pin_project! {
 }
 
 impl<T> Scoped<T> {
-    /// Under `session`; without one, `inner` as it is.
+    /// Under `session`; without one, under none.
     #[cfg(feature = "tower")]
     pub(crate) const fn new(inner: T, session: Option<Session>) -> Self {
         Self { session, inner }
     }
 
-    /// Enters the session, if there is one, and gives what is to be polled under it.
-    pub(crate) fn enter(self: Pin<&mut Self>) -> (Pin<&mut T>, Option<Restore>) {
+    /// Enters the session, or leaves all, and gives what is to be polled so.
+    pub(crate) fn enter(self: Pin<&mut Self>) -> (Pin<&mut T>, Restore) {
         let this = self.project();
-        (this.inner, this.session.as_ref().map(enter_poll))
+        (
+            this.inner,
+            this.session.as_ref().map_or_else(leave, enter_poll),
+        )
     }
 
     #[cfg(feature = "tower")]

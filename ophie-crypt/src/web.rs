@@ -20,7 +20,7 @@ use crate::{
     kms::KmsError,
     owner::OwnerId,
     scope::Scoped,
-    session::Purpose,
+    session::{Purpose, Session},
     store::StoreError,
 };
 
@@ -203,6 +203,9 @@ where
                     Err(error) => return Ok(refusal(error)),
                 },
             };
+            // An outer layer's answer is of no account here.
+            parts.extensions.remove::<Session>();
+            parts.extensions.remove::<NoOwner>();
             match &session {
                 Some(session) => drop(parts.extensions.insert(session.clone())),
                 None => drop(parts.extensions.insert(NoOwner)),

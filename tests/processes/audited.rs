@@ -62,7 +62,11 @@ async fn every_request_has_its_intent_and_only_a_killed_process_owes_an_outcome(
     let work = workers.iter_mut().map(|worker| async {
         for owner in 0..OWNERS {
             for verb in ["provision", "open"] {
-                while worker.ask(&format!("{verb} {owner}")).await != "ok" {}
+                let mut left = 100;
+                while worker.ask(&format!("{verb} {owner}")).await != "ok" {
+                    left -= 1;
+                    assert!(left > 0, "{verb} {owner} fails again and again");
+                }
             }
         }
     });

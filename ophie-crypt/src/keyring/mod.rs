@@ -270,7 +270,7 @@ impl Inner {
             operation: KmsOperation::Unwrap,
         };
         let joined = self.join_or_fetch(&entry, &errand, !read_only);
-        self.metrics.opened(joined.is_ok());
+        let cached = joined.is_ok();
         let ticket = match joined {
             Ok(term) => {
                 let keeper = Arc::new(Keyring(Arc::clone(self)));
@@ -294,6 +294,7 @@ impl Inner {
                 }
             }
         }
+        self.metrics.opened(cached);
         Ok(Session::new(
             ticket,
             purpose,

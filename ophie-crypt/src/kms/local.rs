@@ -23,9 +23,11 @@ use super::{EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek}
 use crate::{
     binding::{Pae, pae},
     hazmat::{
+        KEY_STACK,
         aead::{AeadKey, NONCE_LEN, Nonce, TAG_LEN},
         data_key::{Dek, KeyId},
         prf::{derive, label},
+        with_stack_wiped,
     },
 };
 
@@ -174,10 +176,10 @@ impl LocalKms {
 
     fn from_key(key: &Dek) -> Self {
         let key = key.expose_secret();
-        Self {
+        with_stack_wiped::<KEY_STACK, _>(|| Self {
             id: KeyId::from_bytes(**derive(key, label::LOCAL_KMS_KEY_ID)),
             wrap: AeadKey::new(&derive(key, label::LOCAL_KMS_WRAP)),
-        }
+        })
     }
 
     /// The name of the master key: `local:` and 16 bytes of commitment in hex.
@@ -196,7 +198,8 @@ impl LocalKms {
     fn wrap(&self, dek: &Dek, context: &EncryptionContext) -> Result<Vec<u8>, KmsError> {
         let nonce = Nonce::make().map_err(KmsError::unavailable)?;
         let header = self.header();
-        let mut key = Box::new(Zeroizing::new(*dek.expose_secret()));
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        key.copy_from_slice(dek.expose_secret()); // in the box, not over the stack
         let mut wrapped = [&header[..], nonce.as_bytes()].concat();
         let tag = self
             .wrap

@@ -146,7 +146,7 @@ fn attempts_and_sessions() {
         seen.contains_key(&attempts("unwrap", "timed-out")),
         "{seen:?}"
     );
-    is_counted(&seen, "ophie_crypt_sessions_total{keys=fetched}", 4);
+    is_counted(&seen, "ophie_crypt_sessions_total{keys=fetched}", 1);
     is_counted(&seen, "ophie_crypt_sessions_total{keys=cached}", 2);
     let unwraps = values(&seen, "ophie_crypt_kms_seconds{operation=unwrap}");
     assert!(unwraps.len() >= 6, "one for each attempt: {unwraps:?}");

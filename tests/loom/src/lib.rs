@@ -4,8 +4,8 @@
 //! it is replaced: the standard library's locks by loom's, keys by ones that show whether they were wiped.
 //! Absent: the executor that runs fetches, tokio's channels (`models` stands in for them), the clock.
 
-// The library's files have unit tests, which run in the library.
-#![cfg(not(test))]
+// The library's files have unit tests and examples, which run in the library (`cargo test --doc` runs also what `doctest = false` says not to).
+#![cfg(not(any(test, doctest)))]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::missing_panics_doc,

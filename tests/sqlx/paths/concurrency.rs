@@ -124,11 +124,14 @@ async fn a_spawned_task_carries_the_session() {
 
 #[tokio::test]
 async fn carrying_no_session_carries_none() {
-    let carried = async { Session::current().is_some() }.in_current_session();
+    let carried = || async { Session::current().is_some() }.in_current_session();
     let world = World::new().await;
-    assert!(!tokio::spawn(carried).await.unwrap());
-    let task = tokio::spawn(async { person_link::name_fp("Mom").is_err() }.in_current_session());
-    assert!(world.alice.scope(task).await.unwrap());
+    let (spawned, polled) = (carried(), carried());
+    assert!(!tokio::spawn(spawned).await.unwrap());
+    // Not even that of whoever polls it.
+    assert!(!world.alice.scope(polled).await);
+    let fails = async { person_link::name_fp("Mom").is_err() }.in_current_session();
+    assert!(world.alice.scope(fails).await);
 }
 
 #[tokio::test]
