@@ -56,7 +56,7 @@ fn session() -> Session {
             .await
             .expect("a session");
         // The task that extends leases ends with the runtime.
-        session.reserve(1 << 30).await.expect("budget");
+        session.reserve(1 << 26).await.expect("budget");
         session
     })
 }

@@ -246,6 +246,7 @@ fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
         | SessionError::TooManyOwners => StatusCode::SERVICE_UNAVAILABLE,
         SessionError::Ended
         | SessionError::Kms(KmsError::Refused { .. })
+        | SessionError::LongReason
         | SessionError::NoReason
         | SessionError::Store(
             StoreError::Corrupt { .. } | StoreError::NotMigrated | StoreError::ReadOnly,

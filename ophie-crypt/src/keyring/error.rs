@@ -78,6 +78,11 @@ pub enum SessionError {
     /// The KMS gave no key.
     #[error("the owner's key was not unwrapped; see the KMS's answer, then open again")]
     Kms(#[from] KmsError),
+    /// A break-glass session with a reason of more than 1,024 bytes.
+    #[error(
+        "the reason of the break-glass session is longer than 1,024 bytes; say it in a line, and the rest in a ticket"
+    )]
+    LongReason,
     /// A break-glass session without a reason.
     #[error("a break-glass session has no reason; say one that an auditor understands")]
     NoReason,
@@ -132,4 +137,7 @@ pub enum ReserveError {
     /// The session may only read.
     #[error("the session may only read; open one with `keyring.open(..)`")]
     ReadOnly,
+    /// More than 2^26. A crash loses what was reserved and not used, and an owner's 2^32 hold few of these.
+    #[error("more than 67,108,864 values at once; reserve in several calls, as the work goes on")]
+    TooMany,
 }

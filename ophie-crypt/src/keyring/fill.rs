@@ -3,7 +3,10 @@
 //! Invariant: keys that were unwrapped are used only if the owner's version is still the one that was read
 //! before the KMS was asked. Absent: who waits for them (`slots`), how the KMS is asked (`ask`).
 
+use core::time::Duration;
 use std::sync::Arc;
+
+use tokio::time::timeout;
 
 use super::{
     Inner,
@@ -23,7 +26,10 @@ use crate::{
     kms::GeneratedDek,
     owner::CanonicalId,
     session::{Purpose, Unwrapped},
-    store::{DekBlob, DekRecord, DekState, IndexKeyRecord, LeaseError, LeaseRequest, OwnerRecord},
+    store::{
+        DekBlob, DekRecord, DekState, IndexKeyRecord, LeaseError, LeaseRequest, OwnerRecord,
+        StoreError,
+    },
     value::OwnerKeys,
 };
 
@@ -32,6 +38,7 @@ const FIRST_GENERATION: u32 = 1;
 const FIRST_INDEX_GENERATION: u8 = 1;
 /// Granted at open: most sessions seal few values, and a crash wastes at most one lease.
 pub(super) const LEASE: u32 = 4096;
+const STORE_WITHIN: Duration = Duration::from_secs(5);
 /// How often keys that changed while the KMS was asked are read again.
 const READS: u32 = 4;
 
@@ -43,7 +50,7 @@ impl Inner {
         if owner.is_too_long() {
             return Err(ProvisionError::LongOwner);
         }
-        match self.store.load(owner).await? {
+        match in_time(self.store.load(owner)).await? {
             Some(record) if record.is_shredded() => return Err(ProvisionError::Shredded),
             Some(_) => return Ok(()),
             None => {}
@@ -64,7 +71,7 @@ impl Inner {
         let index_key = IndexKeyRecord::new(FIRST_INDEX_GENERATION, *key.id(), sealed);
         let blob = DekBlob::Wrapped(wrapped);
         let dek = DekRecord::new(FIRST_GENERATION, DekState::Sealing, *key.id(), blob);
-        Ok(self.store.insert_if_absent(owner, &dek, &index_key).await?)
+        Ok(in_time(self.store.insert_if_absent(owner, &dek, &index_key)).await?)
     }
 
     /// The owner's keys from key store and KMS; with `lease`, with a budget to seal.
@@ -75,7 +82,7 @@ impl Inner {
         lease: bool,
     ) -> Result<Unwrapped, SessionError> {
         for _ in 0..READS {
-            let record = self.store.load(&errand.owner).await?;
+            let record = in_time(self.store.load(&errand.owner)).await?;
             let record = record.ok_or(SessionError::UnknownOwner)?;
             if record.is_shredded() {
                 return Err(SessionError::Shredded);
@@ -85,7 +92,7 @@ impl Inner {
             let budget = budget(generation);
             let version = match lease {
                 true => self.lease(&errand.owner, &budget, LEASE).await?,
-                false => self.store.version(&errand.owner).await?,
+                false => in_time(self.store.version(&errand.owner)).await?,
             };
             if version == Some(record.version()) {
                 return Ok(Unwrapped {
@@ -117,7 +124,7 @@ impl Inner {
                 self.limit,
                 self.ttl,
             );
-            match self.store.lease(&request).await {
+            match in_time(self.store.lease(&request)).await {
                 Ok(lease) => {
                     self.count(owner, budget, &lease);
                     return Ok(Some(lease.version()));
@@ -126,7 +133,7 @@ impl Inner {
                     budget.stop();
                     self.metrics.refused("hard-stop");
                     if count == 0 {
-                        return Ok(self.store.version(owner).await?);
+                        return Ok(in_time(self.store.version(owner)).await?);
                     }
                     count = 0;
                 }
@@ -177,12 +184,20 @@ impl Inner {
     }
 
     /// 70 to 90% of the time to live, so that owners are not renewed all at once.
-    fn renew_after(&self) -> core::time::Duration {
+    fn renew_after(&self) -> Duration {
         let mut random = [0; 2];
         // Without random bytes there is no jitter, and nothing else to lose.
         let _ = fill_random(&mut random);
         self.ttl.mul_f32(0.7 + 0.2 * share(random))
     }
+}
+
+/// Gives up on a key store that does not answer: all who wait for this owner would wait with it.
+pub(super) async fn in_time<T, E: From<StoreError>>(
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let silent = |_| Err(StoreError::unavailable("no answer within five seconds").into());
+    timeout(STORE_WITHIN, asked).await.unwrap_or_else(silent)
 }
 
 const FORM: Form = Form {

@@ -29,6 +29,7 @@ use tokio::sync::{
 
 use self::{
     ask::Errand,
+    fill::in_time,
     owners::Owners,
     slots::{Entry, filled},
     upkeep::{Nudge, Tasks},
@@ -46,6 +47,11 @@ use crate::{
     session::{Keeper, Life, Purpose, Session, Slot, Ticket},
     store::{KeyStore, LeaseError, LeaseRequest},
 };
+
+/// That one call may reserve.
+const MOST_RESERVED: u32 = 1 << 26;
+/// In bytes: it goes into every event of the session.
+const LONGEST_REASON: usize = 1024;
 
 /// Opens sessions. Cheap to clone; one per process is enough. It runs tasks on the tokio runtime on which it
 /// first opens one, which needs timers (`enable_time`).
@@ -204,6 +210,9 @@ impl Keyring {
         if reason.trim().is_empty() {
             return Err(SessionError::NoReason);
         }
+        if reason.len() > LONGEST_REASON {
+            return Err(SessionError::LongReason);
+        }
         let owner = owner.canonical();
         check(&owner)?;
         let errand = Errand {
@@ -281,7 +290,10 @@ impl Inner {
         // Not the keys themselves: audit and database take their time.
         let pinned = ticket.pin();
         let pinned = pinned.map(|keys| (Arc::clone(&keys.budget), keys.version));
-        if let Ok((budget, version)) = pinned {
+        if pinned.is_err() {
+            // They went as they came. Who fetches them again is audited; a renewal for others would not be for this.
+            self.refetch(&entry, purpose, !read_only).await?;
+        } else if let Ok((budget, version)) = pinned {
             if !entry.knows(purpose) {
                 self.record(&errand, budget.generation(), AuditStep::Joined)
                     .await?;
@@ -330,6 +342,9 @@ fn check(owner: &CanonicalId) -> Result<(), SessionError> {
 #[async_trait]
 impl Keeper for Keyring {
     async fn reserve(&self, ticket: &Ticket, count: u32) -> Result<(), ReserveError> {
+        if count > MOST_RESERVED {
+            return Err(ReserveError::TooMany);
+        }
         let keys = ticket.pin().map_err(ReserveError::NoSession)?;
         let (owner, budget) = (keys.keys.owner.clone(), Arc::clone(&keys.budget));
         drop(keys); // the database takes its time
@@ -341,7 +356,7 @@ impl Keeper for Keyring {
         let generation = budget.generation();
         let request =
             LeaseRequest::new(owner.clone(), generation, missing, self.0.limit, self.0.ttl);
-        match self.0.store.lease(&request).await {
+        match in_time(self.0.store.lease(&request)).await {
             Ok(lease) => {
                 self.0.count(&owner, &budget, &lease);
                 Ok(())

@@ -10,7 +10,7 @@ use tokio::{
     select,
     sync::mpsc::UnboundedReceiver,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -79,7 +79,7 @@ impl Inner {
             let Ok(keys) = held.pin() else {
                 // Expired while KMS or database were down: go on trying for those who hold on.
                 if held.holders() > 0 {
-                    self.renew(&entry);
+                    self.renew_in_time(&entry);
                 }
                 continue;
             };
@@ -90,7 +90,7 @@ impl Inner {
             if age >= self.ttl {
                 held.expire(|keys| now.since(&keys.at) < self.ttl);
             } else if age >= keys.renew_after && held.holders() > 0 {
-                self.renew(&entry);
+                self.renew_in_time(&entry);
             }
             let used = entry.in_use().unwrap_or(keys.at);
             drop(keys);
@@ -98,12 +98,18 @@ impl Inner {
         }
     }
 
-    /// Begins to fetch an owner's keys anew, not more often than every fiftieth of their life.
-    fn renew(self: &Arc<Self>, entry: &Arc<Entry>) {
+    /// After a failure not before a fiftieth of their life has passed.
+    fn renew_in_time(self: &Arc<Self>, entry: &Arc<Entry>) {
         let pause = self.ttl.mul_f32(0.02);
         let now = self.clock.now();
-        let waits = entry.failed().is_some_and(|then| now.since(&then) < pause);
-        if waits || entry.is_filling() {
+        if entry.failed().is_none_or(|then| now.since(&then) >= pause) {
+            self.renew(entry);
+        }
+    }
+
+    /// Begins to fetch an owner's keys anew.
+    fn renew(self: &Arc<Self>, entry: &Arc<Entry>) {
+        if entry.is_filling() {
             return;
         }
         let errand = Errand {
@@ -125,6 +131,7 @@ impl Inner {
         let inner = Arc::clone(self);
         tokio::spawn(async move {
             if inner.lease(&owner, &budget, REFILL).await.is_err() {
+                sleep(REST).await; // who seals on meanwhile must not ask each time
                 budget.ask_again();
             }
         });
@@ -200,9 +207,13 @@ async fn keep_up(
     tick: Duration,
 ) {
     let mut nudged = nudged.lock().await; // free as soon as an earlier task is gone
+    let mut ticks = interval(tick);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        // Ticks first: they end what must not live on, and nudges may come without end.
         let nudge = select! {
-            () = sleep(tick) => None,
+            biased;
+            _ = ticks.tick() => None,
             nudge = nudged.recv() => nudge,
         };
         let Some(keyring) = keyring.upgrade() else {

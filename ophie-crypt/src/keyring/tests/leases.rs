@@ -168,3 +168,17 @@ async fn a_key_store_that_hangs_keeps_no_key_in_memory() {
     entry.slot.held.revoke(NoSession::Shredded);
     assert!(keys.upgrade().is_none(), "somebody waits with the keys");
 }
+
+#[tokio::test]
+async fn nobody_reserves_an_owners_whole_budget_or_gives_a_reason_without_end() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let all = session.reserve(u32::MAX).await;
+    assert!(matches!(all, Err(ReserveError::TooMany)), "{all:?}");
+    let reason = "r".repeat(1025);
+    let opened = world.keyring.break_glass(ADA, PURPOSE, &reason).await;
+    assert!(
+        matches!(opened, Err(SessionError::LongReason)),
+        "{opened:?}"
+    );
+}

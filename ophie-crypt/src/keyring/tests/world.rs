@@ -1,6 +1,6 @@
 //! A keyring whose KMS and key store count their calls, on a clock that can jump.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use async_trait::async_trait;
 
@@ -32,6 +32,9 @@ pub(super) struct CountingKms {
     pub(super) is_down: AtomicBool,
     pub(super) refuses: AtomicBool,
     pub(super) hangs: AtomicBool,
+    /// Unwraps under way, and how many there ever were at once.
+    asking: AtomicUsize,
+    pub(super) most_asking: AtomicUsize,
     /// Happens while it is asked to unwrap.
     pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -51,6 +54,7 @@ pub(super) struct CountingStore {
 pub(super) struct Events {
     pub(super) seen: Mutex<Vec<AuditEvent>>,
     pub(super) is_down: AtomicBool,
+    pub(super) takes_ms: AtomicU64,
 }
 
 impl World {
@@ -62,6 +66,8 @@ impl World {
             is_down: AtomicBool::new(false),
             refuses: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            asking: AtomicUsize::new(0),
+            most_asking: AtomicUsize::new(0),
             meanwhile: Mutex::default(),
         });
         let store = Arc::new(CountingStore::default());
@@ -155,6 +161,23 @@ impl CountingKms {
     }
 }
 
+/// One unwrap, also one that is cut short.
+struct Asking<'a>(&'a CountingKms);
+
+impl<'a> Asking<'a> {
+    fn of(kms: &'a CountingKms) -> Self {
+        let now = kms.asking.fetch_add(1, SeqCst) + 1;
+        kms.most_asking.fetch_max(now, SeqCst);
+        Self(kms)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, SeqCst);
+    }
+}
+
 #[async_trait]
 impl Kms for CountingKms {
     async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
@@ -164,6 +187,7 @@ impl Kms for CountingKms {
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         self.check()?;
+        let _asking = Asking::of(self);
         if self.hangs.load(SeqCst) {
             core::future::pending::<()>().await;
         }
@@ -239,6 +263,10 @@ impl KeyStore for CountingStore {
 #[async_trait]
 impl AuditSink for Events {
     async fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
+        let takes = self.takes_ms.load(SeqCst);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes)).await;
+        }
         if self.is_down.load(SeqCst) {
             return Err(AuditError::unavailable("down"));
         }
