@@ -167,8 +167,8 @@ pub enum AuditFinding {
         /// Whose.
         writer: WriterId,
     },
-    /// The store gave this writer, or its records, a second time or out of order. What it might have given
-    /// behind was not looked at.
+    /// The store gave this writer, or its records, a second time or out of order. Only what came first was
+    /// looked at.
     OutOfOrder {
         /// Which.
         writer: WriterId,
@@ -266,7 +266,7 @@ impl fmt::Display for AuditFinding {
             ),
             Self::OutOfOrder { writer } => write!(
                 f,
-                "writer {writer}: the store gave it or its records out of order; nothing behind was looked at"
+                "writer {writer}: the store gave it or its records again or out of order; only what came first was looked at"
             ),
             Self::LedgerDamaged { position } => {
                 write!(f, "the ledger is damaged at entry {position}")

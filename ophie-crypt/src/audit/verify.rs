@@ -113,18 +113,15 @@ impl AuditVerifier {
         let mut halves = Halves::new();
         let mut keys = Keys::default();
         let mut after = None;
-        'all: loop {
-            let writers = self.store.writers(after, PAGE).await?;
-            if writers.is_empty() {
-                break;
-            }
-            for writer in writers {
+        loop {
+            let before = after;
+            for writer in self.store.writers(before, PAGE).await? {
                 let id = writer.id;
                 if after.is_some_and(|after| id <= after) {
                     report
                         .findings
                         .push(AuditFinding::OutOfOrder { writer: id });
-                    break 'all;
+                    continue;
                 }
                 after = Some(id);
                 let vouched = vouched.entry(id).or_default();
@@ -140,6 +137,9 @@ impl AuditVerifier {
                     records,
                     vouched: vouched.best,
                 });
+            }
+            if after == before {
+                break;
             }
         }
         if let (false, Some(error)) = (keys.answered, keys.unavailable) {

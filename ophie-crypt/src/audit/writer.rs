@@ -342,7 +342,7 @@ pub enum StartAuditError {
         "no time between checkpoints; give `checkpoint_every` some seconds, or leave it out for 60"
     )]
     NoPause,
-    /// Neither answered in time.
+    /// KMS or store did not answer in time.
     #[error(
         "the audit did not start within 5 seconds; check that KMS and database answer, then try again"
     )]
