@@ -329,6 +329,19 @@ async fn the_application_makes_audit_keys_and_the_auditor_alone_decrypts_them() 
     assert_refused(as_owner, "InvalidCiphertextException");
     let other = auditor.unwrap_dek(&made.wrapped, &call(2)).await;
     assert_refused(other, "InvalidCiphertextException");
+    // A key of another length, which the application may have made: asking again would not help.
+    let short = server.client(HERE, APP).generate_data_key().key_id(arn);
+    let short = call(1)
+        .context()
+        .pairs()
+        .into_iter()
+        .fold(short.number_of_bytes(16), |short, (name, value)| {
+            short.encryption_context(name, value)
+        });
+    let short = short.send().await.unwrap().ciphertext_blob.unwrap();
+    let short = WrappedDek::new(arn, short.into_inner());
+    let opened = auditor.unwrap_dek(&short, &call(1)).await;
+    assert_refused(opened, "no key of 32 bytes");
     // The auditor makes none, and opens no owner's key.
     assert_refused(auditor.make_dek(&call(1)).await, denied);
     let (_, of_ada) = make(kms, "ada").await;

@@ -3,7 +3,7 @@
 //! A macro, because SQLx's traits make the same in generics several times as long.
 //! Invariant: records of one call are one INSERT in one transaction. Absent: statements (`sql`).
 
-/// A store with `pool`, whose write transactions begin with `begin`; `writers` and `rows` are statements;
+/// A store with `pool`, whose write transactions begin with `begin`; `writers`, `rows` and `unknown` are statements;
 /// `time` pushes a time given in microseconds.
 macro_rules! audit_store {
     (
@@ -12,6 +12,7 @@ macro_rules! audit_store {
         begin: $begin:literal,
         writers: $writers:path,
         rows: $rows:path,
+        unknown: $unknown:path,
         time: |$part:ident, $at:ident| $time:block $(,)?
     ) => {
         // Reads are in a transaction too: see the key store.
@@ -107,7 +108,7 @@ macro_rules! audit_store {
 
             async fn read_unknown(&self, limit: u32) -> Result<Vec<Vec<u8>>, ::sqlx::Error> {
                 let mut tx = self.pool.begin().await?;
-                let ids = ::sqlx::query_scalar(super::sql::UNKNOWN_WRITERS)
+                let ids = ::sqlx::query_scalar($unknown)
                     .bind(i64::from(limit))
                     .persistent(false)
                     .fetch_all(&mut *tx)
@@ -169,7 +170,7 @@ macro_rules! audit_store {
                 limit: u32,
             ) -> Result<Vec<::ophie_crypt::AuditWriter>, ::ophie_crypt::AuditStoreError> {
                 let writers = self.read_writers(after, limit).await.map_err(super::error)?;
-                Ok(writers.into_iter().map(super::rows::Writer::read).collect())
+                Ok(writers.into_iter().filter_map(super::rows::Writer::read).collect())
             }
 
             async fn unknown_writers(

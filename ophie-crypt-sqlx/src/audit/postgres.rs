@@ -42,6 +42,7 @@ super::methods::audit_store!(
     begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
     writers: super::sql::POSTGRES_WRITERS,
     rows: super::sql::POSTGRES_ROWS,
+    unknown: super::sql::POSTGRES_UNKNOWN,
     time: |part, at| {
         part.push("timestamptz 'epoch' + interval '1 microsecond' * ");
         part.push_bind_unseparated(at);

@@ -35,19 +35,15 @@ pub(crate) struct Row {
 }
 
 impl Writer {
-    /// A writer whose id was changed to another length is found by the records that lack it.
-    pub(super) fn read(self) -> AuditWriter {
-        let mut id = [0; 16];
-        for (to, from) in id.iter_mut().zip(self.writer) {
-            *to = from;
-        }
-        AuditWriter {
-            id: WriterId::from_bytes(id),
+    /// None if its id is not one of 16 bytes, which the statement leaves out.
+    pub(super) fn read(self) -> Option<AuditWriter> {
+        Some(AuditWriter {
+            id: WriterId::from_bytes(self.writer.try_into().ok()?),
             app: text(self.app),
             started_at: self.started_at,
             wrapped: WrappedDek::new(text(self.kek), self.wrapped),
             mac: self.mac,
-        }
+        })
     }
 }
 

@@ -37,6 +37,7 @@ super::methods::audit_store!(
     begin: "BEGIN IMMEDIATE",
     writers: super::sql::SQLITE_WRITERS,
     rows: super::sql::SQLITE_ROWS,
+    unknown: super::sql::SQLITE_UNKNOWN,
     time: |part, at| {
         part.push("strftime('%Y-%m-%dT%H:%M:%S', ");
         part.push_bind_unseparated(at.div_euclid(1_000_000));

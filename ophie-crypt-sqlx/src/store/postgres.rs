@@ -80,6 +80,8 @@ impl PostgresKeyStore {
     /// GRANT SELECT, INSERT ON ophie_crypt_owners, ophie_crypt_deks, ophie_crypt_index_keys,
     ///     ophie_crypt_budgets TO app;
     /// GRANT UPDATE (granted, leased_until) ON ophie_crypt_budgets TO app;
+    /// -- with `ChainedAudit`:
+    /// GRANT SELECT, INSERT ON ophie_crypt_audit_writers, ophie_crypt_audit_records TO app;
     /// ```
     ///
     /// A role that only calls `open_read_only` needs only SELECT on them.

@@ -76,7 +76,7 @@ pub struct AuditWriter {
     pub started_at: i64,
     /// Its first key.
     pub wrapped: WrappedDek,
-    /// Of the above, under its first key: the MAC before the first record.
+    /// Of id, `app` and `started_at`, under its first key: the MAC before the first record.
     pub mac: Vec<u8>,
 }
 

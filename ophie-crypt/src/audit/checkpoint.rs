@@ -1,6 +1,7 @@
 //! Checkpoints: heads of chains in the ledger.
 //!
-//! Invariant: a head that was not taken by the ledger is tried again with the next checkpoint.
+//! Invariant: a head that was not taken by the ledger is tried again with the next checkpoint; it goes only
+//! behind the entry before it.
 //! Absent: when (`writer`), what it proves (`verify`).
 
 use core::time::Duration;
@@ -14,7 +15,7 @@ use tokio::{
 use super::chain::{Head, WriterId};
 use crate::{
     hazmat::fill_random,
-    ledger::{Ledger, LedgerError, LedgerHead},
+    ledger::{Ledger, LedgerEntry, LedgerError, LedgerHead},
 };
 
 /// The kind of a checkpoint's entry.
@@ -59,10 +60,11 @@ impl Checkpoints {
         if payload.is_empty() {
             return Ok(());
         }
-        let mut head = match done.last {
+        let known = match done.last {
             Some(head) => head,
             None => self.ledger.head().await?,
         };
+        let mut head = known;
         for _ in 0..TRIES {
             match self.ledger.append(&head, KIND, &payload).await {
                 Ok(head) => {
@@ -72,18 +74,30 @@ impl Checkpoints {
                     };
                     return Ok(());
                 }
-                Err(LedgerError::Moved { head: now }) => {
-                    if now.position() < head.position() {
-                        let position = head.position();
-                        return Err(LedgerError::Forked { position });
-                    }
+                Err(LedgerError::Moved { .. }) => {
                     sleep(jitter()?).await;
                     head = self.ledger.head().await?;
+                    self.leads_through(&known).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
         Err(LedgerError::unavailable("others kept adding entries"))
+    }
+}
+
+impl Checkpoints {
+    /// Ours go onto no other ledger, however long it is.
+    async fn leads_through(&self, known: &LedgerHead) -> Result<(), LedgerError> {
+        let position = known.position();
+        let Some(before) = position.checked_sub(1) else {
+            return Ok(());
+        };
+        let entries = self.ledger.read(before, 1).await?;
+        if entries.first().map(LedgerEntry::head) == Some(known) {
+            return Ok(());
+        }
+        Err(LedgerError::Forked { position })
     }
 }
 

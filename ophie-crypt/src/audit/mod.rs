@@ -38,6 +38,9 @@ pub use self::{
 };
 use crate::{owner::CanonicalId, session::Purpose};
 
+/// The application's name, unless another is given.
+const APP: &str = "ophie-crypt";
+
 /// Where audit events go. [`TracingAudit`] is the default; [`ChainedAudit`] proves itself.
 ///
 /// The keyring waits for each event before it goes on: an event that cannot be recorded fails the call.

@@ -10,11 +10,12 @@ use crate::ledger::LedgerHead;
 
 /// What an [`AuditVerifier`](crate::AuditVerifier) found. `Display` is for people.
 #[derive(Clone, Debug, Default)]
+#[must_use = "a report says what is wrong; look at its findings"]
 #[non_exhaustive]
 pub struct AuditReport {
     /// Every writer that is stored, in the order of their ids.
     pub writers: Vec<WriterReport>,
-    /// What is wrong. Empty means: nothing up to where each writer is vouched for.
+    /// What is wrong. Empty means: nothing up to where each writer in `writers` is vouched for.
     pub findings: Vec<AuditFinding>,
     /// Attempts at the KMS that were begun and have no outcome: the process or its database failed, or
     /// they were under way.
@@ -25,9 +26,16 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
-    /// Nothing was found. Look at [`WriterReport::tail`] for what nobody vouches for yet.
+    /// Nothing is wrong with what was looked at.
+    ///
+    /// # Security
+    ///
+    /// It does not say that all is there. Of tables that were emptied, with no ledger or one that was
+    /// made anew, it is true as well: give a ledger, give
+    /// [`known`](crate::AuditVerifier::known) the head of the report before, and look at
+    /// [`WriterReport::vouched`]; nobody vouches for the [`tail`](WriterReport::tail) yet.
     #[must_use]
-    pub fn is_intact(&self) -> bool {
+    pub fn has_no_findings(&self) -> bool {
         self.findings.is_empty()
     }
 }
@@ -38,6 +46,8 @@ impl AuditReport {
 pub struct WriterReport {
     /// Which.
     pub writer: WriterId,
+    /// The application, as its row says; see [`AuditFinding::OtherApp`].
+    pub app: String,
     /// When it began.
     pub started_at: SystemTime,
     /// How many records it has.
@@ -129,7 +139,14 @@ pub enum AuditFinding {
         /// Up to where the ledger knows of records.
         vouched: u64,
     },
-    /// Records under an id that is no writer's.
+    /// A writer of another application than the one asked for. Nothing is known of its records.
+    OtherApp {
+        /// Which.
+        writer: WriterId,
+        /// Whose.
+        app: String,
+    },
+    /// Records under an id that is no writer's, or a writer whose id is not one of 16 bytes.
     UnknownWriter {
         /// The id.
         id: Vec<u8>,
@@ -142,6 +159,18 @@ pub enum AuditFinding {
     /// The KMS refuses to unwrap the writer's key: it was changed or exchanged, or this role may not.
     KeyRefused {
         /// Whose.
+        writer: WriterId,
+    },
+    /// The KMS, which answered for others, gives no answer for the writer's key: verify again. If that
+    /// changes nothing, the key was changed or exchanged.
+    KeyUnavailable {
+        /// Whose.
+        writer: WriterId,
+    },
+    /// The store gave this writer, or its records, a second time or out of order. Only what came first was
+    /// looked at.
+    OutOfOrder {
+        /// Which.
         writer: WriterId,
     },
     /// An entry of the ledger does not follow from those before it. Nothing from there on vouches.
@@ -166,7 +195,11 @@ impl AuditFinding {
             Self::Duplicate { writer, seq } => Some((*writer, u64::try_from(*seq).unwrap_or(0))),
             Self::Truncated { writer, last, .. } => Some((*writer, last.saturating_add(1))),
             Self::Rewritten { writer, seq } => Some((*writer, *seq)),
-            Self::WriterAltered { writer } | Self::KeyRefused { writer } => Some((*writer, 0)),
+            Self::WriterAltered { writer }
+            | Self::OtherApp { writer, .. }
+            | Self::KeyRefused { writer }
+            | Self::KeyUnavailable { writer }
+            | Self::OutOfOrder { writer } => Some((*writer, 0)),
             Self::WriterMissing { .. }
             | Self::UnknownWriter { .. }
             | Self::LedgerDamaged { .. }
@@ -212,7 +245,7 @@ impl fmt::Display for AuditFinding {
             Self::UnknownWriter { id } => {
                 write!(
                     f,
-                    "records under an id that is no writer's: {}",
+                    "a writer or records under an id that is no writer's: {}",
                     crate::ledger::to_hex(id)
                 )
             }
@@ -222,6 +255,18 @@ impl fmt::Display for AuditFinding {
             Self::KeyRefused { writer } => write!(
                 f,
                 "writer {writer}: the KMS refuses its key; verify as a role that may decrypt under purpose=audit"
+            ),
+            Self::KeyUnavailable { writer } => write!(
+                f,
+                "writer {writer}: the KMS gives no answer for its key; verify again, and if that changes nothing, the key was changed"
+            ),
+            Self::OtherApp { writer, app } => write!(
+                f,
+                "writer {writer} is of another application, {app:?}; verify those of each with `AuditVerifier::app`"
+            ),
+            Self::OutOfOrder { writer } => write!(
+                f,
+                "writer {writer}: the store gave it or its records again or out of order; only what came first was looked at"
             ),
             Self::LedgerDamaged { position } => {
                 write!(f, "the ledger is damaged at entry {position}")

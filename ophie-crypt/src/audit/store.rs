@@ -15,7 +15,7 @@ use super::chain::{AuditRow, AuditWriter, WriterId};
 /// A store that loses or changes rows is found out by `AuditVerifier`, never trusted.
 #[async_trait]
 pub trait AuditStore: Debug + Send + Sync + 'static {
-    /// Adds a writer. The same one again is no error.
+    /// Adds a writer.
     ///
     /// # Errors
     ///
@@ -31,7 +31,8 @@ pub trait AuditStore: Debug + Send + Sync + 'static {
     /// their place, or the database takes none like them.
     async fn append(&self, rows: &[AuditRow]) -> Result<(), AuditStoreError>;
 
-    /// Writers behind `after`, in the order of their ids, at most `limit`.
+    /// Writers behind `after`, in the order of their ids, at most `limit`. Without those whose id is not one
+    /// of 16 bytes.
     ///
     /// # Errors
     ///
@@ -42,7 +43,7 @@ pub trait AuditStore: Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<AuditWriter>, AuditStoreError>;
 
-    /// Ids in the records that are no writer's, at most `limit`.
+    /// Ids in the records that are no writer's, and ids of writers that are not of 16 bytes, at most `limit`.
     ///
     /// # Errors
     ///
@@ -70,6 +71,45 @@ pub trait AuditStore: Debug + Send + Sync + 'static {
         &self,
         of: &[(WriterId, i64)],
     ) -> Result<Vec<(WriterId, i64, Vec<u8>)>, AuditStoreError>;
+}
+
+#[async_trait]
+impl<S: AuditStore + ?Sized> AuditStore for Arc<S> {
+    async fn begin(&self, writer: &AuditWriter) -> Result<(), AuditStoreError> {
+        (**self).begin(writer).await
+    }
+
+    async fn append(&self, rows: &[AuditRow]) -> Result<(), AuditStoreError> {
+        (**self).append(rows).await
+    }
+
+    async fn writers(
+        &self,
+        after: Option<WriterId>,
+        limit: u32,
+    ) -> Result<Vec<AuditWriter>, AuditStoreError> {
+        (**self).writers(after, limit).await
+    }
+
+    async fn unknown_writers(&self, limit: u32) -> Result<Vec<Vec<u8>>, AuditStoreError> {
+        (**self).unknown_writers(limit).await
+    }
+
+    async fn rows(
+        &self,
+        writer: WriterId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, AuditStoreError> {
+        (**self).rows(writer, after, limit).await
+    }
+
+    async fn macs(
+        &self,
+        of: &[(WriterId, i64)],
+    ) -> Result<Vec<(WriterId, i64, Vec<u8>)>, AuditStoreError> {
+        (**self).macs(of).await
+    }
 }
 
 /// An audit store did not do its work. None of these names an owner or a reason.

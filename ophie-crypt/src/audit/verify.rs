@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use super::{
-    AuditStep, AuditStore, AuditStoreError, CallId,
+    APP, AuditStep, AuditStore, AuditStoreError, CallId,
     chain::{AuditRow, AuditWriter, Walk, WriterId},
     report::{AuditFinding, AuditReport, OpenIntent, WriterReport, time},
     vouched::Vouched,
@@ -45,7 +45,7 @@ const LONGEST_GAP: u64 = 1 << 20;
 /// # audit.checkpoint().await?;
 /// let report = AuditVerifier::new(store.audit(), kms).ledger(ledger).verify().await?;
 /// println!("{report}");
-/// assert!(report.is_intact());
+/// assert!(report.has_no_findings());
 /// # std::fs::remove_dir_all(&dir)?;
 /// # Ok(()) }
 /// ```
@@ -58,6 +58,7 @@ const LONGEST_GAP: u64 = 1 << 20;
 pub struct AuditVerifier {
     pub(super) store: Arc<dyn AuditStore>,
     kms: Arc<dyn Kms>,
+    app: Arc<str>,
     pub(super) ledger: Option<Arc<dyn Ledger>>,
     pub(super) known: Vec<LedgerHead>,
 }
@@ -72,9 +73,18 @@ impl AuditVerifier {
         Self {
             store: Arc::new(store),
             kms: Arc::new(kms),
+            app: APP.into(),
             ledger: None,
             known: Vec::new(),
         }
+    }
+
+    /// The application's name, as [`ChainedAuditBuilder::app`](crate::ChainedAuditBuilder::app) gave it;
+    /// `"ophie-crypt"` if none was given. Writers of another are findings, and their keys are not asked for.
+    #[must_use]
+    pub fn app(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.app = name.into();
+        self
     }
 
     /// Compares with this ledger. Without one, nothing is vouched for.
@@ -95,28 +105,45 @@ impl AuditVerifier {
     ///
     /// # Errors
     ///
-    /// [`VerifyError`] if something could not be reached, so that nothing can be said.
+    /// [`VerifyError`] if something could not be reached, so that nothing can be said. No row of the tables
+    /// makes it fail: what is wrong with one is a finding, and the rest is looked at.
     pub async fn verify(&self) -> Result<AuditReport, VerifyError> {
         let mut report = AuditReport::default();
         let mut vouched = self.read_ledger(&mut report).await?;
         let mut halves = Halves::new();
+        let mut keys = Keys::default();
         let mut after = None;
         loop {
-            let writers = self.store.writers(after, PAGE).await?;
-            let Some(last) = writers.last() else { break };
-            after = Some(last.id);
-            for writer in writers {
-                let vouched = vouched.entry(writer.id).or_default();
+            let before = after;
+            for writer in self.store.writers(before, PAGE).await? {
+                let id = writer.id;
+                if after.is_some_and(|after| id <= after) {
+                    report
+                        .findings
+                        .push(AuditFinding::OutOfOrder { writer: id });
+                    continue;
+                }
+                after = Some(id);
+                let vouched = vouched.entry(id).or_default();
+                let findings = &mut report.findings;
+                let key = self.unwrap(&writer, findings, &mut keys).await;
                 let records = self
-                    .walk(&writer, vouched, &mut report.findings, &mut halves)
+                    .walk(&writer, key, vouched, findings, &mut halves)
                     .await?;
                 report.writers.push(WriterReport {
-                    writer: writer.id,
+                    writer: id,
+                    app: writer.app,
                     started_at: time(writer.started_at),
                     records,
                     vouched: vouched.best,
                 });
             }
+            if after == before {
+                break;
+            }
+        }
+        if let (false, Some(error)) = (keys.answered, keys.unavailable) {
+            return Err(error.into());
         }
         let stored = |id: &WriterId| {
             let found = report.writers.binary_search_by_key(id, |one| one.writer);
@@ -145,13 +172,14 @@ impl AuditVerifier {
     async fn walk(
         &self,
         writer: &AuditWriter,
+        key: Option<Dek>,
         vouched: &mut Vouched,
         findings: &mut Vec<AuditFinding>,
         halves: &mut Halves,
     ) -> Result<u64, VerifyError> {
         let id = writer.id;
         if vouched.start.is_some_and(|mac| writer.mac != mac) {
-            vouched.rewritten.push(0);
+            vouched.rewritten.insert(0);
         }
         for seq in &vouched.rewritten {
             findings.push(AuditFinding::Rewritten {
@@ -159,23 +187,21 @@ impl AuditVerifier {
                 seq: *seq,
             });
         }
-        let mut walk = match self.unwrap(writer).await? {
-            Some(key) => {
-                let (walk, fits) = Walk::begin(writer, &key);
-                if !fits {
-                    findings.push(AuditFinding::WriterAltered { writer: id });
-                }
-                Some(walk)
+        let mut walk = key.map(|key| {
+            let (walk, fits) = Walk::begin(writer, &key);
+            if !fits {
+                findings.push(AuditFinding::WriterAltered { writer: id });
             }
-            None => {
-                findings.push(AuditFinding::KeyRefused { writer: id });
-                None
-            }
-        };
+            walk
+        });
         let (mut after, mut records, mut next) = (i64::MIN, 0_u64, 1_u64);
         loop {
             let rows = self.page(id, after, findings).await?;
             let Some(last) = rows.last() else { break };
+            if last.seq <= after {
+                findings.push(AuditFinding::OutOfOrder { writer: id });
+                break;
+            }
             after = last.seq;
             for row in rows {
                 records = records.saturating_add(1);
@@ -197,9 +223,10 @@ impl AuditVerifier {
                     });
                 }
                 next = seq.saturating_add(1);
-                let Some(walk) = walk.as_mut().filter(|_| gap <= LONGEST_GAP) else {
-                    continue;
-                };
+                if gap > LONGEST_GAP {
+                    walk = None;
+                }
+                let Some(walk) = &mut walk else { continue };
                 if gap > 0 {
                     walk.resume(gap, &row);
                 } else if walk.step(&row) {
@@ -240,21 +267,51 @@ impl AuditVerifier {
         Ok(rows)
     }
 
-    /// `None` if the KMS refuses.
-    async fn unwrap(&self, writer: &AuditWriter) -> Result<Option<Dek>, VerifyError> {
+    /// The writer's key, or a finding.
+    async fn unwrap(
+        &self,
+        writer: &AuditWriter,
+        findings: &mut Vec<AuditFinding>,
+        keys: &mut Keys,
+    ) -> Option<Dek> {
+        let id = writer.id;
+        if *writer.app != *self.app {
+            let app = writer.app.clone();
+            findings.push(AuditFinding::OtherApp { writer: id, app });
+            return None;
+        }
         let mut attempt = 1;
         loop {
-            let context = EncryptionContext::audit(writer.app.as_str(), writer.id);
+            let context = EncryptionContext::audit(Arc::clone(&self.app), id);
             let call = KmsCall::attempt_of(context, attempt);
             match self.kms.unwrap_dek(&writer.wrapped, &call).await {
-                Ok(key) => return Ok(Some(key)),
-                Err(KmsError::Refused { .. }) => return Ok(None),
-                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
+                Ok(key) => {
+                    keys.answered = true;
+                    return Some(key);
+                }
+                Err(KmsError::Refused { .. }) => {
+                    keys.answered = true;
+                    findings.push(AuditFinding::KeyRefused { writer: id });
+                    return None;
+                }
+                Err(error) if attempt == ATTEMPTS => {
+                    keys.unavailable = Some(error);
+                    findings.push(AuditFinding::KeyUnavailable { writer: id });
+                    return None;
+                }
                 Err(_) => sleep(PAUSE).await,
             }
             attempt = attempt.saturating_add(1);
         }
     }
+}
+
+/// What the KMS said of all keys: only one that answered nothing is away. Else a writer whose row makes
+/// it fail would hide all others.
+#[derive(Default)]
+struct Keys {
+    answered: bool,
+    unavailable: Option<KmsError>,
 }
 
 /// One more record that was changed; neighbours are one finding.
@@ -307,7 +364,7 @@ fn pair(halves: &mut Halves, row: &AuditRow) {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// The KMS is unavailable.
+    /// The KMS unwrapped no key and refused none.
     #[error("the keys of the audit could not be unwrapped; try again")]
     Kms(#[from] KmsError),
     /// The ledger is unavailable.
@@ -321,6 +378,7 @@ pub enum VerifyError {
 impl fmt::Debug for AuditVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuditVerifier")
+            .field("app", &self.app)
             .field("store", &self.store)
             .field("ledger", &self.ledger)
             .finish_non_exhaustive()

@@ -3,7 +3,7 @@
 //! Invariant: every head counts, not only a writer's last: who held its key in between can make a history
 //! that agrees with later ones. Absent: the chains between heads (`verify`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     chain::{Head, WriterId},
@@ -20,13 +20,17 @@ pub(super) struct Vouched {
     pub(super) most: u64,
     /// The furthest that agrees with the table and stands before `limit`.
     pub(super) best: u64,
-    /// The MAC of the writer itself.
+    /// The MAC of the writer itself, by the first head that has it.
     pub(super) start: Option<[u8; 32]>,
     /// Records that disagree.
-    pub(super) rewritten: Vec<u64>,
+    pub(super) rewritten: BTreeSet<u64>,
 }
 
+/// Places in one query: databases bind only so many values.
+const PLACES: usize = 1024;
+
 pub(super) type Ledgers = HashMap<WriterId, Vouched>;
+
 impl AuditVerifier {
     /// Follows the ledger, and compares each head with the record that is stored in its place.
     pub(super) async fn read_ledger(
@@ -91,21 +95,24 @@ impl AuditVerifier {
 
     async fn compare(&self, heads: &[Head], vouched: &mut Ledgers) -> Result<(), VerifyError> {
         let places = heads.iter().filter(|head| head.seq > 0).map(place);
-        let stored = self.store.macs(&places.collect::<Vec<_>>()).await?;
-        let stored: HashMap<_, _> = stored
-            .into_iter()
-            .map(|(writer, seq, mac)| ((writer, seq), mac))
-            .collect();
+        let places: Vec<_> = places.collect();
+        let mut stored = HashMap::new();
+        for places in places.chunks(PLACES) {
+            let macs = self.store.macs(places).await?.into_iter();
+            stored.extend(macs.map(|(writer, seq, mac)| ((writer, seq), mac)));
+        }
         for head in heads {
             let vouched = vouched.entry(head.writer).or_default();
             vouched.most = vouched.most.max(head.seq);
             if head.seq == 0 {
-                vouched.start = Some(head.mac);
+                if *vouched.start.get_or_insert(head.mac) != head.mac {
+                    vouched.rewritten.insert(0);
+                }
                 continue;
             }
             match stored.get(&place(head)) {
                 Some(mac) if *mac == head.mac => vouched.best = vouched.best.max(head.seq),
-                Some(_) => vouched.rewritten.push(head.seq),
+                Some(_) => drop(vouched.rewritten.insert(head.seq)),
                 None => {} // the walk finds what is missing
             }
         }

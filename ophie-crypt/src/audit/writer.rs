@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    AuditError, AuditEvent, AuditSink, AuditStep, AuditStore, AuditStoreError,
+    APP, AuditError, AuditEvent, AuditSink, AuditStep, AuditStore, AuditStoreError,
     chain::{AuditRow, Chain, Head, WriterId},
     checkpoint::Checkpoints,
 };
@@ -64,9 +64,12 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// # Security
 ///
 /// Whoever changes, removes or moves records is found by [`AuditVerifier`](crate::AuditVerifier), up to the last
-/// checkpoint; who takes over the process can forge what comes after, and nothing before. What was
-/// recorded after the last checkpoint can be cut off unseen. Keep from the application the right to
-/// decrypt audit keys: it needs `kms:GenerateDataKey` only, under a context with `purpose` = `audit`.
+/// checkpoint; who takes over the process can forge what comes after, and nothing before, **if the process
+/// cannot unwrap audit keys**. Keep that right from the application: it needs `kms:GenerateDataKey` only,
+/// under a context with `purpose` = `audit`. With [`LocalKms`](crate::LocalKms) there is no such line: whoever
+/// takes over the process has the master key, and can forge all that no checkpoint vouches for yet.
+///
+/// What was recorded after the last checkpoint can be cut off unseen.
 #[derive(Clone)]
 pub struct ChainedAudit {
     jobs: mpsc::Sender<Job>,
@@ -92,7 +95,7 @@ impl ChainedAudit {
         ChainedAuditBuilder {
             store: Arc::new(store),
             kms: Arc::new(kms),
-            app: "ophie-crypt".into(),
+            app: APP.into(),
             ledger: None,
             every: CHECKPOINT_EVERY,
         }
@@ -161,7 +164,7 @@ impl ChainedAuditBuilder {
         self
     }
 
-    /// How often: every 60 seconds if nothing is said, and only if something was recorded.
+    /// How often: every 60 seconds if nothing is said, and only if something was recorded. Not zero.
     pub fn checkpoint_every(mut self, time: Duration) -> Self {
         self.every = time;
         self
@@ -174,8 +177,12 @@ impl ChainedAuditBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartAuditError`] if the KMS makes no key or the store does not take the writer.
+    /// [`StartAuditError`] if the KMS makes no key, the store does not take the writer, or there is no time
+    /// between checkpoints.
     pub async fn start(self) -> Result<ChainedAudit, StartAuditError> {
+        if self.every.is_zero() {
+            return Err(StartAuditError::NoPause);
+        }
         let (tell, heads) = watch::channel(Vec::new());
         let mut writer = Writer {
             store: self.store,
@@ -330,7 +337,12 @@ pub enum StartAuditError {
     /// The writer was not stored.
     #[error("the audit's writer was not stored")]
     Store(#[from] AuditStoreError),
-    /// Neither answered in time.
+    /// `checkpoint_every` is zero.
+    #[error(
+        "no time between checkpoints; give `checkpoint_every` some seconds, or leave it out for 60"
+    )]
+    NoPause,
+    /// KMS or store did not answer in time.
     #[error(
         "the audit did not start within 5 seconds; check that KMS and database answer, then try again"
     )]

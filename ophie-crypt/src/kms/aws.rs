@@ -96,13 +96,27 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// }
 /// ```
 ///
-/// With a [`ChainedAudit`](crate::ChainedAudit), it also needs to make audit keys, and must not be able to
-/// decrypt one, which is how its own past is out of its reach. Only the auditor's role may:
+/// With a [`ChainedAudit`](crate::ChainedAudit), it also needs to make audit keys:
 ///
 /// ```json
 /// {
 ///   "Effect": "Allow",
-///   "Action": "kms:GenerateDataKey", // the auditor's: "kms:Decrypt"
+///   "Action": "kms:GenerateDataKey",
+///   "Resource": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+///   "Condition": {
+///     "StringEquals": { "kms:EncryptionContext:app": "ophie", "kms:EncryptionContext:purpose": "audit" },
+///     "ForAllValues:StringEquals": { "kms:EncryptionContextKeys": ["app", "purpose", "writer"] }
+///   }
+/// }
+/// ```
+///
+/// It must not be able to decrypt one, which is how its own past is out of its reach. Only the auditor's
+/// role may:
+///
+/// ```json
+/// {
+///   "Effect": "Allow",
+///   "Action": "kms:Decrypt",
 ///   "Resource": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 ///   "Condition": {
 ///     "StringEquals": { "kms:EncryptionContext:app": "ophie", "kms:EncryptionContext:purpose": "audit" },
@@ -360,8 +374,8 @@ impl<'a> Operation<'a> {
     /// The SDK's copy is wiped.
     fn take_dek(&self, plaintext: Option<Blob>) -> Result<Dek, KmsError> {
         let bytes = plaintext.map(|blob| Zeroizing::new(blob.into_inner()));
-        let dek = bytes.and_then(|bytes| Dek::from_slice(&bytes).ok());
-        dek.ok_or_else(|| self.failure(What::Unreadable))
+        let bytes = bytes.ok_or_else(|| self.failure(What::Unreadable))?;
+        Dek::from_slice(&bytes).map_err(|_| self.failure(What::NoKey))
     }
 
     fn take_wrapped(&self, kek: &KeyArn, blob: Option<Blob>) -> Result<WrappedDek, KmsError> {

@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use ophie_crypt::{AuditSink, AuditVerifier};
+use ophie_crypt::{
+    AuditFinding, AuditSink, AuditVerifier, Dek, GeneratedDek, Kms, KmsCall, KmsError, LocalKms,
+    WrappedDek,
+};
 use sqlx::{
     AssertSqlSafe,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
@@ -88,7 +91,7 @@ async fn processes_wait_for_none_of_the_others() {
     open.rollback().await.unwrap();
     waiting.await.unwrap();
     let report = trail.report().await;
-    assert!(report.is_intact(), "{report}");
+    assert!(report.has_no_findings(), "{report}");
 }
 
 /// Between a pool and the server; loses the answer to a COMMIT, once, when it is told to.
@@ -155,7 +158,7 @@ async fn a_lost_answer_to_a_commit() {
     audit.record(event).await.unwrap();
     audit.checkpoint().await.unwrap();
     let report = trail.report().await;
-    assert!(report.is_intact(), "{report}");
+    assert!(report.has_no_findings(), "{report}");
     assert_eq!(report.writers.len(), 1);
     assert_eq!(
         (report.writers[0].records, report.writers[0].vouched),
@@ -196,7 +199,7 @@ async fn a_connection_that_is_killed() {
     audit.record(&event).await.unwrap();
     audit.checkpoint().await.unwrap();
     let report = trail.report().await;
-    assert!(report.is_intact(), "{report}");
+    assert!(report.has_no_findings(), "{report}");
     assert_eq!(report.writers.len(), 1);
     // The first one, the one in doubt, the last one: nothing was written behind what was in doubt.
     assert_eq!(
@@ -252,7 +255,105 @@ async fn roles_that_may_add_and_roles_that_may_read() {
     let auditor = Store::new(role("auditor")).audit();
     let verifier = AuditVerifier::new(auditor, Arc::clone(&trail.kms)).ledger(trail.ledger());
     let report = verifier.verify().await.unwrap();
-    assert!(report.is_intact(), "{report}");
+    assert!(report.has_no_findings(), "{report}");
+}
+
+/// Answers for all wrapped keys but those of one KEK's name.
+struct SilentFor(Arc<LocalKms>, &'static str);
+
+#[async_trait::async_trait]
+impl Kms for SilentFor {
+    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+        self.0.make_dek(call).await
+    }
+
+    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+        if wrapped.kek() == self.1 {
+            return Err(KmsError::unavailable("an answer that cannot be read"));
+        }
+        self.0.unwrap_dek(wrapped, call).await
+    }
+
+    async fn rewrap_dek(
+        &self,
+        wrapped: &WrappedDek,
+        call: &KmsCall,
+    ) -> Result<WrappedDek, KmsError> {
+        self.0.rewrap_dek(wrapped, call).await
+    }
+}
+
+/// Who may only add rows hides none of the others by any of their own.
+#[tokio::test]
+async fn a_role_that_may_only_add_stops_no_one_who_verifies() {
+    let trail = Trail::new().await;
+    let audit = trail.process().await;
+    for event in events().await {
+        audit.record(&event).await.unwrap();
+    }
+    audit.checkpoint().await.unwrap();
+    let honest = trail.report().await.writers.remove(0);
+    let role = format!("adds_{}", Uuid::new_v4().simple());
+    trail
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN; \
+             GRANT INSERT ON ophie_crypt_audit_writers, ophie_crypt_audit_records TO {role}"
+        ))
+        .await
+        .unwrap();
+    let adds = PgPoolOptions::new()
+        .connect_with(options(&trail).username(&role))
+        .await
+        .unwrap();
+    let mut next = honest.records + 1;
+    for (number, time) in [
+        "infinity",
+        "-infinity",
+        "294276-12-31",
+        "4713-01-01 BC",
+        "now",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Before and behind the honest one.
+        for first in ["00", "ff"] {
+            let planted = format!("{first}{number:030}");
+            let mac = "00".repeat(32);
+            let mut sql = format!(
+                "INSERT INTO ophie_crypt_audit_writers \
+                 VALUES ('\\x{planted}', 'ophie-crypt', '{time}', 'silent', '\\x00', '\\x{mac}');"
+            );
+            for (writer, seq) in [(planted, 1), (honest.writer.to_string(), next)] {
+                sql += &format!(
+                    "INSERT INTO ophie_crypt_audit_records \
+                         (writer, seq, at, actor, owner, generation, purpose, step, mac) \
+                     VALUES ('\\x{writer}', {seq}, '{time}', '', '', 1, '', '', '\\x{mac}');"
+                );
+            }
+            next += 1;
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&adds)
+                .await
+                .unwrap();
+        }
+    }
+    let kms = SilentFor(Arc::clone(&trail.kms), "silent");
+    let verifier = AuditVerifier::new(trail.store(), kms).ledger(trail.ledger());
+    let report = verifier.verify().await.unwrap();
+    assert_eq!(report.writers.len(), 11, "{report}");
+    for of in &report.writers {
+        let silent = AuditFinding::KeyUnavailable { writer: of.writer };
+        let is_honest = of.writer == honest.writer;
+        assert_eq!(!is_honest, report.findings.contains(&silent), "{report}");
+        assert_eq!(of.vouched, if is_honest { honest.vouched } else { 0 });
+    }
+    let altered = AuditFinding::Altered {
+        writer: honest.writer,
+        records: honest.records + 1..=next - 1,
+    };
+    assert!(report.findings.contains(&altered), "{report}");
+    assert_eq!(report.findings.len(), 11, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,6 +371,6 @@ async fn through_pgbouncer() {
             .unwrap();
     }
     let report = trail.report().await;
-    assert!(report.is_intact(), "{report}");
+    assert!(report.has_no_findings(), "{report}");
     assert!(report.writers.iter().all(|writer| writer.records == 20));
 }

@@ -3,7 +3,9 @@
 use std::{pin::pin, str::FromStr, time::Duration};
 
 use futures_util::{FutureExt, future::join, poll};
-use ophie_crypt::{CanonicalId, KeyStore, LeaseError, MAX_INVOCATIONS, StoreError};
+use ophie_crypt::{
+    CanonicalId, ChainedAudit, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, StoreError,
+};
 use sqlx::{
     AssertSqlSafe,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -17,7 +19,7 @@ use crate::{
     paths::{
         models::person_link,
         store::{Keys, provision},
-        world::{ALICE, PURPOSE, keyring, kms},
+        world::{ALICE, PURPOSE, kms},
     },
 };
 
@@ -163,9 +165,8 @@ fn documented_grants() -> String {
     const DOCS: &str = include_str!("../../../ophie-crypt-sqlx/src/store/postgres.rs");
     let lines = DOCS.lines().map(str::trim);
     let block = lines.skip_while(|line| *line != "/// ```sql").skip(1);
-    block
-        .map_while(|line| line.strip_prefix("/// ").filter(|sql| *sql != "```"))
-        .collect()
+    let lines = block.map_while(|line| line.strip_prefix("/// ").filter(|sql| *sql != "```"));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// A role with the documented grants, and no others.
@@ -174,7 +175,7 @@ async fn a_role_that_may_change_no_key() {
     let keys = Keys::new().await;
     let role = format!("app_{}", Uuid::new_v4().simple());
     let grants = documented_grants().replace(" app;", &format!(" {role};"));
-    assert_eq!(grants.matches(&role).count(), 3, "{grants}");
+    assert_eq!(grants.matches(&role).count(), 4, "{grants}");
     let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
     sqlx::raw_sql(AssertSqlSafe(grants))
         .execute(&keys.pool)
@@ -196,7 +197,13 @@ async fn a_role_that_may_change_no_key() {
     assert!(refused.contains("permission denied"), "{refused}");
 
     // The whole life of a session.
-    let keyring = keyring(&kms(), store);
+    let audit = ChainedAudit::builder(store.audit(), kms());
+    let keyring = Keyring::builder()
+        .kms(kms())
+        .key_store(store)
+        .audit(audit.start().await.unwrap())
+        .build()
+        .unwrap();
     let session = keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap();
     session.reserve(1 << 20).await.unwrap();
     session.refresh().await.unwrap();
@@ -207,6 +214,8 @@ async fn a_role_that_may_change_no_key() {
         "DELETE FROM ophie_crypt_index_keys",
         "UPDATE ophie_crypt_owners SET version = 1",
         "TRUNCATE ophie_crypt_index_keys",
+        "UPDATE ophie_crypt_audit_writers SET app = 'mine'",
+        "DELETE FROM ophie_crypt_audit_records",
         "CREATE TEMPORARY TABLE ophie_crypt_owners (owner bytea, version bigint); \
          CREATE TRIGGER mine AFTER INSERT ON ophie_crypt_owners \
              FOR EACH ROW EXECUTE FUNCTION ophie_crypt_key_changed()",

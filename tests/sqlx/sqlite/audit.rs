@@ -43,7 +43,7 @@ async fn a_full_file_fails_the_open_and_says_what_to_do() {
         "it fails before anything is recorded: {opened:?}"
     );
     let report = trail.report().await;
-    assert!(report.is_intact(), "{report}");
+    assert!(report.has_no_findings(), "{report}");
 }
 
 /// `REPLACE` deletes the old row, and SQLite fires no trigger for that.

@@ -46,7 +46,7 @@ impl Rows {
 }
 
 #[async_trait]
-impl AuditStore for Arc<Rows> {
+impl AuditStore for Rows {
     async fn begin(&self, writer: &AuditWriter) -> Result<(), AuditStoreError> {
         if self.is_down.load(SeqCst) {
             return Err(AuditStoreError::unavailable("down"));

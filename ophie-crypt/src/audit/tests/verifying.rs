@@ -7,17 +7,17 @@ use crate::{
 };
 
 /// Two writers of ten records, vouched for up to the eighth.
-struct Trail {
-    rows: Arc<Rows>,
-    kms: Arc<LocalKms>,
-    ledger: FileLedger,
+pub(super) struct Trail {
+    pub(super) rows: Arc<Rows>,
+    pub(super) kms: Arc<LocalKms>,
+    pub(super) ledger: FileLedger,
     folder: Folder,
     /// Their last checkpoints must not come.
     _audits: Vec<ChainedAudit>,
 }
 
 impl Trail {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (rows, folder) = (Rows::new(), Folder::new());
         let (kms, ledger) = (Arc::new(LocalKms::ephemeral().unwrap()), folder.ledger());
         let mut audits = Vec::new();
@@ -43,21 +43,21 @@ impl Trail {
         }
     }
 
-    fn verifier(&self) -> AuditVerifier {
+    pub(super) fn verifier(&self) -> AuditVerifier {
         AuditVerifier::new(Arc::clone(&self.rows), Arc::clone(&self.kms))
             .ledger(self.ledger.clone())
     }
 
-    async fn found(&self) -> Vec<AuditFinding> {
+    pub(super) async fn found(&self) -> Vec<AuditFinding> {
         self.verifier().verify().await.unwrap().findings
     }
 
     /// Of the writer that began first.
-    fn first(&self) -> WriterId {
+    pub(super) fn first(&self) -> WriterId {
         self.rows.writers.lock().unwrap()[0].id
     }
 
-    fn change(&self, seq: i64, change: impl FnOnce(&mut AuditRow)) {
+    pub(super) fn change(&self, seq: i64, change: impl FnOnce(&mut AuditRow)) {
         let first = self.first();
         let mut rows = self.rows.rows.lock().unwrap();
         let mut rows = rows.iter_mut();
@@ -73,7 +73,7 @@ impl Trail {
         rows.retain(|row| row.writer != first || !places.contains(&row.seq));
     }
 
-    async fn vouched(&self) -> u64 {
+    pub(super) async fn vouched(&self) -> u64 {
         let report = self.verifier().verify().await.unwrap();
         let mut writers = report.writers.into_iter();
         writers
@@ -84,10 +84,10 @@ impl Trail {
 }
 
 #[tokio::test]
-async fn an_untouched_trail_is_intact() {
+async fn an_untouched_trail_has_no_findings() {
     let trail = Trail::new().await;
     let report = trail.verifier().verify().await.unwrap();
-    assert!(report.is_intact(), "{report}");
+    assert!(report.has_no_findings(), "{report}");
     for writer in &report.writers {
         assert_eq!((writer.records, writer.vouched, writer.tail()), (10, 8, 2));
     }
@@ -98,7 +98,7 @@ async fn an_untouched_trail_is_intact() {
         .known(report.ledger.unwrap())
         .verify()
         .await;
-    assert!(later.unwrap().is_intact());
+    assert!(later.unwrap().has_no_findings());
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn without_a_ledger_nothing_is_vouched_for() {
     let trail = Trail::new().await;
     let verifier = AuditVerifier::new(Arc::clone(&trail.rows), Arc::clone(&trail.kms));
     let report = verifier.verify().await.unwrap();
-    assert!(report.is_intact() && report.writers.iter().all(|writer| writer.vouched == 0));
+    assert!(report.has_no_findings() && report.writers.iter().all(|writer| writer.vouched == 0));
     assert!(report.to_string().contains("nothing is vouched for"));
 }
 

@@ -28,6 +28,8 @@ pub(super) enum What {
     Unreadable,
     /// An error by AWS; without a code, by whatever stands in between.
     Answer { code: Option<String>, status: u16 },
+    /// What was wrapped is not 32 bytes, or all are zero.
+    NoKey,
     /// The answer names another key than the one asked for.
     OtherKey,
 }
@@ -66,7 +68,7 @@ impl Failure {
 impl What {
     fn passes(&self) -> bool {
         match self {
-            Self::Unsent | Self::OtherKey => false,
+            Self::Unsent | Self::NoKey | Self::OtherKey => false,
             Self::Timeout | Self::Unanswered | Self::Unreadable => true,
             Self::Answer { code, status } => {
                 // Of codes that AWS adds later, the status decides: a client's mistake stays one.
@@ -86,6 +88,7 @@ impl fmt::Display for Failure {
             What::Timeout => f.write_str("no answer in time")?,
             What::Unanswered => f.write_str("no answer")?,
             What::Unreadable => f.write_str("the answer cannot be read")?,
+            What::NoKey => f.write_str("it is no key of 32 bytes")?,
             What::OtherKey => f.write_str("the answer names another key")?,
             What::Answer { code, status } => {
                 let code = code.as_deref().unwrap_or("an error without a code");
@@ -109,6 +112,7 @@ impl What {
                 "check the network, the endpoint, TLS and the credentials"
             }
             Self::Unreadable => "check what stands between this process and AWS",
+            Self::NoKey => "find out who wrapped it: this library has AWS make keys of 32 bytes",
             Self::OtherKey => "check the endpoint; this was not the KMS, or not the key's region",
             Self::Answer { code, .. } => match code.as_deref().unwrap_or_default() {
                 "AccessDeniedException" => {
