@@ -4,15 +4,21 @@
 //! confirmed. Absent: protection from who can write the file: keep heads elsewhere.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use async_trait::async_trait;
 
 use super::{Ledger, LedgerEntry, LedgerError, LedgerHead, check, from_hex, to_hex};
+
+/// Five seconds for the lock of the file, which is held for as long as a write takes.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// A [`Ledger`] in a file: `position kind payload hash`, payload and hash in hexadecimal.
 ///
@@ -150,7 +156,7 @@ impl Inner {
         let mut options = OpenOptions::new();
         options.read(true).append(true);
         let mut file = options.open(&self.path).map_err(LedgerError::unavailable)?;
-        file.lock().map_err(LedgerError::unavailable)?; // let go with the file
+        lock(&file)?; // let go with the file
         let mut end = *place;
         let torn = follow(&mut file, &mut end, |_| true)?;
         if !torn.is_empty() {
@@ -185,6 +191,20 @@ impl Inner {
             _ => Ok(entries),
         }
     }
+}
+
+/// Not for ever: whoever may read the file can hold its lock, and a process could not end then.
+fn lock(file: &File) -> Result<(), LedgerError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(LedgerError::unavailable(error)),
+        }
+    }
+    Err(LedgerError::unavailable(
+        "another process holds the lock of the ledger's file",
+    ))
 }
 
 /// Goes on over whole lines as long as `on` wants more, and returns what stands behind the last of them.

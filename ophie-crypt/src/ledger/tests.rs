@@ -230,3 +230,22 @@ async fn many_add_at_once() {
     payloads.dedup();
     assert_eq!((entries.len(), payloads.len()), (160, 160));
 }
+
+/// Whoever may read the file can lock it. A process that waited for that would never end.
+#[tokio::test]
+async fn a_lock_that_is_never_let_go_is_an_error() {
+    let folder = Folder::new();
+    let ledger = folder.ledger();
+    let reader = fs::File::open(folder.path()).unwrap();
+    reader.lock_shared().unwrap();
+    let added = ledger.append(&LedgerHead::EMPTY, "note", b"one").await;
+    assert!(
+        matches!(added, Err(LedgerError::Unavailable { .. })),
+        "{added:?}"
+    );
+    reader.unlock().unwrap();
+    ledger
+        .append(&LedgerHead::EMPTY, "note", b"one")
+        .await
+        .unwrap();
+}
