@@ -12,10 +12,10 @@ const TABLE: &str = "
 ministack | Decrypt: dry run                         | DryRunOperationException   | done
 ministack | Decrypt: first byte flipped              | InvalidCiphertextException | the same key
 ministack | Decrypt: last byte flipped               | InvalidCiphertextException | another key
-ministack | Decrypt: last byte missing               | InvalidCiphertextException | the answer cannot be read
+ministack | Decrypt: last byte missing               | InvalidCiphertextException | it is no key of 32 bytes
 ministack | Decrypt: naming another key              | IncorrectKeyException      | another key
 ministack | Decrypt: no such key                     | NotFoundException          | the answer names another key
-ministack | Decrypt: one byte more                   | InvalidCiphertextException | the answer cannot be read
+ministack | Decrypt: one byte more                   | InvalidCiphertextException | it is no key of 32 bytes
 ministack | Decrypt: re-encrypted                    | the same key               | not possible
 ministack | Decrypt: re-encrypted after rotation     | the same key               | not possible
 ministack | Decrypt: re-encrypted to another key     | the same key               | not possible
