@@ -70,6 +70,18 @@ impl Row {
     }
 }
 
+/// What is no UTF-8 becomes a text that was never written, as writers refuse a NUL.
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8(bytes).unwrap_or_else(|_| "\0".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn what_is_no_utf8_is_no_replacement_character() {
+        assert_eq!(text("\u{fffd}".into()), "\u{fffd}");
+        assert_eq!(text(vec![0xff]), "\0");
+    }
 }

@@ -30,6 +30,12 @@ pub enum ProvisionError {
     /// The owner is a text of more than [`CanonicalId::MAX_LEN`](crate::CanonicalId::MAX_LEN) bytes.
     #[error("the owner's id is longer than 1,024 bytes; use a shorter id, such as a UUID")]
     LongOwner,
+    /// The task that made the key ended without an answer: the runtime is shutting down, or the KMS or key store
+    /// panicked.
+    #[error(
+        "the making of the owner's key was interrupted; provision again: it does nothing if the owner has keys"
+    )]
+    Interrupted,
     /// The KMS made no key.
     #[error("no key was made for the owner; see the KMS's answer, then provision again")]
     Kms(#[from] KmsError),

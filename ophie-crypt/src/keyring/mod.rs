@@ -131,8 +131,15 @@ impl Keyring {
     ///
     /// [`ProvisionError`]. Where the connection to the key store broke while it committed, the keys are
     /// perhaps stored; call it again, it changes nothing for an owner who has keys.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
     pub async fn provision(&self, owner: &(impl OwnerId + ?Sized)) -> Result<(), ProvisionError> {
-        self.0.provision(&owner.canonical()).await
+        let (inner, owner) = (Arc::clone(&self.0), owner.canonical());
+        // A task of its own, as a fetch is: a caller that goes away leaves no intent without its outcome.
+        let provisioned = tokio::spawn(async move { inner.provision(&owner).await }).await;
+        provisioned.unwrap_or(Err(ProvisionError::Interrupted))
     }
 
     /// Opens a session of a provisioned owner: one read of the key store and one unwrap by the KMS,

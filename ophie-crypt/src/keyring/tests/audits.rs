@@ -109,3 +109,21 @@ async fn a_purpose_is_audited_for_each_unwrap() {
     assert_eq!(about(here), before + 1, "it joined keys of another unwrap");
     drop(first);
 }
+
+/// As a request whose client goes away at sign-up.
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_no_intent_without_its_outcome() {
+    let world = World::new(|builder| builder);
+    world.audit.takes_ms.store(5, SeqCst);
+    let provisioning = tokio::spawn({
+        let keyring = world.keyring.clone();
+        async move { keyring.provision(ADA).await }
+    });
+    let events = || world.audit.seen.lock().unwrap().len();
+    world.until(|| events() == 1).await;
+    provisioning.abort();
+    world.until(|| events() == 2).await;
+    let seen = world.audit.seen.lock().unwrap();
+    assert!(matches!(seen[0].step, AuditStep::Intent { .. }));
+    assert!(matches!(seen[1].step, AuditStep::Outcome { .. }));
+}
