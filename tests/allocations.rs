@@ -32,7 +32,7 @@ fn padding_is_allowed_for() {
     }
 }
 
-/// Beside one for each value there are two: the list of results and the block of nonces.
+/// Beside one for each value there are three: two lists, of what is encoded and what is sealed, and the nonces.
 #[test]
 fn bulk_seals_with_one_allocation_for_each_value() {
     let session = session();
@@ -43,7 +43,7 @@ fn bulk_seals_with_one_allocation_for_each_value() {
                 adapter::seal_many(&session, COLUMN, values.iter()).unwrap(),
             ));
         });
-        assert_eq!(counted.count_total, 100 + 2, "{len} bytes");
+        assert_eq!(counted.count_total, 100 + 3, "{len} bytes");
         assert_eq!(counted.count_current, 0);
     }
 }

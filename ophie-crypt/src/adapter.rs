@@ -22,9 +22,9 @@ use crate::{
 pub fn seal<T: Plaintext>(column: ColumnRef, value: &T) -> Result<Vec<u8>, Error> {
     let current = scope::current().map_err(|reason| SealError::NoSession { column, reason })?;
     current.spend(1, column)?;
-    let sealed = current
-        .keys()
-        .sealing(column, None, |sealer| sealer.seal(value, Nonce::make()))?;
+    let sealed = current.keys().sealing(column, None, |sealer| {
+        sealer.seal(sealer.encode(value)?, Nonce::make())
+    })?;
     Ok(sealed)
 }
 
@@ -53,9 +53,9 @@ pub fn seal_in<T: Plaintext>(
         .pin()
         .map_err(|reason| SealError::NoSession { column, reason })?;
     pinned.spend(1, column)?;
-    let sealed = pinned
-        .keys()
-        .sealing(column, row, |sealer| sealer.seal(value, Nonce::make()))?;
+    let sealed = pinned.keys().sealing(column, row, |sealer| {
+        sealer.seal(sealer.encode(value)?, Nonce::make())
+    })?;
     Ok(sealed)
 }
 
@@ -74,14 +74,20 @@ pub fn seal_many<'a, T: Plaintext + 'a>(
         .map_err(|reason| SealError::NoSession { column, reason })?;
     let count = values.len();
     pinned.spend(count.try_into().unwrap_or(u64::MAX), column)?;
-    let mut nonces = Nonces::for_values(count);
-    let mut sealed = Vec::with_capacity(count);
-    pinned.keys().sealing(column, None, |sealer| {
+    let sealed = pinned.keys().sealing(column, None, |sealer| {
+        let mut encoded = Vec::with_capacity(count);
         // What was counted, whatever the iterator says of itself.
         for value in values.take(count) {
-            sealed.push(sealer.seal(value, nonces.next())?);
+            encoded.push(sealer.encode(value)?);
         }
-        Ok::<_, SealError>(())
+        // From here on no code but ours runs: of a block of nonces that was drawn before, a codec that forks
+        // would leave two.
+        let mut nonces = Nonces::for_values(encoded.len());
+        let mut sealed = Vec::with_capacity(encoded.len());
+        for buf in encoded {
+            sealed.push(sealer.seal(buf, nonces.next())?);
+        }
+        Ok::<_, SealError>(sealed)
     })?;
     Ok(sealed)
 }

@@ -186,11 +186,11 @@ impl Form {
     }
 }
 
-/// Starts an envelope for a plaintext of about `expect` bytes; the caller appends it.
-pub(crate) fn start(header: &[u8; HEADER_LEN], nonce: &Nonce, expect: usize) -> PlainBuf {
+/// Starts an envelope for a plaintext of about `expect` bytes, with room for the nonce; the caller appends it.
+pub(crate) fn start(header: &[u8; HEADER_LEN], expect: usize) -> PlainBuf {
     let mut buf = PlainBuf::with_capacity(expect.saturating_add(Envelope::OVERHEAD));
     buf.extend(header);
-    buf.extend(nonce.as_bytes());
+    buf.extend(&[0; NONCE_LEN]);
     buf
 }
 
@@ -209,17 +209,19 @@ pub(crate) fn body_len(buf: &PlainBuf) -> usize {
     buf.len().saturating_sub(BODY_AT)
 }
 
-/// Encrypts what was appended since [`start`] and appends the tag.
+/// Encrypts what was appended since [`start`] under a nonce, puts that in its place and appends the tag.
 pub(crate) fn finish(
     mut buf: PlainBuf,
     key: &AeadKey,
     nonce: Nonce,
     aad: &[u8],
 ) -> Result<Vec<u8>, Rejected> {
-    let (_, body) = buf
+    let (_, rest) = buf
         .as_mut_slice()
-        .split_at_mut_checked(BODY_AT)
+        .split_at_mut_checked(HEADER_LEN)
         .ok_or(Rejected)?;
+    let (place, body) = rest.split_first_chunk_mut().ok_or(Rejected)?;
+    *place = *nonce.as_bytes();
     let tag = key.seal(nonce, aad, body)?;
     buf.extend(&tag);
     Ok(buf.into_ciphertext())
@@ -252,8 +254,7 @@ mod tests {
     #[test]
     fn padding_fills_buckets() {
         for (len, bucket, padded) in [(0, 16, 16), (15, 16, 16), (16, 16, 32), (3, 1, 4)] {
-            let nonce = Nonce::make().unwrap();
-            let mut buf = start(&[0xFC; HEADER_LEN], &nonce, len);
+            let mut buf = start(&[0xFC; HEADER_LEN], len);
             buf.extend(&vec![b'x'; len]);
             pad(&mut buf, bucket);
             assert_eq!(body_len(&buf), padded);

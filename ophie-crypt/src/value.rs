@@ -19,7 +19,7 @@ use crate::{
         data_key::{DataKey, IndexKey, KeyId},
     },
     owner::CanonicalId,
-    plaintext::{Codec, Plaintext},
+    plaintext::{Codec, PlainBuf, Plaintext},
 };
 
 /// The longest plaintext that is sealed, in bytes: 512 MiB, half of what SQLite and PostgreSQL take as
@@ -36,21 +36,16 @@ pub(crate) struct Sealer<'a, T> {
 }
 
 impl<T: Plaintext> Sealer<'_, T> {
-    /// Seals a value under the nonce given.
-    pub(crate) fn seal(
-        &self,
-        value: &T,
-        nonce: Result<Nonce, NoRandomness>,
-    ) -> Result<Vec<u8>, SealError> {
+    /// What is to be sealed, as its codec writes it. Codecs are the application's code: nonces are drawn after.
+    pub(crate) fn encode(&self, value: &T) -> Result<PlainBuf, SealError> {
         let column = self.column;
-        let nonce = nonce.map_err(|NoRandomness| SealError::Randomness { column })?;
         let padding = column.padding().map_or(0, usize::from);
         let expect = value.size_hint().saturating_add(padding);
         if expect > MAX_PLAINTEXT_LEN.saturating_add(padding) {
             return Err(SealError::TooLong { column });
         }
 
-        let mut buf = envelope::start(self.header, &nonce, expect);
+        let mut buf = envelope::start(self.header, expect);
         value
             .encode(&mut buf)
             .map_err(|reason| SealError::Codec { column, reason })?;
@@ -60,7 +55,19 @@ impl<T: Plaintext> Sealer<'_, T> {
         if let Some(bucket) = column.padding() {
             envelope::pad(&mut buf, bucket);
         }
-        envelope::finish(buf, self.key, nonce, self.aad).map_err(|_| SealError::TooLong { column })
+        Ok(buf)
+    }
+
+    /// Seals what was encoded under the nonce given.
+    pub(crate) fn seal(
+        &self,
+        encoded: PlainBuf,
+        nonce: Result<Nonce, NoRandomness>,
+    ) -> Result<Vec<u8>, SealError> {
+        let column = self.column;
+        let nonce = nonce.map_err(|NoRandomness| SealError::Randomness { column })?;
+        envelope::finish(encoded, self.key, nonce, self.aad)
+            .map_err(|_| SealError::TooLong { column })
     }
 }
 

@@ -221,7 +221,7 @@ fn seal_key(
 ) -> Option<Vec<u8>> {
     let nonce = Nonce::make().ok()?;
     let header = FORM.header(under.id());
-    let mut buf = envelope::start(&header, &nonce, IndexKey::LEN);
+    let mut buf = envelope::start(&header, IndexKey::LEN);
     buf.extend(key.expose_secret());
     envelope::finish(buf, under.aead(), nonce, &aad(&header)).ok()
 }
