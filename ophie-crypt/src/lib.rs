@@ -17,6 +17,7 @@ mod envelope;
 mod error;
 mod hazmat;
 mod held;
+mod hex;
 mod keyring;
 mod kms;
 mod ledger;

@@ -77,7 +77,7 @@ impl CanonicalId {
     /// ```
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::hex::to_hex(&self.0)
     }
 
     /// Only a tag: an empty text, which is a missing id rather than an id.

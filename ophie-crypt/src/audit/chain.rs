@@ -41,7 +41,7 @@ impl WriterId {
 
 impl fmt::Display for WriterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        crate::hex::write_hex(f, &self.0)
     }
 }
 

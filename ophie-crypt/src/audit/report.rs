@@ -9,6 +9,12 @@ use super::{CallId, chain::WriterId};
 use crate::ledger::LedgerHead;
 
 /// What an [`AuditVerifier`](crate::AuditVerifier) found. `Display` is for people.
+///
+/// ```
+/// let nothing = ophie_crypt::AuditReport::default();
+/// assert!(nothing.has_no_findings());
+/// assert!(nothing.writers.is_empty()); // so nothing is vouched for either
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a report says what is wrong; look at its findings"]
 #[non_exhaustive]
@@ -246,7 +252,7 @@ impl fmt::Display for AuditFinding {
                 write!(
                     f,
                     "a writer or records under an id that is no writer's: {}",
-                    crate::ledger::to_hex(id)
+                    crate::hex::to_hex(id)
                 )
             }
             Self::WriterAltered { writer } => {

@@ -29,6 +29,7 @@ use crate::{
         prf::{derive, label},
         with_stack_wiped,
     },
+    hex::to_hex,
 };
 
 /// A master key on this machine instead of a KMS.
@@ -331,7 +332,7 @@ fn create(path: &Path) -> Result<(), LocalKmsError> {
     let key = Dek::make().map_err(|_| LocalKmsError::Randomness)?;
     let number = Nonce::make().map_err(|_| LocalKmsError::Randomness)?;
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}{DRAFT}", hex(number.as_bytes())));
+    draft.push(format!(".{}{DRAFT}", to_hex(number.as_bytes())));
     write_new(draft.as_ref(), key.expose_secret()).map_err(fail)?;
     let linked = fs::hard_link(&draft, path);
     absent(fs::remove_file(&draft)).map_err(fail)?;
@@ -381,10 +382,6 @@ fn absent(removed: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == NotFound => Ok(()),
         removed => removed,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn folder(path: &Path) -> &Path {

@@ -14,7 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Ledger, LedgerEntry, LedgerError, LedgerHead, check, from_hex, to_hex};
+use super::{Ledger, LedgerEntry, LedgerError, LedgerHead, check};
+use crate::hex::{from_hex, to_hex};
 
 /// Five seconds for the lock of the file, which is held for as long as a write takes.
 const LOCK_TRIES: u32 = 100;

@@ -17,12 +17,31 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::file::FileLedger;
-use crate::{binding::pae, hazmat::chain::ledger_hash};
+use crate::{
+    binding::pae,
+    hazmat::chain::ledger_hash,
+    hex::{from_hex, to_hex},
+};
 
 /// A list of entries outside the database and its backups, which grows and never changes.
 ///
 /// Audit checkpoints stand in it. Keep it where neither the application's database role nor whoever
 /// restores the database can write: it is worth what separates it from them.
+///
+/// ```
+/// use ophie_crypt::{FileLedger, Ledger, LedgerError, LedgerHead};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = std::env::temp_dir().join(format!("ophie-crypt-ledger-trait-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir)?;
+/// let ledger = FileLedger::open_or_create(dir.join("ledger"))?;
+/// let first = ledger.append(&LedgerHead::EMPTY, "note", b"one").await?;
+/// // Whoever has not seen it cannot add beside it.
+/// let beside = ledger.append(&LedgerHead::EMPTY, "note", b"other").await;
+/// assert!(matches!(beside, Err(LedgerError::Moved { head }) if head == first));
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync + 'static {
     /// The last entry.
@@ -280,27 +299,4 @@ fn check(kind: &str, payload: &[u8]) -> Result<(), LedgerError> {
         return Ok(());
     }
     Err(LedgerError::Invalid)
-}
-
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}"); // a String takes everything
-        hex
-    })
-}
-
-/// Lower case only, so that an entry has one form.
-fn from_hex(hex: &str) -> Option<Vec<u8>> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => digit.checked_sub(b'0'),
-        b'a'..=b'f' => digit.checked_sub(b'a' - 10),
-        _ => None,
-    };
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    bytes.collect::<Option<_>>().filter(|_| rest.is_empty())
 }

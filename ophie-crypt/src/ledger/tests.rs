@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::*;
+use crate::hex::to_hex;
 
 struct Folder(PathBuf);
 

@@ -1,11 +1,7 @@
 //! The bytes of SPEC.md, and what is printed.
 
 use super::{super::chain::*, *};
-use crate::{
-    hazmat::data_key::Dek,
-    kms::WrappedDek,
-    ledger::{LedgerHead, to_hex},
-};
+use crate::{hazmat::data_key::Dek, hex::to_hex, kms::WrappedDek, ledger::LedgerHead};
 
 fn chain() -> (Chain, AuditWriter) {
     let key = Dek::from_slice(&(0..32).collect::<Vec<u8>>()).unwrap();
