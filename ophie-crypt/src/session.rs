@@ -231,7 +231,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ReserveError`]; nothing was reserved then.
+    /// [`ReserveError`], also for more than 2^26 at once; nothing was reserved then.
     pub async fn reserve(&self, count: u32) -> Result<(), ReserveError> {
         if self.0.read_only {
             return Err(ReserveError::ReadOnly);
@@ -284,14 +284,21 @@ impl Session {
 
     /// Takes part in the keys for one call or one poll.
     pub(crate) fn pin(&self) -> Result<Pinned, NoSession> {
+        let Life { clock, ttl } = &self.0.life;
         let unwrapped = match &*self.state() {
-            Ok(ticket) => ticket.pin()?,
+            Ok(ticket) => {
+                let young = |keys: &Unwrapped| clock.now().since(&keys.at) < *ttl;
+                let unwrapped = ticket.pin()?;
+                if !young(&unwrapped) {
+                    drop(unwrapped);
+                    // Also where the keyring's tasks ended with their runtime, and nobody else will.
+                    ticket.slot.held.expire(young);
+                    return Err(NoSession::Expired);
+                }
+                unwrapped
+            }
             Err(ended) => return Err(*ended),
         };
-        let Life { clock, ttl } = &self.0.life;
-        if clock.now().since(&unwrapped.at) >= *ttl {
-            return Err(NoSession::Expired);
-        }
         Ok(Pinned {
             unwrapped,
             read_only: self.0.read_only,

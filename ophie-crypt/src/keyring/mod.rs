@@ -203,7 +203,7 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`SessionError`], also for an empty reason.
+    /// [`SessionError`], also for a reason that is empty or longer than 1,024 bytes.
     ///
     /// # Panics
     ///
