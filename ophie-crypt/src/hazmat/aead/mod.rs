@@ -79,7 +79,7 @@ impl<C: Cipher> AeadKey<C> {
         aad: &[u8],
         buf: &mut [u8],
     ) -> Result<[u8; TAG_LEN], Rejected> {
-        // Ciphers leave their last blocks there, keystream and plaintext.
+        // Opening was seen to leave its last blocks there; sealing was not, and is treated alike.
         with_stack_wiped::<VALUE_STACK, _>(|| self.0.seal(&nonce.0, aad, buf))
     }
 

@@ -34,6 +34,12 @@ macro_rules! back_ends {
             fn a_dropped_key_is_wiped() {
                 super::wiped::<$cipher>();
             }
+
+            #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+            #[test]
+            fn sealing_and_opening_leave_no_plaintext() {
+                super::left::<$cipher>();
+            }
         }
     )*};
 }
@@ -174,6 +180,38 @@ fn wiped<C: Cipher>() {
     assert_ne!(copies(&turned), 0, "the search finds no key that is there");
     drop(key);
     assert_eq!(copies(&turned), 0, "copies of the key in memory");
+}
+
+/// Ciphers work on their last blocks on the stack.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn left<C: Cipher>() {
+    let key = AeadKey::<C>::expand(&[7; 32]);
+    let mut turned = [0; 32];
+    fill_random(&mut turned).unwrap();
+    let mut buf: Vec<u8> = turned.iter().map(|byte| !byte).collect();
+    let tag = key
+        .seal(Nonce::from_vector([1; NONCE_LEN]), b"aad", &mut buf)
+        .unwrap();
+    assert_eq!(copies(&turned), 0, "sealing left a plaintext");
+    // With the ciphertext it is the plaintext again. Turned over as well.
+    let mut keystream = turned;
+    keystream
+        .iter_mut()
+        .zip(&buf)
+        .for_each(|(byte, sealed)| *byte ^= sealed);
+    assert_eq!(copies(&keystream), 0, "sealing left keystream");
+    let open = || key.open(&[1; NONCE_LEN], b"aad", &buf, &tag).unwrap();
+    drop(open());
+    assert_eq!(copies(&turned), 0, "opening left a plaintext");
+    drop(open());
+    assert_eq!(copies(&keystream), 0, "opening left keystream");
+    let held = open();
+    assert_ne!(
+        copies(&turned),
+        0,
+        "the search finds no plaintext that is there"
+    );
+    drop(held);
 }
 
 /// How often either half of a key, given with its bits turned over, lies in this process's memory.
