@@ -1,7 +1,7 @@
 //! A small axum service to start from: sign-up, notes, and people found by name.
 //!
 //! ```console
-//! $ cargo run --example service
+//! $ cargo run --example service # or: -- ADDRESS
 //! $ user=$(curl -s -X POST localhost:3000/sign-up)
 //! $ curl -H "x-user: $user" -d 'slept badly, called Mom' localhost:3000/notes
 //! $ curl -H "x-user: $user" -X PUT -d 'mother' localhost:3000/people/Mom
@@ -91,7 +91,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route_layer(middleware::from_fn(authenticate)) // and within authentication
         .route("/sign-up", post(sign_up))
         .with_state(App { db, keyring });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:3000");
+    let listener = tokio::net::TcpListener::bind(address).await?;
     axum::serve(listener, app).await?;
     Ok(())
 }

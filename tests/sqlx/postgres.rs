@@ -61,6 +61,9 @@ async fn key_pool(database: &db::Database) -> db::Pool {
 /// A database that is not there.
 const NOWHERE: &str = "postgres://postgres@127.0.0.1:1/nowhere";
 
+#[cfg(test)]
+const STRICT_TABLE: &str = "CREATE TABLE strict (text BYTEA NOT NULL)";
+
 /// 999,999,000 bytes: the limit is 2^30. Digits, as text has no NUL.
 const GIGABYTE_OF_ZEROS: &str = "SELECT convert_to(repeat('0', 999999000), 'UTF8')";
 

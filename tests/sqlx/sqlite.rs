@@ -60,6 +60,9 @@ async fn key_pool(database: &db::Database) -> db::Pool {
 /// A database that is not there.
 const NOWHERE: &str = "sqlite:///nowhere/at/all.db";
 
+#[cfg(test)]
+const STRICT_TABLE: &str = "CREATE TABLE strict (text BLOB NOT NULL) STRICT";
+
 /// 999,999,000 bytes: SQLite's limit is 10^9.
 const GIGABYTE_OF_ZEROS: &str = "SELECT zeroblob(999999000)";
 

@@ -168,3 +168,30 @@ async fn a_sign_up_without_provision() {
         "the owner has no key in this key store; call `provision` at sign-up, and check that this is the right database"
     );
 }
+
+/// A text bound past the constructors: what README and quickstart tell users to declare refuses it.
+#[tokio::test]
+async fn a_plain_text_in_place_of_a_ciphertext() {
+    let world = World::new().await;
+    sqlx::query(crate::STRICT_TABLE)
+        .execute(world.pool())
+        .await
+        .unwrap();
+    let error = sqlx::query("INSERT INTO strict (text) VALUES ($1)")
+        .bind("canary")
+        .execute(world.pool())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, sqlx::Error::Database(_)), "{error}");
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM strict")
+        .fetch_one(world.pool())
+        .await
+        .unwrap();
+    assert_eq!(rows, 0);
+    let sealed = world.alice.scope(
+        sqlx::query("INSERT INTO strict (text) VALUES ($1)")
+            .bind(person_link::name("Mom"))
+            .execute(world.pool()),
+    );
+    sealed.await.unwrap();
+}
