@@ -188,10 +188,11 @@ async fn a_plain_text_in_place_of_a_ciphertext() {
         .await
         .unwrap();
     assert_eq!(rows, 0);
-    let sealed = world.alice.scope(
+    let sealed = async {
         sqlx::query("INSERT INTO strict (text) VALUES ($1)")
             .bind(person_link::name("Mom"))
-            .execute(world.pool()),
-    );
-    sealed.await.unwrap();
+            .execute(world.pool())
+            .await
+    };
+    world.alice.scope(sealed).await.unwrap();
 }
