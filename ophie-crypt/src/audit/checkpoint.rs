@@ -21,6 +21,8 @@ use crate::{
 /// The kind of a checkpoint's entry.
 pub(super) const KIND: &str = "audit-heads";
 
+/// Heads in one entry: ledgers take 64 KiB. There are many where a store refused one chain after another.
+const MOST: usize = 1000;
 /// Others add entries too.
 const TRIES: usize = 64;
 
@@ -55,38 +57,40 @@ impl Checkpoints {
     pub(super) async fn make(&self) -> Result<(), LedgerError> {
         let mut done = self.done.lock().await;
         let heads = self.heads.borrow().clone();
-        let moved = heads.iter().filter(|head| !done.vouched.contains(head));
-        let payload = encode(moved);
-        if payload.is_empty() {
-            return Ok(());
+        let mut moved = heads.clone();
+        moved.retain(|head| !done.vouched.contains(head));
+        for some in moved.chunks(MOST) {
+            done.last = Some(self.add(done.last, &encode(some)).await?);
+            done.vouched.extend_from_slice(some);
         }
-        let known = match done.last {
+        done.vouched = heads;
+        Ok(())
+    }
+
+    /// One entry, behind the last that we know.
+    async fn add(
+        &self,
+        last: Option<LedgerHead>,
+        payload: &[u8],
+    ) -> Result<LedgerHead, LedgerError> {
+        let known = match last {
             Some(head) => head,
             None => self.ledger.head().await?,
         };
         let mut head = known;
         for _ in 0..TRIES {
-            match self.ledger.append(&head, KIND, &payload).await {
-                Ok(head) => {
-                    *done = Done {
-                        vouched: heads,
-                        last: Some(head),
-                    };
-                    return Ok(());
-                }
+            match self.ledger.append(&head, KIND, payload).await {
                 Err(LedgerError::Moved { .. }) => {
                     sleep(jitter()?).await;
                     head = self.ledger.head().await?;
                     self.leads_through(&known).await?;
                 }
-                Err(error) => return Err(error),
+                added => return added,
             }
         }
         Err(LedgerError::unavailable("others kept adding entries"))
     }
-}
 
-impl Checkpoints {
     /// Ours go onto no other ledger, however long it is.
     async fn leads_through(&self, known: &LedgerHead) -> Result<(), LedgerError> {
         let position = known.position();
@@ -110,8 +114,8 @@ fn jitter() -> Result<Duration, LedgerError> {
 
 const HEAD: usize = 16 + 8 + 32;
 
-fn encode<'a>(heads: impl Iterator<Item = &'a Head>) -> Vec<u8> {
-    heads.fold(Vec::new(), |mut bytes, head| {
+fn encode(heads: &[Head]) -> Vec<u8> {
+    heads.iter().fold(Vec::new(), |mut bytes, head| {
         bytes.extend_from_slice(head.writer.as_bytes());
         bytes.extend_from_slice(&head.seq.to_be_bytes());
         bytes.extend_from_slice(&head.mac);
@@ -133,4 +137,36 @@ pub(super) fn decode(payload: &[u8]) -> Option<Vec<Head>> {
     };
     let heads = heads.iter().map(head).collect::<Option<_>>();
     heads.filter(|_| rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FileLedger;
+
+    /// Whoever may add records can take a process's next place again and again, and so begin its chains.
+    #[tokio::test]
+    async fn any_number_of_chains_is_vouched_for() {
+        let mut id = [0; 16];
+        fill_random(&mut id).unwrap();
+        let file = std::env::temp_dir().join(format!("ophie-crypt-{}", crate::hex::to_hex(&id)));
+        let ledger = Arc::new(FileLedger::open_or_create(&file).unwrap());
+        let heads = (0..2500_u64).map(|seq| Head {
+            writer: WriterId::from_bytes(id),
+            seq,
+            mac: [7; 32],
+        });
+        let heads: Vec<_> = heads.collect();
+        let (_tell, told) = watch::channel(heads.clone());
+        let checkpoints = Checkpoints::new(Arc::<FileLedger>::clone(&ledger), told);
+        checkpoints.make().await.unwrap();
+        checkpoints.make().await.unwrap();
+        let entries = ledger.read(0, 10).await.unwrap();
+        assert_eq!(entries.len(), 3, "one entry for a thousand, each once");
+        let stored = entries
+            .iter()
+            .flat_map(|entry| decode(entry.payload()).unwrap());
+        assert!(stored.eq(heads));
+        std::fs::remove_file(file).unwrap();
+    }
 }
