@@ -1,0 +1,108 @@
+//! Encrypted columns for [Diesel](diesel): column types that seal when they are written and open when they
+//! are read.
+//!
+//! ```
+//! use diesel::prelude::*;
+//! use ophie_crypt::{EncryptedModel, Keyring, LocalKms, MemoryKeyStore, Purpose};
+//! use ophie_crypt_diesel::{BlindIndex, Encrypted, Owner};
+//!
+//! #[derive(EncryptedModel, Insertable, Queryable, Selectable)]
+//! #[crypt(table = "people")]
+//! #[diesel(table_name = people)]
+//! pub struct Person {
+//!     pub user_id: Owner<i64>,
+//!     pub name: Encrypted<String, person::name>,
+//!     #[crypt(index_of = "name", normalize = "name")]
+//!     pub name_fp: BlindIndex<String, person::name_fp>,
+//! }
+//!
+//! diesel::table! {
+//!     use diesel::sql_types::BigInt;
+//!     use ophie_crypt_diesel::Ciphertext;
+//!     use super::person;
+//!
+//!     people (user_id) {
+//!         user_id -> BigInt,
+//!         name -> Ciphertext<person::name>,
+//!         name_fp -> Ciphertext<person::name_fp>,
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use diesel::connection::SimpleConnection;
+//! # let mut db = SqliteConnection::establish(":memory:")?;
+//! # db.batch_execute("CREATE TABLE people (user_id BIGINT, name BLOB, name_fp BLOB)")?;
+//! # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(MemoryKeyStore::new()).build()?;
+//! let session = keyring.open_or_provision(&7_i64, Purpose::new("docs")).await?;
+//! let found = session.scope_sync(|| {
+//!     let mom = Person {
+//!         user_id: Owner(7),
+//!         name: person::name("Mom"),
+//!         name_fp: person::name_fp("Mom")?,
+//!     };
+//!     diesel::insert_into(people::table).values(&mom).execute(&mut db)?;
+//!     people::table
+//!         .filter(people::name_fp.eq(person::name_fp(" mom ")?))
+//!         .select(Person::as_select())
+//!         .first(&mut db)
+//! })?;
+//! assert_eq!(found.name.expose_secret(), "Mom");
+//! # Ok(()) }
+//! ```
+//!
+//! # What is in this crate
+//!
+//! The column types, for synchronous connections. Keys are the [`Keyring`](ophie_crypt::Keyring)'s, and
+//! this crate has no key store: an application takes one of `ophie-crypt-sqlx`, which may share the
+//! database, or implements [`KeyStore`](ophie_crypt::KeyStore). Opening a session is asynchronous, because
+//! it asks the KMS; everything inside [`scope_sync`](ophie_crypt::Session::scope_sync) is not.
+//!
+//! Values are sealed when the statement runs and opened when its rows are read, on the calling thread. A
+//! thread has no session unless it enters one: take a clone of the session into `spawn_blocking`, a pool's
+//! `interact` or a thread, and call `scope_sync` there. What `load_iter` gives is read while it is iterated,
+//! so iterate it in the scope too.
+//!
+//! # The schema
+//!
+//! In `table!`, an encrypted column or fingerprint is [`Ciphertext<marker>`](Ciphertext), nullable or not. To
+//! write raw bytes, plaintext or another column's value there does not compile. `Binary`, as
+//! `diesel print-schema` writes it, works too and is checked less: another column's value is refused when it
+//! is read, and raw bytes are when they are opened.
+//!
+//! Two seals of one value differ, so `.eq(..)` on an `Encrypted` column finds nothing; compare the
+//! fingerprint. Fingerprints are bound to their column: those of two columns never match.
+//!
+//! # Owners
+//!
+//! [`Owner<T>`](Owner) has the SQL type of `T`. Diesel knows `uuid::Uuid` on PostgreSQL only (its feature
+//! `uuid`); elsewhere, `T` is an integer, a `String`, or a type of your own that has Diesel's traits and
+//! [`OwnerId`](ophie_crypt::OwnerId).
+//!
+//! # NULL
+//!
+//! A nullable column is `Option`, and Diesel asks for it when the program is compiled. A NULL where the
+//! schema says there is none is Diesel's own `UnexpectedNullError`, as an `Option<Model>` after a left join
+//! depends on it.
+//!
+//! # Values bound to their row
+//!
+//! A hook sees a value, not the row that it stands in, so somebody who writes to the database can swap two
+//! values of one owner and column. Where that matters, make the row's id before the row (a UUID, say), declare
+//! the field as [`Sealed`], and call [`seal_row`](Encrypted::seal_row) and [`open_row`](Sealed::open_row). They
+//! refuse a value that is bound to another row or to none, so every writer of the column has to do so.
+//!
+//! # Features
+//!
+//! `sqlite`, `postgres` and `mysql`, none by default: writing on that back end. `postgres` and `mysql` take
+//! no client library; that is the application's choice, by Diesel's features.
+
+#![forbid(unsafe_code)]
+
+mod bind;
+mod error;
+mod hooks;
+mod sql_type;
+
+pub use self::{bind::Bind, error::find_error, sql_type::Ciphertext};
+
+ophie_crypt::column_types!("ophie_crypt_diesel");
