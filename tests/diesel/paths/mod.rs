@@ -3,4 +3,6 @@
 mod insert;
 #[allow(dead_code, reason = "rows have more columns than each test looks at")]
 pub(crate) mod models;
+mod query;
+mod update;
 mod world;
