@@ -1,11 +1,16 @@
 //! Every path of Diesel on PostgreSQL: the tests in `paths/`, and what only PostgreSQL has.
 
-use diesel::pg::PgConnection as Connection;
+use diesel::pg::{Pg as Backend, PgConnection as Connection};
 use ophie_crypt_tests::postgres as db;
 
 #[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
+
+#[cfg(test)]
+#[path = "postgres/uuid.rs"]
+#[allow(unnameable_types, reason = "`table!` wants a public model")]
+mod uuid;
 
 const TABLES: &str = include_str!("tables/postgres.sql");
 
@@ -13,3 +18,6 @@ const TABLES: &str = include_str!("tables/postgres.sql");
 fn url(database: &db::Database) -> String {
     database.url().to_owned()
 }
+
+/// PostgreSQL's writers need not wait for each other.
+const PATIENCE: &str = "SELECT 1";

@@ -1,11 +1,16 @@
 //! Every path of Diesel on SQLite. The tests in `paths/` run on PostgreSQL as well.
 
-use diesel::sqlite::SqliteConnection as Connection;
+use diesel::sqlite::{Sqlite as Backend, SqliteConnection as Connection};
 use ophie_crypt_tests::sqlite as db;
 
 #[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
+
+#[cfg(test)]
+#[path = "sqlite/owners.rs"]
+#[allow(unnameable_types, reason = "`table!` wants a public model")]
+mod owners;
 
 const TABLES: &str = include_str!("tables/sqlite.sql");
 
@@ -13,3 +18,6 @@ const TABLES: &str = include_str!("tables/sqlite.sql");
 fn url(database: &db::Database) -> String {
     database.path().display().to_string()
 }
+
+/// SQLite admits one writer at a time; the others wait for this long.
+const PATIENCE: &str = "PRAGMA busy_timeout = 60000";

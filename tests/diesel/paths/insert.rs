@@ -174,7 +174,10 @@ async fn an_upsert_updates_by_the_fingerprint() {
                 .execute(&mut world.db)?;
             assert_eq!(ignored, 0);
             let link: PersonLink = people_links::table.get_result(&mut world.db)?;
-            assert_eq!((link.name.expose_secret().as_str(), link.call), ("  MOM ", 2));
+            assert_eq!(
+                (link.name.expose_secret().as_str(), link.call),
+                ("  MOM ", 2)
+            );
             assert_eq!(link.relation.expect("set").expose_secret(), "met again");
             QueryResult::Ok(())
         })

@@ -59,7 +59,8 @@ async fn fingerprints_are_compared() {
         assert_eq!(found(any.load(&mut world.db)?), ["Mom", "Dad"]);
         let other = table().filter(people_links::name_fp.ne_all([of("dad")?, of("mom")?]));
         assert_eq!(found(other.load(&mut world.db)?), ["Eve"]);
-        let none = table().filter(people_links::name_fp.eq_any(Vec::<BlindIndex<String, _>>::new()));
+        let none =
+            table().filter(people_links::name_fp.eq_any(Vec::<BlindIndex<String, _>>::new()));
         assert_eq!(found(none.load(&mut world.db)?).len(), 0);
         // Boxed, as queries are that grow by conditions.
         let boxed = people_links::table.into_boxed();
@@ -90,9 +91,7 @@ async fn a_table_joins_itself_on_fingerprints() {
     let alice = world.alice.clone();
     let run = || {
         people_links::table
-            .inner_join(
-                other.on(people_links::name_fp.eq(other.field(people_links::name_fp))),
-            )
+            .inner_join(other.on(people_links::name_fp.eq(other.field(people_links::name_fp))))
             .order(people_links::id)
             .select((people_links::name, other.field(people_links::name)))
             .load::<(
@@ -122,9 +121,17 @@ async fn an_inner_join_reads_both_models() {
     let rows = alice.scope_sync(run).unwrap();
     let rows: Vec<_> = rows
         .iter()
-        .map(|(mention, link)| (mention.quote.expose_secret().as_str(), link.name.expose_secret().as_str()))
+        .map(|(mention, link)| {
+            (
+                mention.quote.expose_secret().as_str(),
+                link.name.expose_secret().as_str(),
+            )
+        })
         .collect();
-    assert_eq!(rows, [("hello", "Mom"), ("good night", "Mom"), ("well", "Dad")]);
+    assert_eq!(
+        rows,
+        [("hello", "Mom"), ("good night", "Mom"), ("well", "Dad")]
+    );
 }
 
 #[tokio::test]
@@ -146,9 +153,16 @@ async fn a_left_join_reads_missing_rows_as_none() {
             .load::<(PersonLink, Option<Mention>)>(&mut world.db)?;
         let quotes: Vec<_> = models
             .iter()
-            .map(|(_, mention)| mention.as_ref().map(|mention| mention.quote.expose_secret().as_str()))
+            .map(|(_, mention)| {
+                mention
+                    .as_ref()
+                    .map(|mention| mention.quote.expose_secret().as_str())
+            })
             .collect();
-        assert_eq!(quotes, [Some("hello"), Some("good night"), Some("well"), None]);
+        assert_eq!(
+            quotes,
+            [Some("hello"), Some("good night"), Some("well"), None]
+        );
 
         let columns = people_links::table
             .left_join(mentions::table)
@@ -237,9 +251,10 @@ async fn rows_are_read_one_by_one() {
     let mut world = family().await;
     let alice = world.alice.clone();
     let run = || {
-        let rows = people_links::table
-            .order(people_links::id)
-            .load_iter::<PersonLink, diesel::connection::DefaultLoadingMode>(&mut world.db)?;
+        let rows =
+            people_links::table
+                .order(people_links::id)
+                .load_iter::<PersonLink, diesel::connection::DefaultLoadingMode>(&mut world.db)?;
         rows.collect::<QueryResult<Vec<_>>>()
     };
     assert_eq!(found(alice.scope_sync(run).unwrap()), ["Mom", "Dad", "Eve"]);

@@ -25,7 +25,9 @@ struct Renamed {
 
 fn relation(world: &mut World) -> QueryResult<Option<String>> {
     let link: PersonLink = people_links::table.first(&mut world.db)?;
-    Ok(link.relation.map(|relation| relation.expose_secret().clone()))
+    Ok(link
+        .relation
+        .map(|relation| relation.expose_secret().clone()))
 }
 
 #[tokio::test]
@@ -151,5 +153,8 @@ async fn a_model_keyed_by_its_owner() {
             .find(ophie_crypt_diesel::Owner(ALICE))
             .first::<super::models::User>(&mut world.db)
     };
-    assert_eq!(alice.scope_sync(run).unwrap().name.expose_secret(), "Ada L.");
+    assert_eq!(
+        alice.scope_sync(run).unwrap().name.expose_secret(),
+        "Ada L."
+    );
 }

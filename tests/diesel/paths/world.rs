@@ -4,7 +4,7 @@ use diesel::{
     connection::{Connection as _, SimpleConnection},
     prelude::*,
     result::Error as DieselError,
-    sql_types::{BigInt, Binary, Nullable},
+    sql_types::{Binary, Nullable},
 };
 use ophie_crypt::{Error, Keyring, LocalKms, MemoryKeyStore, Purpose, Session};
 use ophie_crypt_diesel::find_error;
@@ -90,13 +90,6 @@ pub(crate) fn names(db: &mut Connection) -> QueryResult<Vec<String>> {
 struct Stored {
     #[diesel(sql_type = Nullable<Binary>)]
     bytes: Option<Vec<u8>>,
-}
-
-/// An id that a statement returns.
-#[derive(QueryableByName)]
-pub(crate) struct Id {
-    #[diesel(sql_type = BigInt)]
-    pub(crate) id: i64,
 }
 
 pub(crate) fn connect(database: &Database) -> Connection {
