@@ -78,12 +78,26 @@ fn what_loom_tries_out_takes_its_locks_from_one_file() {
 }
 
 #[test]
-fn core_and_derive_know_no_sqlx() {
-    let home =
-        |path: &str| !(path.starts_with("ophie-crypt/") || path.starts_with("ophie-crypt-derive/"));
+fn each_orm_stays_in_its_adapter() {
     expect_none(
-        strays(&sources(), &["sqlx::"], home),
+        strays(&sources(), &["sqlx::"], |path| {
+            path.starts_with("ophie-crypt-sqlx/")
+        }),
         "SQLx belongs in ophie-crypt-sqlx; let it implement a trait of the core",
+    );
+    expect_none(
+        strays(&sources(), &["diesel::"], |path| {
+            path.starts_with("ophie-crypt-diesel/")
+        }),
+        "Diesel belongs in ophie-crypt-diesel; let it implement a trait of the core",
+    );
+}
+
+#[test]
+fn diesels_internals_stay_its_own() {
+    expect_none(
+        strays(&sources(), &["diesel::internal"], |_| false),
+        "`diesel::internal` changes in any release; write against the documented traits",
     );
 }
 
