@@ -1,0 +1,35 @@
+use diesel::prelude::*;
+use ophie_crypt::EncryptedModel;
+use ophie_crypt_diesel::{BlindIndex, Encrypted, Owner};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "people")]
+pub struct Person {
+    pub user_id: Owner<i64>,
+    pub name: Encrypted<String, person::name>,
+    pub relation: Option<Encrypted<String, person::relation>>,
+    #[crypt(index_of = "name", normalize = "name")]
+    pub name_fp: BlindIndex<String, person::name_fp>,
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable};
+    use ophie_crypt_diesel::Ciphertext;
+    use super::person;
+
+    people (user_id) {
+        user_id -> BigInt,
+        name -> Ciphertext<person::name>,
+        relation -> Nullable<Ciphertext<person::relation>>,
+        name_fp -> Ciphertext<person::name_fp>,
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = people)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+struct Read {
+    name: Encrypted<String, person::relation>,
+}
+
+fn main() {}
