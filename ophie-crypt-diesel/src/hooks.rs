@@ -6,7 +6,7 @@
 use diesel::{
     backend::Backend,
     deserialize::{self, FromSql},
-    serialize::{self, IsNull, Output, ToSql},
+    serialize::{self, Output, ToSql},
     sql_types::{Binary, SqlType, is_nullable::NotNull},
 };
 use ophie_crypt::{BoundColumn, IndexColumn, OwnerId, Plaintext, adapter};
@@ -22,7 +22,7 @@ trait TakesBytes: Backend {
 impl TakesBytes for diesel::mysql::Mysql {
     fn take(out: &mut Output<'_, '_, Self>, bytes: Vec<u8>) -> serialize::Result {
         std::io::Write::write_all(out, &bytes)?;
-        Ok(IsNull::No)
+        Ok(serialize::IsNull::No)
     }
 }
 
@@ -30,7 +30,7 @@ impl TakesBytes for diesel::mysql::Mysql {
 impl TakesBytes for diesel::pg::Pg {
     fn take(out: &mut Output<'_, '_, Self>, bytes: Vec<u8>) -> serialize::Result {
         std::io::Write::write_all(out, &bytes)?;
-        Ok(IsNull::No)
+        Ok(serialize::IsNull::No)
     }
 }
 
@@ -38,7 +38,7 @@ impl TakesBytes for diesel::pg::Pg {
 impl TakesBytes for diesel::sqlite::Sqlite {
     fn take(out: &mut Output<'_, '_, Self>, bytes: Vec<u8>) -> serialize::Result {
         out.set_value(bytes);
-        Ok(IsNull::No)
+        Ok(serialize::IsNull::No)
     }
 }
 

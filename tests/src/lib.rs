@@ -1,8 +1,9 @@
-//! A fresh database for each test, on SQLite or on PostgreSQL; and an AWS KMS in the process.
+//! A fresh database for each test, on SQLite, PostgreSQL or MariaDB; and an AWS KMS in the process.
 //!
-//! [`postgres`] and [`sqlite`] have the same names, so that one test source runs on both:
+//! [`mariadb`], [`postgres`] and [`sqlite`] have the same names, so that one test source runs on both:
 //! `use ophie_crypt_tests::sqlite as db;`, then `use db::{Database, Db, Pool};`.
 
+pub mod mariadb;
 pub mod postgres;
 pub mod sqlite;
 pub mod strict_kms;
