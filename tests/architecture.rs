@@ -91,6 +91,18 @@ fn each_orm_stays_in_its_adapter() {
 }
 
 #[test]
+fn statements_stand_in_one_crate() {
+    expect_none(
+        strays(
+            &sources(),
+            &["ophie_crypt_deks", "ophie_crypt_audit_records"],
+            |path| path.starts_with("ophie-crypt-sql/"),
+        ),
+        "statements on the library's tables belong in ophie-crypt-sql, where every driver has them",
+    );
+}
+
+#[test]
 fn diesels_internals_stay_its_own() {
     expect_none(
         strays(&sources(), &["diesel::internal"], |_| false),

@@ -2,11 +2,12 @@
 
 -- This key store. A restore or a clone of it forgot what was leased since, and begins a new epoch.
 CREATE TABLE ophie_crypt_installation (
-    one   boolean PRIMARY KEY DEFAULT true CHECK (one), -- the only row
-    id    bytea   NOT NULL DEFAULT uuid_send(gen_random_uuid()) CHECK (octet_length(id) = 16),
-    epoch bigint  NOT NULL DEFAULT 1 CHECK (epoch >= 1)
+    one            boolean PRIMARY KEY DEFAULT true CHECK (one), -- the only row
+    id             bytea   NOT NULL DEFAULT uuid_send(gen_random_uuid()) CHECK (octet_length(id) = 16),
+    epoch          bigint  NOT NULL DEFAULT 1 CHECK (epoch >= 1),
+    schema_version bigint  NOT NULL -- of these tables: each migration sets it
 );
-INSERT INTO ophie_crypt_installation DEFAULT VALUES;
+INSERT INTO ophie_crypt_installation (schema_version) VALUES (1);
 
 CREATE TABLE ophie_crypt_owners (
     owner      bytea       PRIMARY KEY, -- canonical bytes: a type tag, then the id
@@ -49,7 +50,7 @@ CREATE TABLE ophie_crypt_budgets (
 -- One row per generation of an owner's index key, sealed under the DEK that key_id names.
 CREATE TABLE ophie_crypt_index_keys (
     owner      bytea       NOT NULL REFERENCES ophie_crypt_owners,
-    generation smallint    NOT NULL CHECK (generation BETWEEN 1 AND 255),
+    generation bigint      NOT NULL CHECK (generation BETWEEN 1 AND 255),
     key_id     bytea       NOT NULL REFERENCES ophie_crypt_deks (key_id),
     sealed     bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -76,7 +77,7 @@ CREATE TABLE ophie_crypt_audit_records (
     purpose    text        NOT NULL,
     reason     text, -- of a break-glass session
     step       text        NOT NULL, -- 'intent', 'joined', 'outcome'
-    call       bytea, -- of the KMS; its attempts share it
+    call_id    bytea, -- of the KMS; its attempts share it
     attempt    bigint,
     operation  text,
     result     text,

@@ -2,11 +2,12 @@
 
 -- This key store. A restore or a clone of it forgot what was leased since, and begins a new epoch.
 CREATE TABLE ophie_crypt_installation (
-    one   INTEGER NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1), -- the only row
-    id    BLOB    NOT NULL DEFAULT (randomblob(16)) CHECK (length(id) = 16),
-    epoch INTEGER NOT NULL DEFAULT 1 CHECK (epoch >= 1)
+    one            INTEGER NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1), -- the only row
+    id             BLOB    NOT NULL DEFAULT (randomblob(16)) CHECK (length(id) = 16),
+    epoch          INTEGER NOT NULL DEFAULT 1 CHECK (epoch >= 1),
+    schema_version INTEGER NOT NULL -- of these tables: each migration sets it
 ) STRICT;
-INSERT INTO ophie_crypt_installation DEFAULT VALUES;
+INSERT INTO ophie_crypt_installation (schema_version) VALUES (1);
 
 CREATE TABLE ophie_crypt_owners (
     owner      BLOB    NOT NULL PRIMARY KEY, -- canonical bytes: a type tag, then the id
@@ -77,7 +78,7 @@ CREATE TABLE ophie_crypt_audit_records (
     purpose    TEXT    NOT NULL,
     reason     TEXT, -- of a break-glass session
     step       TEXT    NOT NULL, -- 'intent', 'joined', 'outcome'
-    call       BLOB, -- of the KMS; its attempts share it
+    call_id    BLOB, -- of the KMS; its attempts share it
     attempt    INTEGER,
     operation  TEXT,
     result     TEXT,

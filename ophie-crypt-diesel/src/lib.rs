@@ -101,8 +101,17 @@
 mod bind;
 mod error;
 mod hooks;
+#[cfg(feature = "_store")]
+mod migrations;
 mod sql_type;
+#[cfg(feature = "_store")]
+mod store;
 
 pub use self::{bind::Bind, error::find_error, sql_type::Ciphertext};
+#[cfg(feature = "_store")]
+pub use self::{
+    migrations::Migrations,
+    store::{DieselAudit, DieselKeyStore, KeyBackend, KeyPool},
+};
 
 ophie_crypt::column_types!("ophie_crypt_diesel");

@@ -101,19 +101,21 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite`, none by default: key store and audit for that database, and arrays of
+//! `mysql`, `postgres` and `sqlite`, none by default: key store and audit for that database, and arrays of
 //! column types on PostgreSQL. The column types themselves serve every SQLx driver.
 
 #![forbid(unsafe_code)]
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "_store")]
 mod audit;
 mod error;
 mod hooks;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "_store")]
 mod store;
 
 pub use self::error::find_error;
+#[cfg(feature = "mysql")]
+pub use self::{audit::mysql::MySqlAudit, store::mysql::MySqlKeyStore};
 #[cfg(feature = "postgres")]
 pub use self::{audit::postgres::PostgresAudit, store::postgres::PostgresKeyStore};
 #[cfg(feature = "sqlite")]

@@ -1,8 +1,11 @@
 //! The audit trail on PostgreSQL.
 //!
-//! Absent: what it shares with other databases (`methods`, `sql`).
+//! Absent: what it shares with other databases (`ophie_crypt_sql`).
 
-use sqlx::{PgPool, Postgres};
+use ophie_crypt_sql::AuditTables;
+use sqlx::PgPool;
+
+use crate::store::postgres::PostgresDriver;
 
 /// Keeps the audit trail in PostgreSQL: [`PostgresKeyStore::audit`](crate::PostgresKeyStore::audit), or on a pool of its own.
 ///
@@ -24,27 +27,17 @@ use sqlx::{PgPool, Postgres};
 /// with `synchronous_commit = off`, a crash of the server loses some, and breaks the chain.
 #[derive(Clone)]
 pub struct PostgresAudit {
-    pool: PgPool,
+    tables: AuditTables<PostgresDriver>,
 }
 
 impl PostgresAudit {
     /// On the database of this pool, which has the library's tables.
     #[must_use]
     pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self {
+            tables: AuditTables::new(PostgresDriver(pool)),
+        }
     }
 }
 
-super::methods::audit_store!(
-    PostgresAudit,
-    Postgres,
-    // Whatever the role's default: under a stricter level one could not see what stands in the way.
-    begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
-    writers: super::sql::POSTGRES_WRITERS,
-    rows: super::sql::POSTGRES_ROWS,
-    unknown: super::sql::POSTGRES_UNKNOWN,
-    time: |part, at| {
-        part.push("timestamptz 'epoch' + interval '1 microsecond' * ");
-        part.push_bind_unseparated(at);
-    },
-);
+ophie_crypt_sql::audit_store!(PostgresAudit);

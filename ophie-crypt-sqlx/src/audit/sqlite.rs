@@ -1,8 +1,11 @@
 //! The audit trail on SQLite.
 //!
-//! Absent: what it shares with other databases (`methods`, `sql`).
+//! Absent: what it shares with other databases (`ophie_crypt_sql`).
 
-use sqlx::{Sqlite, SqlitePool};
+use ophie_crypt_sql::AuditTables;
+use sqlx::SqlitePool;
+
+use crate::store::sqlite::SqliteDriver;
 
 /// Keeps the audit trail in SQLite: [`SqliteKeyStore::audit`](crate::SqliteKeyStore::audit), beside the keys.
 ///
@@ -18,7 +21,7 @@ use sqlx::{Sqlite, SqlitePool};
 /// ```
 #[derive(Clone)]
 pub struct SqliteAudit {
-    pool: SqlitePool,
+    tables: AuditTables<SqliteDriver>,
 }
 
 impl SqliteAudit {
@@ -27,22 +30,10 @@ impl SqliteAudit {
     /// FULL, or a power cut loses records and breaks the chain.
     #[must_use]
     pub const fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+        Self {
+            tables: AuditTables::new(SqliteDriver(pool)),
+        }
     }
 }
 
-super::methods::audit_store!(
-    SqliteAudit,
-    Sqlite,
-    begin: "BEGIN IMMEDIATE",
-    writers: super::sql::SQLITE_WRITERS,
-    rows: super::sql::SQLITE_ROWS,
-    unknown: super::sql::SQLITE_UNKNOWN,
-    time: |part, at| {
-        part.push("strftime('%Y-%m-%dT%H:%M:%S', ");
-        part.push_bind_unseparated(at.div_euclid(1_000_000));
-        part.push_unseparated(", 'unixepoch') || printf('.%06dZ', ");
-        part.push_bind_unseparated(at.rem_euclid(1_000_000));
-        part.push_unseparated(")");
-    },
-);
+ophie_crypt_sql::audit_store!(SqliteAudit);

@@ -1,14 +1,15 @@
 //! The key store on PostgreSQL.
 //!
-//! Absent: what it shares with other databases (`methods`, `sql`), the listening (`listen`).
+//! Absent: what it shares with other databases (`ophie_crypt_sql`), the listening (`listen`).
 
 use std::sync::Arc;
 
 use ophie_crypt::StoreError;
-use sqlx::{PgPool, error::DatabaseError, migrate::MigrateError, postgres::PgConnectOptions};
+use ophie_crypt_sql::{FailureKind, KeyTables, Notifications};
+use sqlx::{PgPool, Postgres, error::DatabaseError, postgres::PgConnectOptions};
 
-use super::listen::Notifications;
-use crate::audit::postgres::PostgresAudit;
+use super::listen::Direct;
+use crate::PostgresAudit;
 
 /// Keeps wrapped keys in PostgreSQL 15 and later, also through pgbouncer in transaction mode.
 ///
@@ -28,8 +29,8 @@ use crate::audit::postgres::PostgresAudit;
 /// `synchronous_commit = off`, a crash forgets some of it.
 #[derive(Clone)]
 pub struct PostgresKeyStore {
-    pool: PgPool,
-    notifications: Option<Arc<Notifications>>,
+    keys: KeyTables<PostgresDriver>,
+    notifications: Option<Arc<Notifications<Direct>>>,
 }
 
 impl PostgresKeyStore {
@@ -37,7 +38,7 @@ impl PostgresKeyStore {
     #[must_use]
     pub const fn new(pool: PgPool) -> Self {
         Self {
-            pool,
+            keys: KeyTables::new(PostgresDriver(pool)),
             notifications: None,
         }
     }
@@ -58,21 +59,21 @@ impl PostgresKeyStore {
     /// ```
     #[must_use]
     pub fn with_notifications(mut self, direct: PgConnectOptions) -> Self {
-        self.notifications = Some(Arc::new(Notifications::new(direct)));
+        self.notifications = Some(Arc::new(Notifications::new(Direct::new(direct))));
         self
     }
 
     /// The audit trail beside the keys, for [`ChainedAudit`](ophie_crypt::ChainedAudit).
     #[must_use]
     pub fn audit(&self) -> PostgresAudit {
-        PostgresAudit::new(self.pool.clone())
+        PostgresAudit::new(self.keys.driver().0.clone())
     }
 
     /// Brings the library's tables up to date. Or run the files in `migrations/postgres` with a
     /// migrator of your own.
     ///
     /// Run it at each deploy as the role that owns the tables, like your own migrations, not as the role
-    /// that the application runs as: it needs the right to create tables even where it finds nothing to do.
+    /// that the application runs as.
     /// Once, give the application's role (here `app`) what it needs to provision, open and seal:
     ///
     /// ```sql
@@ -88,33 +89,40 @@ impl PostgresKeyStore {
     ///
     /// # Errors
     ///
-    /// [`MigrateError`]; "permission denied" if the role may not create tables. The migrator takes an
+    /// [`StoreError`]; "permission denied" if the role may not create tables. The migrator takes an
     /// advisory lock, so run it on a direct connection, not through a transaction-pooling pgbouncer.
-    pub async fn migrate(&self) -> Result<(), MigrateError> {
-        super::migrator(sqlx::migrate!("migrations/postgres"))
-            .run(&self.pool)
-            .await
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        ophie_crypt_sql::migrate(self.keys.driver()).await
+    }
+
+    async fn next_notification(&self) {
+        match &self.notifications {
+            Some(notifications) => notifications.next().await,
+            None => core::future::pending().await,
+        }
     }
 }
 
-fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
-    match error.code()?.as_ref() {
-        "53100" => Some(StoreError::Full),        // disk_full
-        "42P01" => Some(StoreError::NotMigrated), // undefined_table
-        "25006" => Some(StoreError::ReadOnly),    // read_only_sql_transaction
-        _ => None,
-    }
-}
+ophie_crypt_sql::key_store!(PostgresKeyStore);
 
-super::methods::key_store!(
-    PostgresKeyStore,
-    // Whatever the role's default: under a stricter level the loser of a race fails instead of waiting.
-    begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
-    lease: super::sql::POSTGRES_LEASE,
-    changes: super::sql::POSTGRES_CHANGES,
-    meaning: meaning,
-    notified: |self| match &self.notifications {
-        Some(notifications) => notifications.next().await,
-        None => core::future::pending().await,
-    },
+super::driver::driver!(
+    PostgresDriver,
+    PostgresTransaction,
+    PostgresRow,
+    Postgres,
+    Postgres,
+    meaning
 );
+
+fn meaning(error: &dyn DatabaseError) -> FailureKind {
+    match error.code().as_deref() {
+        Some("23505") => FailureKind::Duplicate, // unique_violation
+        Some("53100") => FailureKind::Full,      // disk_full
+        Some("42P01") => FailureKind::NotMigrated, // undefined_table
+        Some("25006") => FailureKind::ReadOnly,  // read_only_sql_transaction
+        Some("40001" | "40P01") => FailureKind::Retry, // serialization_failure, deadlock_detected
+        // Data exceptions, constraints.
+        Some(code) if code.starts_with("22") || code.starts_with("23") => FailureKind::Refused,
+        _ => FailureKind::Unavailable,
+    }
+}

@@ -1,19 +1,19 @@
 //! The key store on SQLite.
 //!
-//! Absent: what it shares with other databases (`methods`, `sql`).
+//! Absent: what it shares with other databases (`ophie_crypt_sql`).
 
 use core::time::Duration;
 use std::path::Path;
 
 use ophie_crypt::StoreError;
+use ophie_crypt_sql::{FailureKind, KeyTables};
 use sqlx::{
-    SqlitePool,
+    Sqlite, SqlitePool,
     error::DatabaseError,
-    migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use crate::audit::sqlite::SqliteAudit;
+use crate::SqliteAudit;
 
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Clone)]
 pub struct SqliteKeyStore {
-    pool: SqlitePool,
+    keys: KeyTables<SqliteDriver>,
 }
 
 impl SqliteKeyStore {
@@ -43,15 +43,16 @@ impl SqliteKeyStore {
     ///
     /// # Errors
     ///
-    /// [`MigrateError`] if the file cannot be opened or its tables cannot be made.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, MigrateError> {
+    /// [`StoreError`] if the file cannot be opened or its tables cannot be made.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full) // power loss must forget no lease
             .busy_timeout(BUSY_TIMEOUT);
-        let store = Self::new(SqlitePool::connect_with(options).await?);
+        let pool = SqlitePool::connect_with(options).await;
+        let store = Self::new(pool.map_err(StoreError::unavailable)?);
         store.migrate().await?;
         Ok(store)
     }
@@ -59,13 +60,15 @@ impl SqliteKeyStore {
     /// On the database of this pool, which must not be the application's own: see [`open`](Self::open).
     #[must_use]
     pub const fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+        Self {
+            keys: KeyTables::new(SqliteDriver(pool)),
+        }
     }
 
     /// The audit trail beside the keys, for [`ChainedAudit`](ophie_crypt::ChainedAudit).
     #[must_use]
     pub fn audit(&self) -> SqliteAudit {
-        SqliteAudit::new(self.pool.clone())
+        SqliteAudit::new(self.keys.driver().0.clone())
     }
 
     /// Brings the library's tables up to date. Or run the files in `migrations/sqlite` with a migrator
@@ -73,37 +76,45 @@ impl SqliteKeyStore {
     ///
     /// # Errors
     ///
-    /// [`MigrateError`].
-    pub async fn migrate(&self) -> Result<(), MigrateError> {
-        // SQLx takes no lock on SQLite; several processes may start at once.
-        let mut tx = self.pool.begin_with("BEGIN EXCLUSIVE").await?;
-        super::migrator(sqlx::migrate!("migrations/sqlite"))
-            .run_direct(None, &mut *tx, false) // `run` gives a future that is not `Send`
-            .await?;
-        Ok(tx.commit().await?)
+    /// [`StoreError`].
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        ophie_crypt_sql::migrate(self.keys.driver()).await
+    }
+
+    async fn next_notification(&self) {
+        core::future::pending().await // there are none
     }
 }
 
-fn meaning(error: &dyn DatabaseError) -> Option<StoreError> {
+ophie_crypt_sql::key_store!(SqliteKeyStore);
+
+super::driver::driver!(
+    SqliteDriver,
+    SqliteTransaction,
+    SqliteRow,
+    Sqlite,
+    Sqlite,
+    meaning
+);
+
+fn meaning(error: &dyn DatabaseError) -> FailureKind {
     // Primary result codes: the low byte of an extended one.
     const READ_ONLY: u32 = 8;
     const FULL: u32 = 13;
+    const TOO_BIG: u32 = 18;
+    const CONSTRAINT: u32 = 19;
+    const MISMATCH: u32 = 20;
     if error.message().starts_with("no such table") {
-        return Some(StoreError::NotMigrated);
+        return FailureKind::NotMigrated;
     }
-    let code: u32 = error.code()?.parse().ok()?;
-    match code & 0xff {
-        READ_ONLY => Some(StoreError::ReadOnly),
-        FULL => Some(StoreError::Full),
-        _ => None,
+    if error.is_unique_violation() {
+        return FailureKind::Duplicate;
+    }
+    let code: Option<u32> = error.code().and_then(|code| code.parse().ok());
+    match code.map(|code| code & 0xff) {
+        Some(READ_ONLY) => FailureKind::ReadOnly,
+        Some(FULL) => FailureKind::Full,
+        Some(TOO_BIG | CONSTRAINT | MISMATCH) => FailureKind::Refused,
+        _ => FailureKind::Unavailable,
     }
 }
-
-super::methods::key_store!(
-    SqliteKeyStore,
-    begin: "BEGIN IMMEDIATE",
-    lease: super::sql::SQLITE_LEASE,
-    changes: super::sql::SQLITE_CHANGES,
-    meaning: meaning,
-    notified: |self| core::future::pending().await,
-);

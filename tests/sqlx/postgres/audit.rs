@@ -67,7 +67,7 @@ async fn processes_wait_for_none_of_the_others() {
     let mut open = trail.pool.begin().await.unwrap();
     sqlx::query(
         "INSERT INTO ophie_crypt_audit_records \
-         SELECT writer, 2, at, actor, owner, generation, purpose, reason, step, call, attempt, \
+         SELECT writer, 2, at, actor, owner, generation, purpose, reason, step, call_id, attempt, \
                 operation, result, request_id, took, mac FROM ophie_crypt_audit_records",
     )
     .execute(&mut *open)

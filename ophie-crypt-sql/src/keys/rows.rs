@@ -10,9 +10,10 @@ use ophie_crypt::{
     StoreError, WrappedDek,
 };
 
+use crate::{Cells, Failure, Record, driver::there};
+
 /// A row of [`LOAD`](super::sql::LOAD).
-#[derive(sqlx::FromRow)]
-pub(crate) struct Part {
+pub(super) struct Part {
     version: i64,
     owner_state: String,
     kind: Option<String>,
@@ -24,12 +25,75 @@ pub(crate) struct Part {
     sealed: Option<Vec<u8>>,
 }
 
+impl Record for Part {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self {
+            version: there(cells.int("version")?)?,
+            owner_state: there(cells.text("owner_state")?)?,
+            kind: cells.text("kind")?,
+            generation: cells.int("generation")?,
+            state: cells.text("state")?,
+            key_id: cells.bytes("key_id")?,
+            kek: cells.text("kek")?,
+            wrapped: cells.bytes("wrapped")?,
+            sealed: cells.bytes("sealed")?,
+        })
+    }
+}
+
 /// A row of the statements for changes.
-pub(crate) type Change = (Option<Vec<u8>>, Option<i64>, bool);
+pub(super) struct Change {
+    owner: Option<Vec<u8>>,
+    version: Option<i64>,
+    read_only: bool,
+}
+
+impl Record for Change {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self {
+            owner: cells.bytes("owner")?,
+            version: cells.int("version")?,
+            read_only: there(cells.int("read_only")?)? != 0,
+        })
+    }
+}
+
+/// The only column of a row.
+pub(super) struct Number(pub(super) i64);
+
+impl Record for Number {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(there(cells.int("number")?)?))
+    }
+}
+
+/// A row of [`GRANT`](super::sql::GRANT).
+pub(super) struct Grant {
+    pub(super) granted: i64,
+    pub(super) version: i64,
+}
+
+impl Record for Grant {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self {
+            granted: there(cells.int("granted")?)?,
+            version: there(cells.int("version")?)?,
+        })
+    }
+}
+
+/// A row of [`GRANTED`](super::sql::GRANTED).
+pub(super) struct Granted(Option<i64>);
+
+impl Record for Granted {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(cells.int("granted")?))
+    }
+}
 
 /// A DEK's columns.
 #[derive(Default)]
-pub(crate) struct Blob<'a> {
+pub(super) struct Blob<'a> {
     pub(super) kek: Option<&'a str>,
     pub(super) wrapped: Option<&'a [u8]>,
     pub(super) sealed: Option<&'a [u8]>,
@@ -131,31 +195,31 @@ pub(super) fn version(number: i64) -> Result<u64, StoreError> {
 
 pub(super) fn changes(rows: Vec<Change>) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
     let mut changes = Vec::with_capacity(rows.len());
-    for (owner, number, read_only) in rows {
-        if read_only {
+    for row in rows {
+        if row.read_only {
             return Err(StoreError::ReadOnly);
         }
-        if let (Some(owner), Some(number)) = (owner, number) {
+        if let (Some(owner), Some(number)) = (row.owner, row.version) {
             changes.push((CanonicalId::from_bytes(&owner), version(number)?));
         }
     }
     Ok(changes)
 }
 
-/// Why nothing was granted, from the row of [`GRANTED`](super::sql::GRANTED).
-pub(super) fn refusal(granted: Option<(Option<i64>,)>, count: u32, limit: i64) -> LeaseError {
+/// Why nothing was granted.
+pub(super) fn refusal(granted: Option<&Granted>, count: u32, limit: i64) -> LeaseError {
     match granted {
         None => LeaseError::NotSealing,
-        Some((None,)) => StoreError::corrupt("a generation without a budget").into(),
-        Some((Some(granted),)) if granted.saturating_add(count.into()) > limit => {
+        Some(Granted(None)) => StoreError::corrupt("a generation without a budget").into(),
+        Some(Granted(Some(granted))) if granted.saturating_add(count.into()) > limit => {
             LeaseError::Exhausted
         }
         Some(_) => LeaseError::NotSealing, // it did not seal yet when the lease was tried
     }
 }
 
-/// Seconds, as both databases add them to a time; at most a hundred years, or the sum had no meaning.
-pub(super) fn seconds(duration: Duration) -> f64 {
+/// Microseconds, as every database adds them to a time; at most a hundred years, or the sum had no meaning.
+pub(super) fn micros(duration: Duration) -> i64 {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    duration.min(CENTURY).as_secs_f64()
+    i64::try_from(duration.min(CENTURY).as_micros()).unwrap_or(i64::MAX)
 }

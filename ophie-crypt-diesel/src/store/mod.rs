@@ -1,0 +1,27 @@
+//! Key store and audit on the library's own tables, over pools of connections.
+//!
+//! Absent: what they do there (`ophie_crypt_sql`), keys in clear, the application's tables.
+
+#[cfg(feature = "_async")]
+#[allow(
+    missing_debug_implementations,
+    unnameable_types,
+    reason = "sealed: what a `KeyPool` is made of"
+)]
+mod asynchronous;
+mod backend;
+#[cfg(feature = "r2d2")]
+#[allow(
+    missing_debug_implementations,
+    unnameable_types,
+    reason = "sealed: what a `KeyPool` is made of"
+)]
+mod blocking;
+mod keys;
+#[cfg(feature = "async-postgres")]
+mod listen;
+
+pub use self::{
+    backend::KeyBackend,
+    keys::{DieselAudit, DieselKeyStore, KeyPool},
+};

@@ -1,0 +1,51 @@
+//! The databases, as far as their SQL differs.
+//!
+//! Absent: statements (`keys`, `audit`).
+
+/// Whose SQL a driver speaks.
+///
+/// ```
+/// assert_ne!(ophie_crypt_sql::Dialect::MySql, ophie_crypt_sql::Dialect::Sqlite);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// MariaDB and MySQL.
+    MySql,
+    /// PostgreSQL.
+    Postgres,
+    /// SQLite.
+    Sqlite,
+}
+
+impl Dialect {
+    /// The one of three texts.
+    pub(crate) const fn of(
+        self,
+        mysql: &'static str,
+        postgres: &'static str,
+        sqlite: &'static str,
+    ) -> &'static str {
+        match self {
+            Self::MySql => mysql,
+            Self::Postgres => postgres,
+            Self::Sqlite => sqlite,
+        }
+    }
+
+    /// What begins a transaction of this kind.
+    #[must_use]
+    pub const fn begin(self, kind: super::Begin) -> &'static str {
+        use super::Begin;
+        match (self, kind) {
+            (Self::MySql, Begin::Read) => "START TRANSACTION READ ONLY",
+            (Self::MySql, _) => "START TRANSACTION",
+            // Whatever the role's default: under a stricter level the loser of a race fails instead of waiting,
+            // and one could not see what stands in the way of an INSERT.
+            (Self::Postgres, _) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            (Self::Sqlite, Begin::Read) => "BEGIN",
+            (Self::Sqlite, Begin::Write) => "BEGIN IMMEDIATE",
+            (Self::Sqlite, Begin::Migrate) => "BEGIN EXCLUSIVE",
+        }
+    }
+}

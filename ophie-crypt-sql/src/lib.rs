@@ -1,0 +1,32 @@
+//! What the adapters of [`ophie_crypt`] share: the library's own tables, and the key store and the audit upon
+//! them, over any driver.
+//!
+//! An adapter implements [`Driver`] for its connections, and [`key_store!`] and [`audit_store!`] make its types
+//! the core's stores. Statements, transactions and the reading of rows stand here, once for all adapters and
+//! databases. Not for applications, and exempt from semantic versioning.
+
+#![forbid(unsafe_code)]
+
+mod audit;
+mod dialect;
+mod driver;
+mod keys;
+mod migrations;
+#[cfg(feature = "notifications")]
+mod notifications;
+
+#[cfg(feature = "notifications")]
+pub use self::notifications::{CHANNEL, Listen, Notifications};
+pub use self::{
+    audit::AuditTables,
+    dialect::Dialect,
+    driver::{Begin, Cells, Driver, Failure, FailureKind, Param, Record, Statement, Transaction},
+    keys::KeyTables,
+    migrations::{Migration, migrate},
+};
+
+#[doc(hidden)]
+pub mod private {
+    pub use async_trait::async_trait;
+    pub use ophie_crypt;
+}

@@ -1,0 +1,102 @@
+//! The key store on MariaDB.
+//!
+//! Absent: what it shares with other databases (`ophie_crypt_sql`).
+
+use ophie_crypt::StoreError;
+use ophie_crypt_sql::{FailureKind, KeyTables};
+use sqlx::{MySql, MySqlPool, error::DatabaseError, mysql::MySqlDatabaseError};
+
+use crate::MySqlAudit;
+
+/// Keeps wrapped keys in MariaDB 10.11 and later. The statements are MySQL's too, but for MySQL they are not tested.
+///
+/// ```no_run
+/// use ophie_crypt_sqlx::MySqlKeyStore;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::MySqlPool::connect("mysql://localhost/app").await?;
+/// let store = MySqlKeyStore::new(pool);
+/// store.migrate().await?;
+/// # Ok(()) }
+/// ```
+///
+/// There are no notifications here: changed keys are found at the keyring's next re-check.
+///
+/// # Security
+///
+/// Give the application's role what [`migrate`](Self::migrate) lists, no more. Budgets count what was sealed under a key: with
+/// `innodb_flush_log_at_trx_commit` other than 1, a crash forgets some of it. A replica must have `read_only`
+/// set, by which the library knows that it may be behind.
+#[derive(Clone)]
+pub struct MySqlKeyStore {
+    keys: KeyTables<MySqlDriver>,
+}
+
+impl MySqlKeyStore {
+    /// On the database of this pool.
+    #[must_use]
+    pub const fn new(pool: MySqlPool) -> Self {
+        Self {
+            keys: KeyTables::new(MySqlDriver(pool)),
+        }
+    }
+
+    /// The audit trail beside the keys, for [`ChainedAudit`](ophie_crypt::ChainedAudit).
+    #[must_use]
+    pub fn audit(&self) -> MySqlAudit {
+        MySqlAudit::new(self.keys.driver().0.clone())
+    }
+
+    /// Brings the library's tables up to date. Or run the files in `migrations/mysql` with a
+    /// migrator of your own.
+    ///
+    /// Run it at each deploy as the role that owns the tables, like your own migrations; with the binary log on,
+    /// that role needs the right to make triggers (`log_bin_trust_function_creators`). Once, give the
+    /// application's role (here `app`) what it needs to provision, open and seal:
+    ///
+    /// ```sql
+    /// GRANT SELECT ON ophie_crypt_installation TO app;
+    /// GRANT SELECT, INSERT ON ophie_crypt_owners TO app;
+    /// GRANT SELECT, INSERT ON ophie_crypt_deks TO app;
+    /// GRANT SELECT, INSERT ON ophie_crypt_index_keys TO app;
+    /// GRANT SELECT, INSERT, UPDATE (granted, leased_until) ON ophie_crypt_budgets TO app;
+    /// -- with `ChainedAudit`:
+    /// GRANT SELECT, INSERT ON ophie_crypt_audit_writers TO app;
+    /// GRANT SELECT, INSERT ON ophie_crypt_audit_records TO app;
+    /// ```
+    ///
+    /// A role that only calls `open_read_only` needs only SELECT on them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        ophie_crypt_sql::migrate(self.keys.driver()).await
+    }
+
+    async fn next_notification(&self) {
+        core::future::pending().await // there are none
+    }
+}
+
+ophie_crypt_sql::key_store!(MySqlKeyStore);
+
+super::driver::driver!(
+    MySqlDriver,
+    MySqlTransaction,
+    MySqlRow,
+    MySql,
+    MySql,
+    meaning
+);
+
+/// By the numbers in MySQL's and MariaDB's lists of errors.
+fn meaning(error: &dyn DatabaseError) -> FailureKind {
+    match error
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .map(MySqlDatabaseError::number)
+    {
+        Some(number) => FailureKind::of_mysql(number),
+        None => FailureKind::Unavailable,
+    }
+}
