@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_audit_records (
     seq        BIGINT          NOT NULL CHECK (seq >= 1),
     at         DATETIME(6)     NOT NULL,
     actor      TEXT            NOT NULL, -- which process
-    owner      VARBINARY(1025) NOT NULL, -- whose keys: canonical bytes
+    owner      BLOB            NOT NULL, -- whose keys: canonical bytes
     generation BIGINT          NOT NULL,
     purpose    TEXT            NOT NULL,
     reason     TEXT, -- of a break-glass session

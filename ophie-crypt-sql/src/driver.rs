@@ -218,11 +218,14 @@ impl Statement {
         self.sql.push_str(&self.params.len().to_string());
     }
 
-    /// For the driver: MySQL's places have no numbers, so a parameter that stands twice is given twice.
+    /// For the driver. MySQL's places have no numbers, so a parameter that stands twice is given twice. SQLite
+    /// takes `$2` for a name, which a driver that binds by number would find in the order of their appearance.
     #[must_use]
     pub fn into_parts(self) -> (String, Vec<Param>) {
-        if self.dialect != Dialect::MySql {
-            return (self.sql, self.params);
+        match self.dialect {
+            Dialect::MySql => {}
+            Dialect::Postgres => return (self.sql, self.params),
+            Dialect::Sqlite => return (self.sql.replace('$', "?"), self.params),
         }
         let mut parts = self.sql.split('$');
         let mut sql = parts.next().unwrap_or_default().to_owned();

@@ -177,6 +177,11 @@ fn by_message(message: &str, dialect: Dialect) -> FailureKind {
         Dialect::Sqlite if message.starts_with("no such table") => FailureKind::NotMigrated,
         Dialect::Sqlite if says("database or disk is full") => FailureKind::Full,
         Dialect::Sqlite if says("readonly database") => FailureKind::ReadOnly,
+        Dialect::Sqlite
+            if says("only added to") || says("datatype mismatch") || says("too big") =>
+        {
+            FailureKind::Refused
+        }
         Dialect::MySql if says("doesn't exist") => FailureKind::NotMigrated,
         Dialect::MySql if says("Deadlock found") || says("Lock wait timeout") => FailureKind::Retry,
         Dialect::MySql if says("read-only") || says("READ ONLY") => FailureKind::ReadOnly,

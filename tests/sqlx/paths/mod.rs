@@ -29,5 +29,4 @@ mod streams;
 mod tampering;
 mod transactions;
 mod upsert;
-mod versions;
 pub(crate) mod world;

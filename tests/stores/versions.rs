@@ -3,11 +3,23 @@
 use std::time::Duration;
 
 use ophie_crypt::{
-    CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore, MAX_INVOCATIONS,
-    OwnerRecord, StoreError,
+    CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, MAX_INVOCATIONS, OwnerRecord,
+    StoreError,
 };
 
-use super::store::{Keys, provision};
+use crate::world::{Keys, Kind, provision};
+
+every_database!(
+    every_change_by_hand_raises_the_version,
+    leases_raise_no_version,
+    changes_of_a_time,
+    owners_and_the_installation_are_never_deleted,
+    an_owner_seals_under_one_generation,
+    all_generations_are_loaded_newest_first,
+    a_shredded_owner_has_no_keys,
+    an_owner_whose_keys_were_removed_is_damaged,
+    half_a_key_is_not_stored,
+);
 
 /// Changes by hand, in an order in which each is possible.
 const CHANGES: [&str; 12] = [
@@ -28,11 +40,10 @@ const CHANGES: [&str; 12] = [
     "UPDATE ophie_crypt_owners SET state = 'shredded' WHERE owner = $1",
 ];
 
-#[tokio::test]
-async fn every_change_by_hand_raises_the_version() {
-    let keys = Keys::new().await;
+async fn every_change_by_hand_raises_the_version(kind: Kind) {
+    let keys = Keys::new(kind).await;
     let other = CanonicalId::text("ben");
-    provision(&keys.store, &other).await.unwrap();
+    provision(&*keys.store, &other).await.unwrap();
     assert_eq!(keys.version().await, 1, "first keys are no change");
     for (expected, sql) in (2..).zip(CHANGES) {
         assert_eq!(keys.run(sql).await.unwrap(), 1, "{sql}");
@@ -50,9 +61,8 @@ async fn every_change_by_hand_raises_the_version() {
     );
 }
 
-#[tokio::test]
-async fn leases_raise_no_version() {
-    let keys = Keys::new().await;
+async fn leases_raise_no_version(kind: Kind) {
+    let keys = Keys::new(kind).await;
     for _ in 0..3 {
         let lease = keys
             .store
@@ -65,45 +75,43 @@ async fn leases_raise_no_version() {
     assert!(keys.store.changes(Duration::MAX).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn changes_of_a_time() {
-    let keys = Keys::new().await;
+async fn changes_of_a_time(kind: Kind) {
+    let keys = Keys::new(kind).await;
     keys.run(CHANGES[0]).await.unwrap();
     let changes = |within| keys.store.changes(Duration::from_secs(within));
     let ada = [(keys.owner.clone(), 2)];
     assert_eq!(changes(3_600).await.unwrap(), ada);
-    keys.run(
-        "UPDATE ophie_crypt_owners SET changed_at = '2000-01-01T00:00:00.000Z' WHERE owner = $1",
-    )
-    .await
-    .unwrap();
+    keys.run("UPDATE ophie_crypt_owners SET changed_at = '2000-01-01 00:00:00' WHERE owner = $1")
+        .await
+        .unwrap();
     assert_eq!(changes(3_600).await.unwrap(), []);
     assert_eq!(changes(u64::MAX).await.unwrap(), ada);
 }
 
-#[tokio::test]
-async fn owners_and_the_installation_are_never_deleted() {
-    let keys = Keys::new().await;
+async fn owners_and_the_installation_are_never_deleted(kind: Kind) {
+    let keys = Keys::new(kind).await;
     let refused = keys
         .run("DELETE FROM ophie_crypt_owners WHERE owner = $1")
         .await;
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("shred them"), "{message}");
-    keys.run_plain("DELETE FROM ophie_crypt_installation")
+    keys.database
+        .run_plain("DELETE FROM ophie_crypt_installation")
         .await
         .unwrap_err();
-    keys.run_plain("INSERT INTO ophie_crypt_installation DEFAULT VALUES")
+    keys.database
+        .run_plain("INSERT INTO ophie_crypt_installation (schema_version) VALUES (1)")
         .await
         .unwrap_err();
-    keys.run_plain("UPDATE ophie_crypt_installation SET epoch = 0")
+    keys.database
+        .run_plain("UPDATE ophie_crypt_installation SET epoch = 0")
         .await
         .unwrap_err();
     keys.load().await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn an_owner_seals_under_one_generation() {
-    let keys = Keys::new().await;
+async fn an_owner_seals_under_one_generation(kind: Kind) {
+    let keys = Keys::new(kind).await;
     let second = CHANGES[4].replace("'announced'", "'sealing'");
     keys.run(&second).await.unwrap_err();
     keys.run(CHANGES[4]).await.unwrap();
@@ -112,9 +120,8 @@ async fn an_owner_seals_under_one_generation() {
         .unwrap_err();
 }
 
-#[tokio::test]
-async fn all_generations_are_loaded_newest_first() {
-    let keys = Keys::new().await;
+async fn all_generations_are_loaded_newest_first(kind: Kind) {
+    let keys = Keys::new(kind).await;
     for sql in [CHANGES[4], CHANGES[5], CHANGES[7]] {
         keys.run(sql).await.unwrap();
     }
@@ -143,9 +150,8 @@ async fn all_generations_are_loaded_newest_first() {
     assert_eq!(generations.collect::<Vec<_>>(), [2]);
 }
 
-#[tokio::test]
-async fn a_shredded_owner_has_no_keys() {
-    let keys = Keys::new().await;
+async fn a_shredded_owner_has_no_keys(kind: Kind) {
+    let keys = Keys::new(kind).await;
     // Also while its keys are still there: whoever set the state by hand meant it.
     keys.run("UPDATE ophie_crypt_owners SET state = 'shredded' WHERE owner = $1")
         .await
@@ -155,13 +161,12 @@ async fn a_shredded_owner_has_no_keys() {
         .await
         .unwrap();
     assert_eq!(keys.load().await.unwrap(), Some(OwnerRecord::shredded(3)));
-    provision(&keys.store, &keys.owner).await.unwrap();
+    provision(&*keys.store, &keys.owner).await.unwrap();
     assert_eq!(keys.load().await.unwrap(), Some(OwnerRecord::shredded(3)));
 }
 
-#[tokio::test]
-async fn an_owner_whose_keys_were_removed_is_damaged() {
-    let keys = Keys::new().await;
+async fn an_owner_whose_keys_were_removed_is_damaged(kind: Kind) {
+    let keys = Keys::new(kind).await;
     keys.run("UPDATE ophie_crypt_deks SET kek = NULL, wrapped = NULL WHERE owner = $1")
         .await
         .unwrap();
@@ -177,9 +182,8 @@ async fn an_owner_whose_keys_were_removed_is_damaged() {
     );
 }
 
-#[tokio::test]
-async fn half_a_key_is_not_stored() {
-    let keys = Keys::new().await;
+async fn half_a_key_is_not_stored(kind: Kind) {
+    let keys = Keys::new(kind).await;
     for set in [
         "kek = NULL",
         "wrapped = NULL",

@@ -1,0 +1,91 @@
+//! The contract of key stores and audit stores, on every store: in memory, of SQLx and of Diesel, on each
+//! database; and stores of both ORMs on one database.
+//!
+//! Absent: what only one database does (`sqlx/`).
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "a test: what goes wrong here is seen"
+)]
+
+/// A test of each function on every store that has a database.
+macro_rules! every_database {
+    ($($test:ident),* $(,)?) => {$(
+        mod $test {
+            use super::$test as test;
+            use crate::world::Kind;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlx_mariadb() {
+                test(Kind::SqlxMariaDb).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlx_postgres() {
+                test(Kind::SqlxPostgres).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlx_sqlite() {
+                test(Kind::SqlxSqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn diesel_mariadb() {
+                test(Kind::DieselMariaDb).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn diesel_postgres() {
+                test(Kind::DieselPostgres).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn diesel_sqlite() {
+                test(Kind::DieselSqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn diesel_async_mariadb() {
+                test(Kind::AsyncMariaDb).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn diesel_async_postgres() {
+                test(Kind::AsyncPostgres).await;
+            }
+        }
+    )*};
+}
+
+/// The same, and on the store in memory.
+macro_rules! every_store {
+    ($($test:ident),* $(,)?) => {
+        every_database!($($test),*);
+
+        mod memory {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::world::Kind::Memory).await;
+            }
+        )*}
+    };
+}
+
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod both;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod leases;
+#[cfg(test)]
+mod versions;
+#[cfg(test)]
+mod world;

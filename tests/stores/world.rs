@@ -1,0 +1,301 @@
+//! A store of each kind, on a database of its own, and changes by hand.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use diesel::{
+    Connection, MysqlConnection, PgConnection, SqliteConnection,
+    connection::SimpleConnection,
+    r2d2::{self, ConnectionManager, CustomizeConnection, Pool},
+};
+use diesel_async::{
+    AsyncMysqlConnection, AsyncPgConnection,
+    pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool},
+};
+use ophie_crypt::{
+    AuditStore, CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyId, KeyStore,
+    LeaseRequest, MemoryKeyStore, OwnerRecord, StoreError, WrappedDek,
+};
+use ophie_crypt_diesel::{DieselKeyStore, KeyPool};
+use ophie_crypt_sqlx::{MySqlKeyStore, PostgresKeyStore, SqliteKeyStore};
+use ophie_crypt_tests::{mariadb, postgres, sqlite};
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+pub(crate) const LIFE: Duration = Duration::from_secs(600);
+
+/// A store and the driver below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    SqlxMariaDb,
+    SqlxPostgres,
+    SqlxSqlite,
+    DieselMariaDb,
+    DieselPostgres,
+    DieselSqlite,
+    /// Over a pool of bb8's.
+    AsyncMariaDb,
+    /// Over a pool of deadpool's.
+    AsyncPostgres,
+}
+
+/// A key store of any kind, with what the trait of the core does not have.
+#[async_trait]
+pub(crate) trait Store: KeyStore {
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    fn audit(&self) -> Arc<dyn AuditStore>;
+}
+
+macro_rules! stores {
+    ($($store:ident)*) => {$(
+        #[async_trait]
+        impl Store for $store {
+            async fn migrate(&self) -> Result<(), StoreError> {
+                Self::migrate(self).await
+            }
+
+            fn audit(&self) -> Arc<dyn AuditStore> {
+                Arc::new(Self::audit(self))
+            }
+        }
+    )*};
+}
+
+stores!(MySqlKeyStore PostgresKeyStore SqliteKeyStore);
+
+#[async_trait]
+impl<P: KeyPool> Store for DieselKeyStore<P> {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        Self::migrate(self).await
+    }
+
+    fn audit(&self) -> Arc<dyn AuditStore> {
+        Arc::new(Self::audit(self))
+    }
+}
+
+#[async_trait]
+impl Store for MemoryKeyStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn audit(&self) -> Arc<dyn AuditStore> {
+        unreachable!("there is no audit in memory")
+    }
+}
+
+/// A database of its own, and SQLx's connections to it for changes by hand.
+pub(crate) enum Database {
+    Memory(Arc<MemoryKeyStore>),
+    MariaDb(mariadb::Database),
+    Postgres(postgres::Database),
+    Sqlite(sqlite::Database),
+}
+
+/// `$call` with the pool of whichever database it is, and MariaDB's places in the statement.
+macro_rules! on_pool {
+    ($database:expr, $sql:expr, |$pool:ident, $text:ident| $call:expr) => {
+        match $database {
+            Database::Memory(_) => unreachable!("there is no SQL in memory"),
+            Database::MariaDb(database) => {
+                let ($pool, $text) = (database.pool(), AssertSqlSafe($sql.replace("$1", "?")));
+                $call
+            }
+            Database::Postgres(database) => {
+                let ($pool, $text) = (database.pool(), AssertSqlSafe($sql.to_owned()));
+                $call
+            }
+            Database::Sqlite(database) => {
+                let ($pool, $text) = (database.pool(), AssertSqlSafe($sql.to_owned()));
+                $call
+            }
+        }
+    };
+}
+
+impl Database {
+    pub(crate) async fn create(kind: Kind) -> Self {
+        match kind {
+            Kind::Memory => Self::Memory(Arc::new(MemoryKeyStore::new())),
+            Kind::SqlxMariaDb | Kind::DieselMariaDb | Kind::AsyncMariaDb => {
+                Self::MariaDb(mariadb::Database::create().await)
+            }
+            Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres => {
+                Self::Postgres(postgres::Database::create().await)
+            }
+            Kind::SqlxSqlite | Kind::DieselSqlite => Self::Sqlite(sqlite::Database::create().await),
+        }
+    }
+
+    /// A new store with connections of its own, as another process would have it.
+    pub(crate) async fn store(&self, kind: Kind) -> Arc<dyn Store> {
+        let url = match self {
+            Self::Memory(store) => return store.clone(),
+            Self::MariaDb(database) => database.url(),
+            Self::Postgres(database) => database.url(),
+            Self::Sqlite(database) => database.url(),
+        };
+        match kind {
+            Kind::Memory => unreachable!("a database has no memory store"),
+            Kind::SqlxMariaDb => Arc::new(MySqlKeyStore::new(
+                mariadb::Pool::connect(url).await.unwrap(),
+            )),
+            Kind::SqlxPostgres => Arc::new(PostgresKeyStore::new(
+                postgres::Pool::connect(url).await.unwrap(),
+            )),
+            Kind::SqlxSqlite => Arc::new(SqliteKeyStore::new(
+                sqlite::Pool::connect(url).await.unwrap(),
+            )),
+            Kind::DieselMariaDb => {
+                Arc::new(DieselKeyStore::new(pool::<MysqlConnection>(url, Plain)))
+            }
+            Kind::DieselPostgres => Arc::new(DieselKeyStore::new(pool::<PgConnection>(url, Plain))),
+            Kind::DieselSqlite => {
+                let path = url.trim_start_matches("sqlite://");
+                Arc::new(DieselKeyStore::new(pool::<SqliteConnection>(path, Patient)))
+            }
+            Kind::AsyncMariaDb => {
+                let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new(url);
+                let pool = bb8::Pool::builder()
+                    .max_size(4)
+                    .build(manager)
+                    .await
+                    .unwrap();
+                Arc::new(DieselKeyStore::new(pool))
+            }
+            Kind::AsyncPostgres => {
+                let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
+                let pool = deadpool::Pool::builder(manager)
+                    .max_size(4)
+                    .build()
+                    .unwrap();
+                Arc::new(DieselKeyStore::new(pool))
+            }
+        }
+    }
+
+    /// A statement whose `$1` is the owner.
+    pub(crate) async fn run(&self, sql: &str, owner: &CanonicalId) -> Result<u64, sqlx::Error> {
+        on_pool!(self, sql, |pool, text| {
+            let query = sqlx::query(text).bind(owner.as_bytes());
+            query.execute(pool).await.map(|done| done.rows_affected())
+        })
+    }
+
+    /// Statements without parameters.
+    pub(crate) async fn run_plain(&self, sql: &str) -> Result<(), sqlx::Error> {
+        on_pool!(self, sql, |pool, text| sqlx::raw_sql(text)
+            .execute(pool)
+            .await
+            .map(drop))
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        on_pool!(self, sql, |pool, text| {
+            sqlx::query_scalar(text).fetch_one(pool).await.unwrap()
+        })
+    }
+
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        on_pool!(self, sql, |pool, text| {
+            sqlx::query_scalar(text).fetch_one(pool).await.unwrap()
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Plain;
+
+impl<C> CustomizeConnection<C, r2d2::Error> for Plain {}
+
+/// Waits for the write lock, as SQLx does by itself.
+#[derive(Debug)]
+struct Patient;
+
+impl CustomizeConnection<SqliteConnection, r2d2::Error> for Patient {
+    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), r2d2::Error> {
+        connection
+            .batch_execute("PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL")
+            .map_err(r2d2::Error::QueryError)
+    }
+}
+
+fn pool<C>(
+    url: &str,
+    customizer: impl CustomizeConnection<C, r2d2::Error>,
+) -> Pool<ConnectionManager<C>>
+where
+    C: Connection + r2d2::R2D2Connection + 'static,
+{
+    Pool::builder()
+        .max_size(4)
+        .min_idle(Some(0))
+        .connection_customizer(Box::new(customizer))
+        .build(ConnectionManager::new(url))
+        .unwrap()
+}
+
+/// A migrated key store with one provisioned owner.
+pub(crate) struct Keys {
+    pub(crate) kind: Kind,
+    pub(crate) database: Database,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) owner: CanonicalId,
+}
+
+impl Keys {
+    pub(crate) async fn new(kind: Kind) -> Self {
+        let database = Database::create(kind).await;
+        let store = database.store(kind).await;
+        store.migrate().await.unwrap();
+        let owner = CanonicalId::text("ada");
+        provision(&*store, &owner).await.unwrap();
+        Self {
+            kind,
+            database,
+            store,
+            owner,
+        }
+    }
+
+    pub(crate) async fn run(&self, sql: &str) -> Result<u64, sqlx::Error> {
+        self.database.run(sql, &self.owner).await
+    }
+
+    pub(crate) async fn load(&self) -> Result<Option<OwnerRecord>, StoreError> {
+        self.store.load(&self.owner).await
+    }
+
+    pub(crate) async fn version(&self) -> u64 {
+        let version = self.store.version(&self.owner).await.unwrap();
+        version.expect("the owner is there")
+    }
+
+    pub(crate) fn request(&self, count: u32, limit: u64) -> LeaseRequest {
+        LeaseRequest::new(self.owner.clone(), 1, count, limit, LIFE)
+    }
+
+    pub(crate) async fn processes(&self, count: usize) -> Vec<Arc<dyn Store>> {
+        let mut stores = Vec::new();
+        for _ in 0..count {
+            stores.push(self.database.store(self.kind).await);
+        }
+        stores
+    }
+}
+
+/// First keys of random ids.
+pub(crate) fn first_keys() -> (DekRecord, IndexKeyRecord) {
+    let id = KeyId::from_bytes(*Uuid::new_v4().as_bytes());
+    let blob = DekBlob::Wrapped(WrappedDek::new("local:..", [1, 2, 3]));
+    let dek = DekRecord::new(1, DekState::Sealing, id, blob);
+    (dek, IndexKeyRecord::new(1, id, [4, 5]))
+}
+
+pub(crate) async fn provision(store: &dyn Store, owner: &CanonicalId) -> Result<(), StoreError> {
+    let (dek, index_key) = first_keys();
+    store.insert_if_absent(owner, &dek, &index_key).await
+}
