@@ -1,6 +1,6 @@
 //! What a key store gives back, and the race for an owner's first keys.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use futures_util::future::try_join_all;
 use ophie_crypt::{CanonicalId, LeaseRequest, MAX_INVOCATIONS, StoreError};
@@ -63,8 +63,8 @@ async fn first_keys_come_back_as_they_were(kind: Kind) {
     inserted.unwrap();
     let record = keys.store.load(&owner).await.unwrap().unwrap();
     assert_eq!((record.version(), record.is_shredded()), (1, false));
-    assert_eq!(record.deks(), [dek.clone()]);
-    assert_eq!(record.index_keys(), [index_key.clone()]);
+    assert_eq!(record.deks(), slice::from_ref(&dek));
+    assert_eq!(record.index_keys(), slice::from_ref(&index_key));
     // A second time changes nothing.
     provision(&*keys.store, &owner).await.unwrap();
     assert_eq!(keys.store.load(&owner).await.unwrap(), Some(record));

@@ -50,11 +50,6 @@ impl Keys {
         Ok(done.rows_affected())
     }
 
-    /// A statement without parameters.
-    pub(crate) async fn run_plain(&self, sql: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(sql).execute(&self.pool).await.map(drop)
-    }
-
     pub(crate) fn request(&self, count: u32, limit: u64) -> LeaseRequest {
         LeaseRequest::new(self.owner.clone(), 1, count, limit, LIFE)
     }

@@ -74,7 +74,8 @@ async fn first_keys_and_leases_are_not_notified() {
         .lease(&keys.request(1, MAX_INVOCATIONS))
         .await
         .unwrap();
-    keys.run_plain("SELECT pg_notify('ophie_crypt', 'the first')")
+    sqlx::raw_sql("SELECT pg_notify('ophie_crypt', 'the first')")
+        .execute(&keys.pool)
         .await
         .unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), "the first");
@@ -294,7 +295,7 @@ async fn errors_show_no_row() {
     let keys = Keys::new().await;
     let owner = CanonicalId::text("canary");
     let refuse = "ALTER TABLE ophie_crypt_deks ADD CHECK (kek <> 'local:..') NOT VALID";
-    keys.run_plain(refuse).await.unwrap();
+    sqlx::raw_sql(refuse).execute(&keys.pool).await.unwrap();
     let error = provision(&keys.store, &owner).await.unwrap_err();
     let mut texts = format!("{error:?} {error:#?}");
     let mut next = std::error::Error::source(&error);
