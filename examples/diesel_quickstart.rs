@@ -1,12 +1,13 @@
 //! The main job under Diesel, in one page: a schema that tells encrypted columns apart, ordinary queries,
-//! only ciphertext in the database. Run it with `cargo run --example diesel_quickstart`; it needs no set-up.
+//! only ciphertext in the database. Run it with `cargo run --example diesel_quickstart`; it needs no set-up. On
+//! PostgreSQL, with its client library: `DATABASE_URL=.. cargo run --example diesel_quickstart --features postgres`.
 
-use std::{error::Error, fs, path::Path};
+use std::{env, error::Error, fs, path::Path};
 
-use diesel::{connection::SimpleConnection, prelude::*, sql_types::Text};
+use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::{connection::SimpleConnection, prelude::*, sql_types::Binary};
 use ophie_crypt::{EncryptedModel, Keyring, LocalKms, Purpose};
-use ophie_crypt_diesel::{BlindIndex, Encrypted, Owner};
-use ophie_crypt_sqlx::SqliteKeyStore;
+use ophie_crypt_diesel::{BlindIndex, DieselKeyStore, Encrypted, Owner};
 
 #[derive(EncryptedModel, Insertable, Queryable, Selectable)]
 #[crypt(table = "memories")]
@@ -53,29 +54,52 @@ mod schema {
 }
 use schema::{memories, people_links};
 
-/// Ordinary migrations: ciphertext and fingerprints are BLOB here, BYTEA on PostgreSQL.
-const SCHEMA: &str = "
-    DROP TABLE IF EXISTS memories;
-    DROP TABLE IF EXISTS people_links;
-    CREATE TABLE memories (user_id BIGINT NOT NULL, text BLOB NOT NULL);
-    CREATE TABLE people_links (user_id BIGINT NOT NULL, name BLOB NOT NULL, name_fp BLOB NOT NULL);
-    CREATE INDEX people_links_name ON people_links (user_id, name_fp);";
+#[cfg(not(feature = "postgres"))]
+type Db = SqliteConnection;
+#[cfg(feature = "postgres")]
+type Db = diesel::PgConnection;
+
+const BYTES: &str = if cfg!(feature = "postgres") {
+    "BYTEA"
+} else {
+    "BLOB"
+};
 
 const ADA: i64 = 1;
 const BEN: i64 = 2;
 
+/// Ordinary migrations, but for the DROP, which lets the example run again.
+fn schema_sql() -> String {
+    format!(
+        "DROP TABLE IF EXISTS memories;
+         DROP TABLE IF EXISTS people_links;
+         CREATE TABLE memories (user_id BIGINT NOT NULL, text {BYTES} NOT NULL);
+         CREATE TABLE people_links (user_id BIGINT NOT NULL, name {BYTES} NOT NULL, name_fp {BYTES} NOT NULL);
+         CREATE INDEX people_links_name ON people_links (user_id, name_fp);"
+    )
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // A master key in a file, wrapped keys in one database, the application's rows in another.
+    // A master key in a file, wrapped keys in one database, the application's rows in another. PostgreSQL holds both.
     let folder = Path::new("quickstart-data");
     fs::create_dir_all(folder)?;
+    let file = |name| folder.join(name).display().to_string();
+    let (keys, rows) = match cfg!(feature = "postgres") {
+        true => (env::var("DATABASE_URL")?, env::var("DATABASE_URL")?),
+        false => (file("diesel-keys.db"), file("diesel.db")),
+    };
+    let pool = Pool::builder()
+        .max_size(2)
+        .build(ConnectionManager::<Db>::new(keys))?;
+    let store = DieselKeyStore::new(pool);
+    store.migrate().await?;
     let keyring = Keyring::builder()
         .kms(LocalKms::open_or_create(folder.join("master.key"))?) // production: a KMS
-        .key_store(SqliteKeyStore::open(folder.join("keys.db")).await?)
+        .key_store(store)
         .build()?;
-    let path = folder.join("diesel.db");
-    let mut db = SqliteConnection::establish(&path.display().to_string())?;
-    db.batch_execute(SCHEMA)?;
+    let mut db = Db::establish(&rows)?;
+    db.batch_execute(&schema_sql())?;
 
     // Keys are opened asynchronously, as a KMS is asked; queries are synchronous.
     let purpose = Purpose::new("voice-agent");
@@ -114,10 +138,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })?;
 
         println!("\nWhat the database holds of it");
-        let held: Vec<Hex> =
-            diesel::sql_query("SELECT hex(name) AS hex FROM people_links LIMIT 2").load(&mut db)?;
+        let held: Vec<Held> =
+            diesel::sql_query("SELECT name FROM people_links LIMIT 2").load(&mut db)?;
         for row in held {
-            println!("  people_links.name  {:.60}...", row.hex);
+            let hex: String = row.name.iter().map(|byte| format!("{byte:02x}")).collect();
+            println!("  people_links.name  {hex:.60}...");
         }
 
         println!("\nWhat does not work");
@@ -127,17 +152,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     read.await?.map_err(|error| error as Box<dyn Error>)?;
 
-    println!("\nThe database: {}", fs::canonicalize(path)?.display());
+    let database = fs::canonicalize(&rows).map_or_else(
+        |_| "DATABASE_URL's".into(),
+        |path| path.display().to_string(),
+    );
+    println!("\nThe database: {database}");
     Ok(())
 }
 
 #[derive(QueryableByName)]
-struct Hex {
-    #[diesel(sql_type = Text)]
-    hex: String,
+struct Held {
+    #[diesel(sql_type = Binary)]
+    name: Vec<u8>,
 }
 
-fn remember(db: &mut SqliteConnection, user: i64, text: &str) -> QueryResult<usize> {
+fn remember(db: &mut Db, user: i64, text: &str) -> QueryResult<usize> {
     let memory = Memory {
         user_id: Owner(user),
         text: memory::text(text),
@@ -147,7 +176,7 @@ fn remember(db: &mut SqliteConnection, user: i64, text: &str) -> QueryResult<usi
         .execute(db)
 }
 
-fn link(db: &mut SqliteConnection, user: i64, name: &str) -> QueryResult<usize> {
+fn link(db: &mut Db, user: i64, name: &str) -> QueryResult<usize> {
     let link = PersonLink {
         user_id: Owner(user),
         name: person_link::name(name),
@@ -158,7 +187,7 @@ fn link(db: &mut SqliteConnection, user: i64, name: &str) -> QueryResult<usize> 
         .execute(db)
 }
 
-fn all(db: &mut SqliteConnection) -> QueryResult<Vec<Memory>> {
+fn all(db: &mut Db) -> QueryResult<Vec<Memory>> {
     memories::table.load(db)
 }
 

@@ -94,7 +94,6 @@ impl<P: KeyPool> DieselKeyStore<P> {
     }
 
     #[cfg(not(feature = "async-postgres"))]
-    #[expect(clippy::unused_self, reason = "with the feature it is used")]
     async fn next_notification(&self) {
         core::future::pending().await
     }

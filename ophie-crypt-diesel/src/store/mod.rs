@@ -2,7 +2,10 @@
 //!
 //! Absent: what they do there (`ophie_crypt_sql`), keys in clear, the application's tables.
 
-#[cfg(feature = "_async")]
+#[cfg(all(
+    any(feature = "async-mysql", feature = "async-postgres"),
+    any(feature = "bb8", feature = "deadpool")
+))]
 #[allow(
     missing_debug_implementations,
     unnameable_types,
