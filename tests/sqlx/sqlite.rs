@@ -1,35 +1,45 @@
-//! Every query path on SQLite. The tests in `paths/` run on PostgreSQL as well.
+//! Every query path on SQLite. The tests in `paths/` run on PostgreSQL and MariaDB as well.
 //!
 //! The `query!` macros read `tests/.sqlx`, so that no database is needed to compile. After a change to
 //! their SQL or to the tables, from the repository's root:
 //!
 //! ```sh
 //! rm -f /tmp/macros.db && sqlite3 /tmp/macros.db <tests/sqlx/tables/sqlite.sql
-//! rm -f tests/.sqlx/query-*.json && touch tests/sqlx/paths/macros.rs
+//! rm -f tests/.sqlx/query-*.json && touch tests/sqlx/paths/{macros,returning}.rs
 //! export SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$PWD/tests/.sqlx
 //! DATABASE_URL=sqlite:/tmp/macros.db cargo check -p ophie-crypt-tests --test sqlx_sqlite
 //! ```
 //!
-//! and then the same for `postgres.rs`, whose head says how.
+//! and then the same for `postgres.rs` and `mariadb.rs`, whose heads say how.
 
 use ophie_crypt_sqlx::SqliteKeyStore as Store;
 use ophie_crypt_tests::sqlite as db;
 use sqlx::migrate::Migrator;
 
-/// The two databases need different SQL text: offline data is found by the text alone.
+/// The text in pieces, `"name_fp = " ["$1"]`, as MariaDB has no numbers; and with a mark, as offline data is
+/// found by the text alone.
 macro_rules! query {
-    ($sql:literal $($rest:tt)*) => { sqlx::query!($sql + " /* sqlite */" $($rest)*) };
+    ($($sql:literal $([$n:literal])?)+ $(, $($rest:tt)*)?) => {
+        sqlx::query!($($sql + $($n +)?)+ " /* sqlite */" $(, $($rest)*)?)
+    };
 }
 macro_rules! query_as {
-    ($row:path, $sql:literal $($rest:tt)*) => { sqlx::query_as!($row, $sql + " /* sqlite */" $($rest)*) };
+    ($row:path, $($sql:literal $([$n:literal])?)+ $(, $($rest:tt)*)?) => {
+        sqlx::query_as!($row, $($sql + $($n +)?)+ " /* sqlite */" $(, $($rest)*)?)
+    };
 }
 macro_rules! query_scalar {
-    ($sql:literal $($rest:tt)*) => { sqlx::query_scalar!($sql + " /* sqlite */" $($rest)*) };
+    ($($sql:literal $([$n:literal])?)+ $(, $($rest:tt)*)?) => {
+        sqlx::query_scalar!($($sql + $($n +)?)+ " /* sqlite */" $(, $($rest)*)?)
+    };
 }
 
 #[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
+#[cfg(test)]
+#[path = "paths/returning.rs"]
+mod returning;
 
 #[cfg(test)]
 #[path = "sqlite/audit.rs"]
@@ -63,8 +73,16 @@ const NOWHERE: &str = "sqlite:///nowhere/at/all.db";
 #[cfg(test)]
 const STRICT_TABLE: &str = "CREATE TABLE strict (text BLOB NOT NULL) STRICT";
 
-/// 999,999,000 bytes: SQLite's limit is 10^9.
-const GIGABYTE_OF_ZEROS: &str = "SELECT zeroblob(999999000)";
+/// What an INSERT of a fingerprint that is there may do instead.
+const OR_UPDATE_RELATION: &str =
+    "ON CONFLICT (user_id, session_id, name_fp) DO UPDATE SET relation = excluded.relation";
+const OR_NOTHING: &str = "ON CONFLICT DO NOTHING";
+
+/// The longest value, as a query and its length: the limit is 10^9 bytes.
+const LONGEST: (&str, usize) = ("SELECT zeroblob(999999000)", 999_999_000);
+
+/// Times out of range, and none at all.
+const FAR_TIMES: [&str; 4] = ["infinity", "-infinity", "294276-01-01", "4000-01-01 BC"];
 
 /// Begins a transaction that keeps all others from writing to the audit's table, with the statement below.
 const BEGIN_EXCLUSIVE: &str = "BEGIN EXCLUSIVE";

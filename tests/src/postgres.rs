@@ -14,6 +14,12 @@ pub type Db = sqlx::Postgres;
 /// A pool of its connections.
 pub type Pool = sqlx::PgPool;
 
+/// The text of a statement of the shared tests, with `$1`, `$2` where values belong.
+#[must_use]
+pub fn sql(text: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(text.to_owned())
+}
+
 /// A database of its own for one test. It goes when `tests/run` removes the cluster.
 #[derive(Debug)]
 pub struct Database {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use tempfile::TempDir;
 
@@ -10,6 +11,12 @@ pub type Db = sqlx::Sqlite;
 
 /// A pool of its connections.
 pub type Pool = sqlx::SqlitePool;
+
+/// The text of a statement of the shared tests, with `$1`, `$2` where values belong.
+#[must_use]
+pub fn sql(text: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(text.to_owned())
+}
 
 /// A database file of its own for one test. It goes when the value is dropped.
 #[derive(Debug)]

@@ -133,7 +133,9 @@ async fn scope_sync_ends_with_its_closure() {
     });
     assert!(Session::current().is_none());
     let query = ophie_crypt_sqlx::Owner(ALICE);
-    let error = super::world::bound(sqlx::query::<crate::db::Db>("SELECT $1").try_bind(query));
+    let error = super::world::bound(
+        sqlx::query::<crate::db::Db>(crate::db::sql("SELECT $1")).try_bind(query),
+    );
     assert_eq!(
         error,
         Error::Owner(OwnerError::NoSession(NoSession::Absent))

@@ -10,6 +10,7 @@ use super::{
     models::{MEMORY, Memory, Word, memory},
     world::{ALICE, World, ours},
 };
+use crate::db::sql;
 
 #[derive(EncryptedModel, sqlx::FromRow)]
 #[crypt(table = "codecs")]
@@ -18,9 +19,9 @@ struct Codecs {
     text: Encrypted<String, codecs::text>,
     bytes: Encrypted<Vec<u8>, codecs::bytes>,
     small: Encrypted<i16, codecs::small>,
-    int: Encrypted<i32, codecs::int>,
+    medium: Encrypted<i32, codecs::medium>,
     big: Encrypted<i64, codecs::big>,
-    float: Encrypted<f64, codecs::float>,
+    fraction: Encrypted<f64, codecs::fraction>,
     flag: Encrypted<bool, codecs::flag>,
     uid: Encrypted<Uuid, codecs::uid>,
     json: Encrypted<Json<Word>, codecs::json>,
@@ -44,11 +45,15 @@ struct Times {
 /// Writes `$value` by marker `$column`, in the current session.
 macro_rules! put {
     ($world:expr, $marker:ident::$column:ident, $value:expr) => {
-        sqlx::query(concat!("UPDATE codecs SET ", stringify!($column), " = $1"))
-            .bind($marker::$column($value))
-            .execute($world.pool())
-            .await
-            .unwrap()
+        sqlx::query(sql(concat!(
+            "UPDATE codecs SET ",
+            stringify!($column),
+            " = $1"
+        )))
+        .bind($marker::$column($value))
+        .execute($world.pool())
+        .await
+        .unwrap()
     };
 }
 
@@ -67,7 +72,7 @@ macro_rules! get {
 
 async fn with_a_row() -> World {
     let world = World::new().await;
-    sqlx::query("INSERT INTO codecs (user_id) VALUES ($1)")
+    sqlx::query(sql("INSERT INTO codecs (user_id) VALUES ($1)"))
         .bind(ALICE)
         .execute(world.pool())
         .await
@@ -97,9 +102,9 @@ round_trips! {
     texts: text, String, ["".into(), "Mom".into(), "\0\u{10ffff} ü".into(), "x".repeat(100_000)], |a, b| a == b;
     byte_strings: bytes, Vec<u8>, [vec![], vec![0], vec![0xFA; 45], (0..=255).collect()], |a, b| a == b;
     sixteen_bits: small, i16, [0, 1, -1, i16::MIN, i16::MAX], |a, b| a == b;
-    thirty_two_bits: int, i32, [0, 1, -1, i32::MIN, i32::MAX], |a, b| a == b;
+    thirty_two_bits: medium, i32, [0, 1, -1, i32::MIN, i32::MAX], |a, b| a == b;
     sixty_four_bits: big, i64, [0, 1, -1, i64::MIN, i64::MAX], |a, b| a == b;
-    floats: float, f64,
+    floats: fraction, f64,
         [0.0, -0.0, 1.5, f64::MIN, f64::MAX, f64::INFINITY, f64::NAN, f64::from_bits(0x7ff8_0000_0000_0001)],
         |a, b| a.to_bits() == b.to_bits();
     booleans: flag, bool, [true, false], |a, b| a == b;
@@ -130,9 +135,9 @@ async fn a_whole_row_reads_back_as_its_model() {
         put!(world, codecs::text, "Mom");
         put!(world, codecs::bytes, [1, 2, 3]);
         put!(world, codecs::small, 1_i16);
-        put!(world, codecs::int, 2);
+        put!(world, codecs::medium, 2);
         put!(world, codecs::big, 3);
-        put!(world, codecs::float, 0.5);
+        put!(world, codecs::fraction, 0.5);
         put!(world, codecs::flag, true);
         put!(world, codecs::uid, ALICE);
         put!(
@@ -158,14 +163,14 @@ async fn a_whole_row_reads_back_as_its_model() {
         (ALICE, "Mom")
     );
     assert_eq!(row.bytes.expose_secret(), &[1, 2, 3]);
-    let (small, int, big) = (
+    let (small, medium, big) = (
         row.small.expose_secret(),
-        row.int.expose_secret(),
+        row.medium.expose_secret(),
         row.big.expose_secret(),
     );
-    assert_eq!((*small, *int, *big), (1, 2, 3));
+    assert_eq!((*small, *medium, *big), (1, 2, 3));
     assert_eq!(
-        (*row.float.expose_secret(), *row.flag.expose_secret()),
+        (*row.fraction.expose_secret(), *row.flag.expose_secret()),
         (0.5, true)
     );
     assert_eq!(

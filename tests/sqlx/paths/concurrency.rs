@@ -10,12 +10,12 @@ use super::{
     models::{PersonLink, person_link},
     world::{ALICE, BOB, CALL, INSERT_LINK, World, ours},
 };
-use crate::db::{Db, Pool};
+use crate::db::{Db, Pool, sql};
 
 /// Writes a link of its own and reads all of the owner's: none may be another's or fail to open.
 async fn write_and_read(pool: &Pool, owner: Uuid, prefix: &str, n: u32) -> Result<(), sqlx::Error> {
     let name = format!("{prefix} {n}");
-    sqlx::query(INSERT_LINK)
+    sqlx::query(sql(INSERT_LINK))
         .bind(Owner(owner))
         .bind(CALL)
         .bind(person_link::name(name.as_str()))
@@ -23,16 +23,17 @@ async fn write_and_read(pool: &Pool, owner: Uuid, prefix: &str, n: u32) -> Resul
         .execute(pool)
         .await?;
     tokio::task::yield_now().await;
-    let links: Vec<PersonLink> = sqlx::query_as("SELECT * FROM people_links WHERE user_id = $1")
-        .bind(Owner(owner))
-        .fetch_all(pool)
-        .await?;
+    let links: Vec<PersonLink> =
+        sqlx::query_as(sql("SELECT * FROM people_links WHERE user_id = $1"))
+            .bind(Owner(owner))
+            .fetch_all(pool)
+            .await?;
     assert!(
         links
             .iter()
             .all(|link| link.name.expose_secret().starts_with(prefix))
     );
-    let found: PersonLink = sqlx::query_as("SELECT * FROM people_links WHERE name_fp = $1")
+    let found: PersonLink = sqlx::query_as(sql("SELECT * FROM people_links WHERE name_fp = $1"))
         .bind(person_link::name_fp(name.to_uppercase())?)
         .fetch_one(pool)
         .await?;

@@ -1,10 +1,10 @@
 //! Records of the key store that were changed, cut or swapped: refused, and never replaced by a new key.
 
 use ophie_crypt::{KmsError, OwnerId, ProvisionError, SessionError, StoreError};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::Row;
 
 use super::world::{ALICE, BOB, PURPOSE, World};
-use crate::db::Pool;
+use crate::db::{Pool, sql};
 
 /// An owner's record, without the foreign key that would keep a test from changing it.
 #[derive(Clone, PartialEq)]
@@ -16,10 +16,10 @@ struct Record {
 }
 
 async fn load(pool: &Pool, owner: &impl OwnerId) -> Record {
-    let row = sqlx::query(
+    let row = sqlx::query(sql(
         "SELECT dek.key_id, dek.kek, dek.wrapped, idx.sealed FROM ophie_crypt_deks AS dek \
          JOIN ophie_crypt_index_keys AS idx ON idx.owner = dek.owner WHERE dek.owner = $1",
-    )
+    ))
     .bind(owner.canonical().as_bytes())
     .fetch_one(pool)
     .await
@@ -34,18 +34,16 @@ async fn load(pool: &Pool, owner: &impl OwnerId) -> Record {
 
 async fn delete(pool: &Pool, owner: &impl OwnerId, tables: &[&str]) {
     for table in tables {
-        sqlx::query(AssertSqlSafe(format!(
-            "DELETE FROM {table} WHERE owner = $1"
-        )))
-        .bind(owner.canonical().as_bytes())
-        .execute(pool)
-        .await
-        .unwrap();
+        sqlx::query(sql(&format!("DELETE FROM {table} WHERE owner = $1")))
+            .bind(owner.canonical().as_bytes())
+            .execute(pool)
+            .await
+            .unwrap();
     }
 }
 
 async fn insert(pool: &Pool, owner: &impl OwnerId, record: &Record) {
-    sqlx::query("INSERT INTO ophie_crypt_deks (owner, generation, epoch, state, key_id, kek, wrapped) VALUES ($1, 1, 1, 'sealing', $2, $3, $4)")
+    sqlx::query(sql("INSERT INTO ophie_crypt_deks (owner, generation, epoch, state, key_id, kek, wrapped) VALUES ($1, 1, 1, 'sealing', $2, $3, $4)"))
         .bind(owner.canonical().as_bytes())
         .bind(&record.key_id)
         .bind(&record.kek)
@@ -53,12 +51,14 @@ async fn insert(pool: &Pool, owner: &impl OwnerId, record: &Record) {
         .execute(pool)
         .await
         .unwrap();
-    sqlx::query("INSERT INTO ophie_crypt_budgets (owner, generation, granted) VALUES ($1, 1, 1)")
-        .bind(owner.canonical().as_bytes())
-        .execute(pool)
-        .await
-        .unwrap();
-    sqlx::query("INSERT INTO ophie_crypt_index_keys (owner, generation, key_id, sealed) VALUES ($1, 1, $2, $3)")
+    sqlx::query(sql(
+        "INSERT INTO ophie_crypt_budgets (owner, generation, granted) VALUES ($1, 1, 1)",
+    ))
+    .bind(owner.canonical().as_bytes())
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::query(sql("INSERT INTO ophie_crypt_index_keys (owner, generation, key_id, sealed) VALUES ($1, 1, $2, $3)"))
         .bind(owner.canonical().as_bytes())
         .bind(&record.key_id)
         .bind(&record.sealed)

@@ -8,7 +8,7 @@ use super::{
     models::{NAME_FP, PersonLink, memory, person_link},
     world::{ALICE, BOB, CALL, INSERT_LINK, World, bound},
 };
-use crate::db::Db;
+use crate::db::{Db, sql};
 
 type NameFp = BlindIndex<String, person_link::name_fp>;
 
@@ -20,7 +20,7 @@ async fn equal_to_the_normaliser_is_found() {
     let run = async {
         for spelling in ["müller anna", "MÜLLER ANNA", "Mu\u{308}ller\u{a0}Anna"] {
             let found: Vec<PersonLink> =
-                sqlx::query_as("SELECT * FROM people_links WHERE name_fp = $1")
+                sqlx::query_as(sql("SELECT * FROM people_links WHERE name_fp = $1"))
                     .bind(person_link::name_fp(spelling).unwrap())
                     .fetch_all(world.pool())
                     .await
@@ -38,7 +38,7 @@ async fn exact_means_exact() {
     let world = World::new().await;
     world.memory(&world.alice, "Lisbon").await;
     let count = async |text: &str| {
-        sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM memories WHERE text_fp = $1")
+        sqlx::query_scalar::<_, i64>(sql("SELECT COUNT(*) FROM memories WHERE text_fp = $1"))
             .bind(memory::text_fp(text).unwrap())
             .fetch_one(world.pool())
             .await
@@ -60,7 +60,7 @@ async fn owners_have_fingerprints_of_their_own() {
     let stored = world.stored("SELECT name_fp FROM people_links").await;
     assert_ne!(stored[0], stored[1]);
     let find = async {
-        sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM people_links WHERE name_fp = $1")
+        sqlx::query_scalar::<_, i64>(sql("SELECT COUNT(*) FROM people_links WHERE name_fp = $1"))
             .bind(person_link::name_fp("Mom").unwrap())
             .fetch_one(world.pool())
             .await
@@ -96,8 +96,8 @@ async fn a_join_on_the_index_finds_the_same_person_in_two_calls() {
     type Name = Encrypted<String, person_link::name>;
     let read = async {
         sqlx::query_as::<_, (Name, Name)>(
-            "SELECT a.name, b.name FROM people_links AS a JOIN people_links AS b ON a.name_fp = b.name_fp \
-             WHERE a.session_id = $1 AND b.session_id = $2 AND a.user_id = $3",
+            sql("SELECT a.name, b.name FROM people_links AS a JOIN people_links AS b ON a.name_fp = b.name_fp \
+             WHERE a.session_id = $1 AND b.session_id = $2 AND a.user_id = $3"),
         )
         .bind(first)
         .bind(second)
@@ -122,11 +122,13 @@ async fn another_table_refers_to_a_row_by_its_fingerprint() {
     world.link(&world.alice, "Mom").await;
     let transcript = world.transcript(&world.alice, "Mom called").await;
     let run = async {
-        sqlx::query("INSERT INTO mentions (transcript_id, person_fp) VALUES ($1, $2)")
-            .bind(transcript)
-            .bind(person_link::name_fp("mom").unwrap())
-            .execute(world.pool())
-            .await?;
+        sqlx::query(sql(
+            "INSERT INTO mentions (transcript_id, person_fp) VALUES ($1, $2)",
+        ))
+        .bind(transcript)
+        .bind(person_link::name_fp("mom").unwrap())
+        .execute(world.pool())
+        .await?;
         sqlx::query_as::<_, (Uuid, Encrypted<String, person_link::name>, NameFp)>(
             "SELECT transcript_id, name, person_fp FROM mentions JOIN people_links ON name_fp = person_fp",
         )
@@ -169,7 +171,7 @@ async fn a_unique_index_holds_one_value_for_each_owner() {
     world.link(&world.alice, "Mom").await;
     world.link(&world.bob, "Mom").await;
     let twice = async {
-        sqlx::query(INSERT_LINK)
+        sqlx::query(sql(INSERT_LINK))
             .bind(Owner(ALICE))
             .bind(Uuid::nil())
             .bind(person_link::name(" MOM"))
@@ -193,7 +195,7 @@ async fn a_fingerprint_is_not_written_in_a_session_that_has_ended() {
     let alices = world
         .alice
         .scope_sync(|| person_link::name_fp("Mom").unwrap());
-    let mut query = sqlx::query::<Db>("SELECT $1");
+    let mut query = sqlx::query::<Db>(sql("SELECT $1"));
     let written = world.alice.scope(async {
         world.alice.close(); // whoever logs out, say, while this waits
         tokio::task::yield_now().await;
@@ -214,12 +216,12 @@ async fn a_fingerprint_of_another_owners_session_is_not_written() {
         .alice
         .scope_sync(|| person_link::name_fp("Mom").unwrap());
     let run = async {
-        let mut query = sqlx::query::<Db>("SELECT $1");
+        let mut query = sqlx::query::<Db>(sql("SELECT $1"));
         assert_eq!(
             bound(query.try_bind(&alices)),
             Error::Fingerprint(FingerprintError::OtherOwner { index: NAME_FP })
         );
-        sqlx::query(INSERT_LINK)
+        sqlx::query(sql(INSERT_LINK))
             .bind(Owner(BOB))
             .bind(CALL)
             .bind(person_link::name("Mom"))
@@ -245,10 +247,11 @@ async fn a_fingerprint_needs_a_session_to_make_but_none_to_use() {
         &Error::Fingerprint(missing)
     );
     let made = NameFp::of_in(&world.alice, "mom").unwrap();
-    let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM people_links WHERE name_fp = $1")
-        .bind(made)
-        .fetch_one(world.pool())
-        .await
-        .unwrap();
+    let found: i64 =
+        sqlx::query_scalar(sql("SELECT COUNT(*) FROM people_links WHERE name_fp = $1"))
+            .bind(made)
+            .fetch_one(world.pool())
+            .await
+            .unwrap();
     assert_eq!(found, 1);
 }

@@ -9,12 +9,13 @@ use super::{
     models::{PersonLink, person_link},
     world::{ALICE, World},
 };
+use crate::db::sql;
 
 const WHAT_TO_DO: &str = "no session is current in this task; run the query inside `session.scope(..)`, \
     give spawned tasks, streams and WebSocket tasks `.in_session(&session)`, and threads `session.scope_sync(..)`";
 
 async fn by_id(world: &World, id: i64) -> Result<PersonLink, sqlx::Error> {
-    sqlx::query_as("SELECT * FROM people_links WHERE id = $1")
+    sqlx::query_as(sql("SELECT * FROM people_links WHERE id = $1"))
         .bind(id)
         .fetch_one(world.pool())
         .await
@@ -23,7 +24,7 @@ async fn by_id(world: &World, id: i64) -> Result<PersonLink, sqlx::Error> {
 #[tokio::test]
 async fn no_session_to_write_with() {
     let world = World::new().await;
-    let error = sqlx::query("UPDATE people_links SET name = $1")
+    let error = sqlx::query(sql("UPDATE people_links SET name = $1"))
         .bind(person_link::name("Mom"))
         .execute(world.pool())
         .await
@@ -75,7 +76,7 @@ async fn a_spawned_task() {
     let pool = world.pool().clone();
     let error = world.alice.scope(async {
         let write = async move {
-            sqlx::query("UPDATE people_links SET name = $1")
+            sqlx::query(sql("UPDATE people_links SET name = $1"))
                 .bind(person_link::name("Mom"))
                 .execute(&pool)
                 .await
@@ -96,7 +97,7 @@ async fn the_wrong_column() {
     let id = world.link(&world.alice, "Mom").await;
     // `.bind(person_link::name(..))` where the relation belongs: SQL knows no difference.
     let write = async {
-        sqlx::query("UPDATE people_links SET relation = $1")
+        sqlx::query(sql("UPDATE people_links SET relation = $1"))
             .bind(person_link::name("mother"))
             .execute(world.pool())
             .await?;
@@ -122,7 +123,7 @@ async fn the_wrong_owner() {
         format!("error occurred while decoding column \"user_id\": {message}")
     );
     let other: Owner<Uuid> = Owner(ALICE);
-    let write = sqlx::query("SELECT $1");
+    let write = sqlx::query(sql("SELECT $1"));
     let write = world
         .bob
         .scope_sync(|| write.bind(other))
@@ -138,7 +139,7 @@ async fn the_wrong_owner() {
 async fn plaintext_that_was_already_there() {
     let world = World::new().await;
     let id = world.link(&world.alice, "Mom").await;
-    sqlx::query("UPDATE people_links SET name = $1")
+    sqlx::query(sql("UPDATE people_links SET name = $1"))
         .bind(b"canary".as_slice())
         .execute(world.pool())
         .await
@@ -177,7 +178,7 @@ async fn a_plain_text_in_place_of_a_ciphertext() {
         .execute(world.pool())
         .await
         .unwrap();
-    let error = sqlx::query("INSERT INTO strict (text) VALUES ($1)")
+    let error = sqlx::query(sql("INSERT INTO strict (text) VALUES ($1)"))
         .bind("canary")
         .execute(world.pool())
         .await
@@ -189,7 +190,7 @@ async fn a_plain_text_in_place_of_a_ciphertext() {
         .unwrap();
     assert_eq!(rows, 0);
     let sealed = async {
-        sqlx::query("INSERT INTO strict (text) VALUES ($1)")
+        sqlx::query(sql("INSERT INTO strict (text) VALUES ($1)"))
             .bind(person_link::name("Mom"))
             .execute(world.pool())
             .await

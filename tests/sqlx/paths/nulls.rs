@@ -8,18 +8,19 @@ use super::{
     models::{MEMORY, MEMORY_FP, PersonLink, RELATION, Word, memory, person_link, transcript},
     world::{ALICE, CALL, World, ours},
 };
+use crate::db::sql;
 
 #[tokio::test]
 async fn none_is_null_and_null_is_none() {
     let world = World::new().await;
     world.link(&world.alice, "Mom").await;
     let run = async {
-        sqlx::query("UPDATE people_links SET relation = $1")
+        sqlx::query(sql("UPDATE people_links SET relation = $1"))
             .bind(Some(person_link::relation("mother")))
             .execute(world.pool())
             .await?;
         assert!(world.stored("SELECT relation FROM people_links").await[0].is_some());
-        sqlx::query("UPDATE people_links SET relation = $1")
+        sqlx::query(sql("UPDATE people_links SET relation = $1"))
             .bind(None::<Encrypted<String, person_link::relation>>)
             .execute(world.pool())
             .await?;
@@ -38,7 +39,7 @@ async fn none_is_null_and_null_is_none() {
 async fn the_typed_null_needs_no_session() {
     let world = World::new().await;
     let id = world.transcript(&world.alice, "hello").await;
-    let written = sqlx::query("UPDATE transcripts SET words = $1 WHERE id = $2")
+    let written = sqlx::query(sql("UPDATE transcripts SET words = $1 WHERE id = $2"))
         .bind(transcript::words::NULL)
         .bind(id)
         .execute(world.pool())
@@ -166,7 +167,7 @@ async fn json_null_is_a_value() {
     let world = World::new().await;
     let id = world.transcript(&world.alice, "hello").await;
     let run = async {
-        sqlx::query("UPDATE transcripts SET words = $1 WHERE id = $2")
+        sqlx::query(sql("UPDATE transcripts SET words = $1 WHERE id = $2"))
             .bind(Encrypted::<Maybe, transcript::words>::new(Json(None)))
             .bind(id)
             .execute(world.pool())
@@ -185,10 +186,11 @@ async fn json_null_is_a_value() {
 async fn a_null_does_not_hide_a_missing_session_of_its_neighbours() {
     let world = World::new().await;
     let insert = sqlx::query(
-        "INSERT INTO people_links (user_id, session_id, name, name_fp, relation) VALUES ($1, $2, $3, $3, $4)",
+        sql("INSERT INTO people_links (user_id, session_id, name, name_fp, relation) VALUES ($1, $2, $3, $4, $5)"),
     )
     .bind(ALICE)
     .bind(CALL)
+    .bind(person_link::name("Mom"))
     .bind(person_link::name("Mom"))
     .bind(person_link::relation::NULL)
     .execute(world.pool());

@@ -8,18 +8,18 @@ use super::{
     models::{NAME, PersonLink, RELATION, TRANSCRIPT, person_link, transcript},
     world::{ALICE, BOB, PURPOSE, World, bound, ours},
 };
-use crate::db::Db;
+use crate::db::{Db, sql};
 
 #[tokio::test]
 async fn another_owner_is_not_written() {
     let world = World::new().await;
     let run = async {
-        let mut query = sqlx::query::<Db>("UPDATE people_links SET user_id = $1");
+        let mut query = sqlx::query::<Db>(sql("UPDATE people_links SET user_id = $1"));
         assert_eq!(
             bound(query.try_bind(Owner(BOB))),
             Error::Owner(OwnerError::OtherOwner)
         );
-        let mut optional = sqlx::query::<Db>("UPDATE people_links SET user_id = $1");
+        let mut optional = sqlx::query::<Db>(sql("UPDATE people_links SET user_id = $1"));
         assert_eq!(
             bound(optional.try_bind(Some(Owner(BOB)))),
             Error::Owner(OwnerError::OtherOwner)
@@ -58,16 +58,16 @@ async fn owners_are_integers_and_texts_as_well() {
         .await
         .unwrap();
     let run = async {
-        let read: Owner<i64> = sqlx::query_scalar("SELECT CAST($1 AS bigint)")
+        let read: Owner<i64> = sqlx::query_scalar(sql("SELECT COUNT(*) + $1 FROM people_links"))
             .bind(Owner(7_i64))
             .fetch_one(world.pool())
             .await
             .unwrap();
         assert_eq!(read, Owner(7));
-        let other =
-            sqlx::query_scalar::<_, Owner<i64>>("SELECT CAST(8 AS bigint)").fetch_one(world.pool());
+        let other = sqlx::query_scalar::<_, Owner<i64>>("SELECT COUNT(*) + 8 FROM people_links")
+            .fetch_one(world.pool());
         assert_eq!(ours(other.await), Error::Owner(OwnerError::OtherOwner));
-        let mut text = sqlx::query::<Db>("SELECT $1");
+        let mut text = sqlx::query::<Db>(sql("SELECT $1"));
         assert_eq!(
             bound(text.try_bind(Owner("7".to_owned()))),
             Error::Owner(OwnerError::OtherOwner)
@@ -80,8 +80,7 @@ async fn owners_are_integers_and_texts_as_well() {
         .open_or_provision("ada", PURPOSE)
         .await
         .unwrap();
-    let run = sqlx::query_scalar::<_, Owner<String>>("SELECT CAST('ada' AS text)")
-        .fetch_one(world.pool());
+    let run = sqlx::query_scalar::<_, Owner<String>>("SELECT 'ada'").fetch_one(world.pool());
     assert_eq!(session.scope(run).await.unwrap().0, "ada");
 }
 
@@ -90,13 +89,13 @@ async fn a_ciphertext_copied_into_another_owners_row_does_not_open() {
     let world = World::new().await;
     let bobs = world.link(&world.bob, "Dad").await;
     world.link(&world.alice, "canary").await;
-    sqlx::query("UPDATE people_links SET name = (SELECT name FROM people_links WHERE user_id = $1) WHERE id = $2")
+    sqlx::query(sql("UPDATE people_links SET name = (SELECT name FROM people_links WHERE user_id = $1) WHERE id = $2"))
         .bind(ALICE)
         .bind(bobs)
         .execute(world.pool())
         .await
         .unwrap();
-    let read = sqlx::query_as::<_, PersonLink>("SELECT * FROM people_links WHERE id = $1")
+    let read = sqlx::query_as::<_, PersonLink>(sql("SELECT * FROM people_links WHERE id = $1"))
         .bind(bobs)
         .fetch_one(world.pool());
     assert_eq!(

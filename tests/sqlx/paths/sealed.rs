@@ -9,7 +9,7 @@ use super::{
     models::{NAME, TRANSCRIPT, person_link, transcript},
     world::{ALICE, CALL, World, ours},
 };
-use crate::db::Db;
+use crate::db::{Db, sql};
 
 type Text = Encrypted<String, transcript::text>;
 type SealedText = Sealed<String, transcript::text>;
@@ -23,13 +23,15 @@ async fn sealed_values_load_and_move_without_a_session() {
         .await
         .unwrap();
     let copy = Uuid::new_v4();
-    sqlx::query("INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)")
-        .bind(copy)
-        .bind(ALICE)
-        .bind(&sealed)
-        .execute(world.pool())
-        .await
-        .unwrap();
+    sqlx::query(sql(
+        "INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)",
+    ))
+    .bind(copy)
+    .bind(ALICE)
+    .bind(&sealed)
+    .execute(world.pool())
+    .await
+    .unwrap();
     let stored = world.stored("SELECT text FROM transcripts").await;
     assert_eq!(stored[0], stored[1]);
     assert!(!format!("{sealed:?}").contains("hello"));
@@ -45,13 +47,15 @@ async fn seal_and_open_need_no_current_session() {
     let world = World::new().await;
     let sealed = transcript::text("hello").seal(&world.alice).unwrap();
     let id = Uuid::new_v4();
-    sqlx::query("INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)")
-        .bind(id)
-        .bind(ALICE)
-        .bind(sealed)
-        .execute(world.pool())
-        .await
-        .unwrap();
+    sqlx::query(sql(
+        "INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)",
+    ))
+    .bind(id)
+    .bind(ALICE)
+    .bind(sealed)
+    .execute(world.pool())
+    .await
+    .unwrap();
     let loaded: SealedText = sqlx::query_scalar("SELECT text FROM transcripts")
         .fetch_one(world.pool())
         .await
@@ -131,19 +135,21 @@ async fn seal_many_fills_a_table() {
 async fn two_rows(world: &World) -> [Uuid; 2] {
     let ids = [Uuid::new_v4(), Uuid::new_v4()];
     for (id, text) in ids.iter().zip(["first", "second"]) {
-        sqlx::query("INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)")
-            .bind(id)
-            .bind(ALICE)
-            .bind(transcript::text(text).seal_row(&world.alice, id).unwrap())
-            .execute(world.pool())
-            .await
-            .unwrap();
+        sqlx::query(sql(
+            "INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)",
+        ))
+        .bind(id)
+        .bind(ALICE)
+        .bind(transcript::text(text).seal_row(&world.alice, id).unwrap())
+        .execute(world.pool())
+        .await
+        .unwrap();
     }
     ids
 }
 
 async fn text_of(world: &World, id: Uuid) -> SealedText {
-    sqlx::query_scalar("SELECT text FROM transcripts WHERE id = $1")
+    sqlx::query_scalar(sql("SELECT text FROM transcripts WHERE id = $1"))
         .bind(id)
         .fetch_one(world.pool())
         .await
@@ -169,7 +175,7 @@ async fn swapped_rows_are_refused() {
     let [first, second] = two_rows(&world).await;
     let (a, b) = (text_of(&world, first).await, text_of(&world, second).await);
     for (id, text) in [(first, &b), (second, &a)] {
-        sqlx::query("UPDATE transcripts SET text = $1 WHERE id = $2")
+        sqlx::query(sql("UPDATE transcripts SET text = $1 WHERE id = $2"))
             .bind(text)
             .bind(id)
             .execute(world.pool())
@@ -207,7 +213,7 @@ async fn sealed_and_encrypted_mix_in_one_statement() {
     let world = World::new().await;
     let sealed = person_link::name("Mom").seal(&world.alice).unwrap();
     let run = async {
-        sqlx::query("INSERT INTO people_links (user_id, session_id, name, name_fp, relation) VALUES ($1, $2, $3, $4, $5)")
+        sqlx::query(sql("INSERT INTO people_links (user_id, session_id, name, name_fp, relation) VALUES ($1, $2, $3, $4, $5)"))
             .bind(Owner(ALICE))
             .bind(CALL)
             .bind(sealed)

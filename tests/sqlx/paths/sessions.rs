@@ -18,7 +18,10 @@ use super::{
     models::{NAME, person_link},
     world::{ALICE, BOB, PURPOSE, World, bound},
 };
-use crate::{Store, db::Db};
+use crate::{
+    Store,
+    db::{Db, sql},
+};
 
 fn seal_error(reason: NoSession) -> Error {
     Error::Seal(SealError::NoSession {
@@ -30,7 +33,7 @@ fn seal_error(reason: NoSession) -> Error {
 /// What a hook says under this session.
 fn hook(session: &Session) -> Result<(), Error> {
     session.scope_sync(|| {
-        let mut query = sqlx::query::<Db>("SELECT $1");
+        let mut query = sqlx::query::<Db>(sql("SELECT $1"));
         match query.try_bind(person_link::name("Mom")) {
             Ok(()) => Ok(()),
             refused => Err(bound(refused)),
@@ -104,7 +107,7 @@ async fn expiry_in_the_middle_of_a_scope_stops_the_next_query() {
         .unwrap();
     let run = async {
         tokio::time::sleep(PAST_THE_TTL).await;
-        let mut query = sqlx::query::<Db>("SELECT $1");
+        let mut query = sqlx::query::<Db>(sql("SELECT $1"));
         bound(query.try_bind(Owner(ALICE)))
     };
     assert_eq!(
@@ -124,7 +127,7 @@ async fn expiry_is_judged_at_the_start_of_a_poll() {
     let one_poll = async {
         std::thread::sleep(PAST_THE_TTL);
         // What began with a key ends with it.
-        let mut query = sqlx::query::<Db>("SELECT $1");
+        let mut query = sqlx::query::<Db>(sql("SELECT $1"));
         assert!(query.try_bind(Owner(ALICE)).is_ok());
     };
     session.scope(one_poll).await;

@@ -6,12 +6,11 @@ use ophie_crypt::{
     CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyId, KeyStore, LeaseRequest,
     StoreError, WrappedDek,
 };
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::{
     Store,
-    db::{Database, Pool},
+    db::{Database, Pool, sql},
 };
 
 const LIFE: Duration = Duration::from_secs(600);
@@ -42,8 +41,8 @@ impl Keys {
     }
 
     /// A statement whose `$1` is the owner.
-    pub(crate) async fn run(&self, sql: &str) -> Result<u64, sqlx::Error> {
-        let done = sqlx::query(AssertSqlSafe(sql))
+    pub(crate) async fn run(&self, text: &str) -> Result<u64, sqlx::Error> {
+        let done = sqlx::query(sql(text))
             .bind(self.owner.as_bytes())
             .execute(&self.pool)
             .await?;

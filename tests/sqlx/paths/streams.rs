@@ -8,6 +8,7 @@ use super::{
     models::{NAME, PersonLink, person_link},
     world::{ALICE, BOB, World, ours},
 };
+use crate::db::sql;
 
 const ALL: &str = "SELECT * FROM people_links ORDER BY id";
 
@@ -106,9 +107,9 @@ async fn two_owners_streams_take_turns_in_one_task() {
     // Bound inside its scope, polled outside: only the carried session opens the rows.
     let of = |owner, session: &ophie_crypt::Session| {
         session.scope_sync(|| {
-            sqlx::query_as::<_, PersonLink>(
+            sqlx::query_as::<_, PersonLink>(sql(
                 "SELECT * FROM people_links WHERE user_id = $1 ORDER BY id",
-            )
+            ))
             .bind(Owner(owner))
             .fetch(world.pool())
             .in_current_session()

@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, fs};
 
 use ophie_crypt::{AuditRow, AuditStore, AuditWriter, ChainedAudit, LedgerHead, WriterId};
 
-use sqlx::AssertSqlSafe;
-
 use super::audit::{Trail, events};
+use crate::db::sql;
 
 const CHANGES: usize = 1000;
 const WRITERS: usize = 3;
@@ -86,8 +85,8 @@ impl State {
         }
         trail.store().append(&self.rows).await.unwrap();
         fs::write(trail.folder.path().join("ledger"), &self.ledger).unwrap();
-        for (sql, ids) in &self.afterwards {
-            let change = sqlx::query(AssertSqlSafe(sql.clone()));
+        for (text, ids) in &self.afterwards {
+            let change = sqlx::query(sql(text));
             let change = ids.iter().fold(change, |change, id| change.bind(id));
             change.execute(&trail.pool).await.unwrap();
         }
@@ -289,16 +288,16 @@ fn change_id(state: &mut State, random: &mut Random, of: WriterId) -> Change {
         0 => ("writer's id changed", "writers", Vec::new()),
         _ => ("records' id changed", "records", vec![(of, 1)]),
     };
-    let sql = format!("UPDATE ophie_crypt_audit_{table} SET writer = $2 WHERE writer = $1");
+    let sql = format!("UPDATE ophie_crypt_audit_{table} SET writer = $1 WHERE writer = $2");
     state
         .afterwards
-        .push((sql, vec![of.as_bytes().to_vec(), id]));
+        .push((sql, vec![id, of.as_bytes().to_vec()]));
     Change { kind, from }
 }
 
 /// To one far out of range, or none at all.
 fn change_time(state: &mut State, random: &mut Random, of: WriterId, seq: i64) -> Change {
-    let time = random.pick(&["infinity", "-infinity", "294276-01-01", "4000-01-01 BC"]);
+    let time = random.pick(&crate::FAR_TIMES);
     let (kind, sql, seq) = match random.below(2) {
         0 => {
             let sql = format!(

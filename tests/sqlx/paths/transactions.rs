@@ -8,10 +8,10 @@ use super::{
     models::{PersonLink, person_link},
     world::{ALICE, BOB, CALL, INSERT_LINK, World, bound},
 };
-use crate::db::Db;
+use crate::db::{Db, sql};
 
 async fn add(tx: &mut Transaction<'_, Db>, owner: uuid::Uuid, name: &str) {
-    sqlx::query(INSERT_LINK)
+    sqlx::query(sql(INSERT_LINK))
         .bind(Owner(owner))
         .bind(CALL)
         .bind(person_link::name(name))
@@ -79,7 +79,7 @@ async fn a_refused_value_ends_the_transaction_with_nothing_written() {
     let run = async {
         let mut tx = world.pool().begin().await.unwrap();
         add(&mut tx, ALICE, "Mom").await;
-        let mut query = sqlx::query::<Db>(INSERT_LINK);
+        let mut query = sqlx::query::<Db>(sql(INSERT_LINK));
         let refused = bound(query.try_bind(Owner(BOB)));
         assert_eq!(refused, Error::Owner(OwnerError::OtherOwner));
         drop(tx); // as `?` would
@@ -94,7 +94,7 @@ async fn a_refused_value_leaves_the_transaction_usable() {
     let run = async {
         let mut tx = world.pool().begin().await.unwrap();
         // The error is met before anything is sent, so even PostgreSQL goes on.
-        sqlx::query("SELECT $1")
+        sqlx::query(sql("SELECT $1"))
             .bind(Owner(BOB))
             .execute(&mut *tx)
             .await

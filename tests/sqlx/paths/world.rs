@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::models::{PersonLink, memory, person_link, transcript};
 use crate::{
     Store,
-    db::{Database, Pool},
+    db::{Database, Pool, sql},
 };
 
 pub(crate) const ALICE: Uuid = Uuid::from_u128(0xa11ce);
@@ -66,7 +66,7 @@ impl World {
     pub(crate) async fn link_from(&self, session: &Session, call: Uuid, name: &str) -> i64 {
         let add = async {
             sqlx::query_scalar(
-                "INSERT INTO people_links (user_id, session_id, name, name_fp) VALUES ($1, $2, $3, $4) RETURNING id",
+                sql("INSERT INTO people_links (user_id, session_id, name, name_fp) VALUES ($1, $2, $3, $4) RETURNING id"),
             )
             .bind(Owner(self.owner(session)))
             .bind(call)
@@ -82,12 +82,14 @@ impl World {
     pub(crate) async fn transcript(&self, session: &Session, text: &str) -> Uuid {
         let id = Uuid::new_v4();
         let add = async {
-            sqlx::query("INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)")
-                .bind(id)
-                .bind(Owner(self.owner(session)))
-                .bind(transcript::text(text))
-                .execute(self.pool())
-                .await
+            sqlx::query(sql(
+                "INSERT INTO transcripts (id, user_id, text) VALUES ($1, $2, $3)",
+            ))
+            .bind(id)
+            .bind(Owner(self.owner(session)))
+            .bind(transcript::text(text))
+            .execute(self.pool())
+            .await
         };
         session.scope(add).await.unwrap();
         id
@@ -97,7 +99,7 @@ impl World {
     pub(crate) async fn memory(&self, session: &Session, text: &str) -> i64 {
         let add = async {
             sqlx::query_scalar(
-                "INSERT INTO memories (user_id, text, text_fp, weight) VALUES ($1, $2, $3, $4) RETURNING id",
+                sql("INSERT INTO memories (user_id, text, text_fp, weight) VALUES ($1, $2, $3, $4) RETURNING id"),
             )
             .bind(Owner(self.owner(session)))
             .bind(memory::text(text))
@@ -111,9 +113,9 @@ impl World {
 
     /// All links of the current session's owner, by name.
     pub(crate) async fn names(&self, owner: Uuid) -> Result<Vec<String>, sqlx::Error> {
-        let links = sqlx::query_as::<_, PersonLink>(
+        let links = sqlx::query_as::<_, PersonLink>(sql(
             "SELECT * FROM people_links WHERE user_id = $1 ORDER BY id",
-        )
+        ))
         .bind(Owner(owner))
         .fetch_all(self.pool())
         .await?;
@@ -124,15 +126,15 @@ impl World {
     }
 
     /// What the database holds, as bytes: the only column of all rows.
-    pub(crate) async fn stored(&self, sql: &'static str) -> Vec<Option<Vec<u8>>> {
-        sqlx::query_scalar(sql)
+    pub(crate) async fn stored(&self, text: &'static str) -> Vec<Option<Vec<u8>>> {
+        sqlx::query_scalar(text)
             .fetch_all(self.pool())
             .await
             .unwrap()
     }
 
-    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql)
+    pub(crate) async fn count(&self, text: &'static str) -> i64 {
+        sqlx::query_scalar(text)
             .fetch_one(self.pool())
             .await
             .unwrap()

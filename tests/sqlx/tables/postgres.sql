@@ -34,6 +34,6 @@ CREATE TABLE memories (
 
 CREATE TABLE codecs (
     user_id uuid NOT NULL,
-    text bytea, bytes bytea, small bytea, int bytea, big bytea, float bytea, flag bytea, uid bytea, json bytea,
+    text bytea, bytes bytea, small bytea, medium bytea, big bytea, fraction bytea, flag bytea, uid bytea, json bytea,
     date bytea, time bytea, timestamp bytea, timestamptz bytea
 );

@@ -34,6 +34,6 @@ CREATE TABLE memories (
 
 CREATE TABLE codecs (
     user_id BLOB NOT NULL,
-    text BLOB, bytes BLOB, small BLOB, int BLOB, big BLOB, float BLOB, flag BLOB, uid BLOB, json BLOB,
+    text BLOB, bytes BLOB, small BLOB, medium BLOB, big BLOB, fraction BLOB, flag BLOB, uid BLOB, json BLOB,
     date BLOB, time BLOB, timestamp BLOB, timestamptz BLOB
 );
