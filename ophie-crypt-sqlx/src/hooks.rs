@@ -20,13 +20,14 @@ macro_rules! stored_as_bytes {
         impl<DB: Database, T $(: $bound)?, C> Type<DB> for $name<T, C>
         where
             Vec<u8>: Type<DB>,
+            str: Type<DB>,
         {
             fn type_info() -> DB::TypeInfo {
                 <Vec<u8> as Type<DB>>::type_info()
             }
 
             fn compatible(ty: &DB::TypeInfo) -> bool {
-                <Vec<u8> as Type<DB>>::compatible(ty)
+                <Vec<u8> as Type<DB>>::compatible(ty) && !is_converted::<DB>(ty)
             }
         }
 
@@ -44,6 +45,15 @@ macro_rules! stored_as_bytes {
 }
 
 stored_as_bytes!(Encrypted<T: Plaintext>, Sealed<T>, BlindIndex<T>);
+
+/// Whether the database converts what stands in a column of this type between character sets: SQLx reads bytes
+/// from MySQL's text columns too, and they are not those that were written.
+fn is_converted<DB: Database>(ty: &DB::TypeInfo) -> bool
+where
+    str: Type<DB>,
+{
+    DB::NAME == "MySQL" && <str as Type<DB>>::compatible(ty)
+}
 
 /// Seals in the current session.
 impl<'q, DB: Database, T: Plaintext, C: BoundColumn> Encode<'q, DB> for Encrypted<T, C>

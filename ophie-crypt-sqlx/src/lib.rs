@@ -42,6 +42,18 @@
 //! - PostgreSQL: `array_agg` over a column whose type is a DOMAIN gives an array of the domain, which SQLx takes
 //!   for no array of bytes: write `array_agg(name::bytea)`. A `char(n)` pads what it holds, so an owner
 //!   column of that type gives every row to another owner: use `text`, `varchar` or `uuid`.
+//! - MariaDB and MySQL hold ciphertext in `BLOB` or `VARBINARY(n)`, and fingerprints in `BINARY(17)`. Columns of text
+//!   convert what they hold between character sets and are refused when they are read; most refuse an envelope when it
+//!   is written. `BINARY(n)` fills up with zeros, after which an envelope does not open.
+//! - MariaDB and MySQL refuse a value that is too long for its column, and one beyond `max_allowed_packet` (16 MiB
+//!   by default). Without the strict `sql_mode` that is their default, and under `INSERT IGNORE`, the column's
+//!   limit **cuts instead**, with a warning that SQLx does not read: the value is lost, and its reader is told so.
+//! - MariaDB and MySQL take a text for a `BLOB`. A `CHECK (OCTET_LENGTH(name) >= 45 AND ORD(name) BETWEEN 0xFA AND
+//!   0xFD)` keeps out what was bound without the constructors: no text in UTF-8 begins like an envelope.
+//! - An owner column there is `BINARY(16)` for a `Uuid` (SQLx reads none from `CHAR(36)` or MariaDB's `UUID`), or a
+//!   signed integer. For a text give it a collation that knows case and spaces, such as `utf8mb4_nopad_bin`: under
+//!   others `WHERE user_id = 'Ada'` finds the rows of `ada`, too, and [`Owner`] refuses the whole result.
+//! - MariaDB has `RETURNING` for INSERT and DELETE, and shows SQLx's macros none of its columns.
 //! - `query!` and `query_as!` need an override for columns (`name as "name: _"`) and `as _` for parameters.
 //!
 //! # Values bound to their row

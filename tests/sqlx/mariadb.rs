@@ -37,6 +37,19 @@ use stand_in::Store;
 #[path = "paths/without_store.rs"]
 mod paths;
 
+#[cfg(test)]
+#[path = "mariadb/columns.rs"]
+mod columns;
+#[cfg(test)]
+#[path = "mariadb/formats.rs"]
+mod formats;
+#[cfg(test)]
+#[path = "mariadb/limits.rs"]
+mod limits;
+#[cfg(test)]
+#[path = "mariadb/owners.rs"]
+mod owners;
+
 const TABLES: &str = include_str!("tables/mariadb.sql");
 
 /// A new pool for the key store, which shares the application's database.

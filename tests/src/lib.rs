@@ -1,6 +1,6 @@
 //! A fresh database for each test, on SQLite, PostgreSQL or MariaDB; and an AWS KMS in the process.
 //!
-//! [`mariadb`], [`postgres`] and [`sqlite`] have the same names, so that one test source runs on both:
+//! [`mariadb`], [`postgres`] and [`sqlite`] have the same names, so that one test source runs on all:
 //! `use ophie_crypt_tests::sqlite as db;`, then `use db::{Database, Db, Pool};`.
 
 pub mod mariadb;
