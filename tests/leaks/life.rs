@@ -13,11 +13,9 @@ use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 use sqlx::{ConnectOptions, QueryBuilder, pool::PoolOptions};
 use uuid::Uuid;
 
-use super::{
+use crate::{
     Store,
     db::{Database, Db, Pool, sql},
-};
-use crate::{
     search::{CONTROL, Planted, canaries},
     texts::Texts,
 };
@@ -25,11 +23,11 @@ use crate::{
 #[derive(Debug, EncryptedModel, sqlx::FromRow)]
 #[crypt(table = "notes")]
 #[allow(dead_code, reason = "printed, not read")]
-pub(super) struct Note {
+pub(crate) struct Note {
     #[crypt(plain)]
     id: i32,
     user_id: Owner<Uuid>,
-    pub(super) text: Encrypted<String, note::text>,
+    pub(crate) text: Encrypted<String, note::text>,
     data: Option<Encrypted<Vec<u8>, note::data>>,
     mood: Option<Encrypted<Json<Vec<String>>, note::mood>>,
     #[crypt(index_of = "text", normalize = "name")]
@@ -100,7 +98,7 @@ async fn index_key(store: &Store, owner: &CanonicalId, dek: &[u8; 32]) -> Vec<u8
 }
 
 /// Two owners with their keys and rows; the pool, on which every statement is logged.
-pub(super) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) {
+pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) {
     let options = database
         .pool()
         .connect_options()
@@ -112,10 +110,10 @@ pub(super) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
         .connect_with(options)
         .await
         .unwrap();
-    sqlx::raw_sql(super::TABLE).execute(&pool).await.unwrap();
+    sqlx::raw_sql(crate::TABLE).execute(&pool).await.unwrap();
 
     let deks = Arc::new(Mutex::new(Vec::new()));
-    let store = super::store(&pool).await;
+    let store = crate::store(&pool).await;
     let folder = tempfile::tempdir().unwrap();
     let master = folder.path().join("master.key");
     let keyring = Keyring::builder()
@@ -199,11 +197,11 @@ async fn drive(
     builder.build().execute(pool).await?;
 
     let many: Vec<_> = (9..13).map(text).collect();
-    super::insert_many(pool, user, &many).await?;
+    crate::insert_many(pool, user, &many).await?;
     for i in 13..15 {
         sqlx::query(sql(&format!(
             "INSERT INTO notes (user_id, text, text_fp) VALUES ($1, $2, $3) {}",
-            super::OR_UPDATE
+            crate::OR_UPDATE
         )))
         .bind(Owner(user))
         .bind(text(i))

@@ -1,4 +1,13 @@
-//! MariaDB: a dump, the log of all statements with the values of their parameters, and the files of the tables.
+//! As `postgres.rs`, on MariaDB: a dump, the log of all statements with the values of their parameters, and the files
+//! of the tables.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "a test: what goes wrong here is seen"
+)]
 
 use std::{path::PathBuf, process::Command};
 
@@ -8,13 +17,14 @@ use ophie_crypt_tests::{mariadb as db, variable};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use crate::{
+use self::{
     search::{Log, search},
     texts::Texts,
 };
 
-#[path = "life.rs"]
 mod life;
+mod search;
+mod texts;
 
 const TABLE: &str = "CREATE TABLE notes (id INT AUTO_INCREMENT PRIMARY KEY, user_id BINARY(16) NOT NULL,
     text BLOB NOT NULL, data BLOB, mood BLOB, text_fp BINARY(17), label TEXT, UNIQUE (user_id, text_fp))";

@@ -1,4 +1,17 @@
-//! PostgreSQL: a dump, and the server's log with the values of all parameters.
+//! Plaintexts and keys are planted, driven through the whole library on PostgreSQL, and searched for in a dump of
+//! the database, in the server's log at its most talkative, in this process's log at TRACE, and in every error
+//! and `Debug` text on the way: none of them may be there.
+//!
+//! Controls: what must be in those places (a plain column, an envelope, statements) is searched for by the same
+//! function, so that a search that finds nothing means something.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "a test: what goes wrong here is seen"
+)]
 
 use std::process::Command;
 
@@ -6,13 +19,14 @@ use ophie_crypt_sqlx::{Encrypted, Owner, PostgresKeyStore as Store};
 use ophie_crypt_tests::{postgres as db, variable};
 use uuid::Uuid;
 
-use crate::{
+use self::{
     search::{Log, search},
     texts::Texts,
 };
 
-#[path = "life.rs"]
 mod life;
+mod search;
+mod texts;
 
 const TABLE: &str =
     "CREATE TABLE notes (id serial PRIMARY KEY, user_id uuid NOT NULL, text bytea NOT NULL,

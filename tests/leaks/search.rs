@@ -1,6 +1,6 @@
 //! The search: secrets in every form in every place, after what must be there was found.
 
-use super::texts::Texts;
+use crate::texts::Texts;
 
 /// What stands in a plain column.
 pub(crate) const CONTROL: &str = "plain-control-3f9c1d";

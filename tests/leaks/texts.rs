@@ -3,7 +3,7 @@
 use std::{
     fmt::Debug,
     io,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, Mutex},
 };
 
 /// Everything that this process logs, and every text that the library gave out.
@@ -11,19 +11,16 @@ use std::{
 pub(crate) struct Texts(Arc<Mutex<Vec<u8>>>);
 
 impl Texts {
-    /// With all that this process logs from now on; the tests share them.
+    /// With all that this process logs from now on.
     pub(crate) fn collect() -> Self {
-        static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
-            let texts = Texts::default();
-            let log = texts.clone();
-            tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::TRACE)
-                .with_writer(move || log.clone())
-                .with_ansi(false)
-                .init();
-            texts
-        });
-        TEXTS.clone()
+        let texts = Self::default();
+        let log = texts.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || log.clone())
+            .with_ansi(false)
+            .init();
+        texts
     }
 
     pub(crate) fn add(&self, of: impl Debug) {
