@@ -85,6 +85,9 @@ const LONGEST: (&str, usize) = (
     999_999_000,
 );
 
+/// For writers' ids of any length, where columns have one.
+const WIDEN: Option<&str> = None;
+
 /// Times out of range, and none at all.
 const FAR_TIMES: [&str; 4] = ["infinity", "-infinity", "294276-01-01", "4000-01-01 BC"];
 

@@ -81,6 +81,9 @@ const OR_NOTHING: &str = "ON CONFLICT DO NOTHING";
 /// The longest value, as a query and its length: the limit is 10^9 bytes.
 const LONGEST: (&str, usize) = ("SELECT zeroblob(999999000)", 999_999_000);
 
+/// For writers' ids of any length, where columns have one.
+const WIDEN: Option<&str> = None;
+
 /// Times out of range, and none at all.
 const FAR_TIMES: [&str; 4] = ["infinity", "-infinity", "294276-01-01", "4000-01-01 BC"];
 

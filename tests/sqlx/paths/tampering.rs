@@ -375,6 +375,9 @@ async fn trail() -> (Trail, LedgerHead, Vec<ChainedAudit>) {
                    DROP TABLE ophie_crypt_audit_{}; \
                    ALTER TABLE loose RENAME TO ophie_crypt_audit_{};";
         trail.run(&sql.replace("{}", table)).await.unwrap();
+        if let Some(widen) = crate::WIDEN {
+            trail.run(&widen.replace("{}", table)).await.unwrap();
+        }
     }
     let report = trail.report().await;
     assert!(report.has_no_findings(), "{report}");
