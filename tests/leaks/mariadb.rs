@@ -11,8 +11,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use ophie_crypt::MemoryKeyStore;
-use ophie_crypt_sqlx::{Encrypted, Owner};
+use ophie_crypt_sqlx::{Encrypted, MySqlKeyStore as Store, Owner};
 use ophie_crypt_tests::{mariadb as db, variable};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
@@ -31,11 +30,10 @@ const TABLE: &str = "CREATE TABLE notes (id INT AUTO_INCREMENT PRIMARY KEY, user
 
 const OR_UPDATE: &str = "ON DUPLICATE KEY UPDATE text = VALUES(text)";
 
-type Store = std::sync::Arc<MemoryKeyStore>;
-
-#[allow(clippy::unused_async, reason = "as on PostgreSQL")]
-async fn store(_: &db::Pool) -> Store {
-    Store::default()
+async fn store(pool: &db::Pool) -> Store {
+    let store = Store::new(pool.clone());
+    store.migrate().await.unwrap();
+    store
 }
 
 /// In one statement.
