@@ -7,6 +7,14 @@ use ophie_crypt_sql::{Dialect, Failure, FailureKind};
 /// A driver over a pool, and its transactions. `meaning` tells the database's errors apart.
 macro_rules! driver {
     ($driver:ident, $transaction:ident, $row:ident, $db:ty, $dialect:ident, $meaning:path) => {
+        /// Behind PostgreSQL's poolers the next statement may run on another connection. MySQL's have no such
+        /// habit, and SQLx there closes a statement without an answer to wait for: the statement after it waits
+        /// for the acknowledgement of TCP, 40 ms, as SQLx sets no TCP_NODELAY.
+        const PERSISTENT: bool = matches!(
+            ::ophie_crypt_sql::Dialect::$dialect,
+            ::ophie_crypt_sql::Dialect::MySql
+        );
+
         #[derive(Clone, Debug)]
         pub(crate) struct $driver(pub(crate) ::sqlx::Pool<$db>);
 
@@ -40,7 +48,7 @@ macro_rules! driver {
                 statement: ::ophie_crypt_sql::Statement,
             ) -> Result<u64, ::ophie_crypt_sql::Failure> {
                 let (sql, params) = statement.into_parts();
-                let query = ::sqlx::query(::sqlx::AssertSqlSafe(sql)).persistent(false);
+                let query = ::sqlx::query(::sqlx::AssertSqlSafe(sql)).persistent(PERSISTENT);
                 let done = super::driver::bind!(query, params)
                     .execute(&mut *self.0)
                     .await;
@@ -52,7 +60,7 @@ macro_rules! driver {
                 statement: ::ophie_crypt_sql::Statement,
             ) -> Result<Vec<R>, ::ophie_crypt_sql::Failure> {
                 let (sql, params) = statement.into_parts();
-                let query = ::sqlx::query(::sqlx::AssertSqlSafe(sql)).persistent(false);
+                let query = ::sqlx::query(::sqlx::AssertSqlSafe(sql)).persistent(PERSISTENT);
                 let rows = super::driver::bind!(query, params)
                     .fetch_all(&mut *self.0)
                     .await;
