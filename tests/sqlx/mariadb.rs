@@ -47,6 +47,9 @@ mod limits;
 #[cfg(test)]
 #[path = "mariadb/owners.rs"]
 mod owners;
+#[cfg(test)]
+#[path = "mariadb/store.rs"]
+mod store;
 
 const TABLES: &str = include_str!("tables/mariadb.sql");
 

@@ -1,5 +1,6 @@
 //! What works on every database, by theme. Each file is compiled once for each.
 
+#[allow(dead_code, reason = "no database's own tests use all of it")]
 pub(crate) mod audit;
 mod bad_input;
 mod bind;
@@ -20,6 +21,7 @@ mod owners;
 mod sealed;
 mod sessions;
 mod sizes;
+#[allow(dead_code, reason = "no database's own tests use all of it")]
 pub(crate) mod store;
 mod streams;
 #[allow(

@@ -1,0 +1,61 @@
+//! What the key store does on MariaDB only: the rights of an application's role.
+
+use ophie_crypt::{KeyStore, MAX_INVOCATIONS};
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    Store,
+    db::Pool,
+    paths::store::{Keys, first_keys},
+};
+
+/// What `MySqlKeyStore::migrate` lists, without the audit.
+const GRANTS: [&str; 5] = [
+    "SELECT ON {}.ophie_crypt_installation",
+    "SELECT, INSERT ON {}.ophie_crypt_owners",
+    "SELECT, INSERT ON {}.ophie_crypt_deks",
+    "SELECT, INSERT ON {}.ophie_crypt_index_keys",
+    "SELECT, INSERT, UPDATE (granted, leased_until) ON {}.ophie_crypt_budgets",
+];
+
+#[tokio::test]
+async fn a_role_that_may_change_no_key() {
+    let keys = Keys::new().await;
+    let name = keys.database.name();
+    let run = async |text: String| {
+        let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&keys.pool);
+        done.await.unwrap();
+    };
+    let role = format!("{}@'127.0.0.1'", name.trim_start_matches("test_"));
+    run(format!("CREATE USER {role}")).await;
+    for grant in GRANTS {
+        run(format!("GRANT {} TO {role}", grant.replace("{}", name))).await;
+    }
+    let user = name.trim_start_matches("test_");
+    let url = keys.database.url().replace("root@", &format!("{user}@"));
+    let pool = Pool::connect(&url).await.unwrap();
+    let store = Store::new(pool.clone());
+
+    let (dek, index_key) = first_keys();
+    let ben = ophie_crypt::CanonicalId::text("ben");
+    store
+        .insert_if_absent(&ben, &dek, &index_key)
+        .await
+        .unwrap();
+    store.load(&ben).await.unwrap().expect("it was provisioned");
+    store
+        .lease(&keys.request(1, MAX_INVOCATIONS))
+        .await
+        .unwrap();
+    for text in [
+        "UPDATE ophie_crypt_deks SET wrapped = key_id",
+        "DELETE FROM ophie_crypt_index_keys",
+        "UPDATE ophie_crypt_owners SET state = 'shredded'",
+        "UPDATE ophie_crypt_budgets SET generation = 2",
+        "UPDATE ophie_crypt_installation SET epoch = 2",
+        "DROP TABLE ophie_crypt_budgets",
+    ] {
+        let refused = sqlx::raw_sql(text).execute(&pool).await.unwrap_err();
+        assert!(refused.to_string().contains("denied"), "{text}: {refused}");
+    }
+}
