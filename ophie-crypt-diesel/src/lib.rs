@@ -76,7 +76,16 @@
 //!
 //! [`Owner<T>`](Owner) has the SQL type of `T`. Diesel knows `uuid::Uuid` on PostgreSQL only (its feature
 //! `uuid`); elsewhere, `T` is an integer, a `String`, or a type of your own that has Diesel's traits and
-//! [`OwnerId`](ophie_crypt::OwnerId).
+//! [`OwnerId`](ophie_crypt::OwnerId). On MySQL, an `Owner<i64>` may stand in a `BIGINT UNSIGNED` column: a number
+//! that is no `i64` is Diesel's own error. For all of `u64`, take a type of your own.
+//!
+//! # MySQL and MariaDB
+//!
+//! The column of an encrypted value is `BLOB` (64 KiB), `MEDIUMBLOB`, `LONGBLOB`, or a `VARBINARY` with room for
+//! 45 bytes more than the plaintext; that of a fingerprint, `VARBINARY(17)` or `BINARY(17)`, which may be unique. In
+//! a `TEXT` column, the server refuses ciphertext or recodes it, and what it recoded is refused when it is
+//! read. What a server outside strict mode has cut, and what a wider `BINARY` has padded, is lost: it never opens
+//! again. Diesel has neither RETURNING nor `excluded` there: in an upsert, set the value itself.
 //!
 //! # NULL
 //!

@@ -2,10 +2,15 @@
 
 use diesel::pg::{Pg as Backend, PgConnection as Connection};
 use ophie_crypt_tests::postgres as db;
+use paths::models::people_links;
 
 #[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
+
+#[cfg(test)]
+#[path = "not_mysql.rs"]
+mod not_mysql;
 
 #[cfg(test)]
 #[path = "postgres/uuid.rs"]
@@ -21,3 +26,12 @@ fn url(database: &db::Database) -> String {
 
 /// PostgreSQL's writers need not wait for each other.
 const PATIENCE: &str = "SELECT 1";
+
+/// SQL as this database writes it.
+fn sql(text: &str) -> String {
+    text.to_owned()
+}
+
+/// What a second link of the same name runs into.
+const UNIQUE_NAME: (people_links::user_id, people_links::name_fp) =
+    (people_links::user_id, people_links::name_fp);

@@ -2,10 +2,15 @@
 
 use diesel::sqlite::{Sqlite as Backend, SqliteConnection as Connection};
 use ophie_crypt_tests::sqlite as db;
+use paths::models::people_links;
 
 #[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
+
+#[cfg(test)]
+#[path = "not_mysql.rs"]
+mod not_mysql;
 
 #[cfg(test)]
 #[path = "sqlite/owners.rs"]
@@ -21,3 +26,12 @@ fn url(database: &db::Database) -> String {
 
 /// SQLite admits one writer at a time; the others wait for this long.
 const PATIENCE: &str = "PRAGMA busy_timeout = 60000";
+
+/// SQL as this database writes it.
+fn sql(text: &str) -> String {
+    text.to_owned()
+}
+
+/// What a second link of the same name runs into.
+const UNIQUE_NAME: (people_links::user_id, people_links::name_fp) =
+    (people_links::user_id, people_links::name_fp);

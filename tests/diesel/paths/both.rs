@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use diesel::{RunQueryDsl, prelude::*, sql_types::Binary};
 use ophie_crypt::{EncryptedModel, Json};
 use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
 use time::macros::{date, datetime, time};
 use uuid::Uuid;
 
@@ -70,21 +71,21 @@ mod schema {
 macro_rules! across {
     ($world:ident, $read:ident: $($column:ident, $ty:ty, $value:expr;)*) => {$(
         let value: $ty = $value;
-        let update = concat!("UPDATE codecs SET ", stringify!($column), " = $1");
-        let select = concat!("SELECT ", stringify!($column), " FROM codecs");
-        let bytes = concat!("SELECT ", stringify!($column), " AS bytes FROM codecs");
+        let update = crate::sql(concat!("UPDATE codecs SET \"", stringify!($column), "\" = $1"));
+        let select = crate::sql(concat!("SELECT \"", stringify!($column), "\" FROM codecs"));
+        let bytes = crate::sql(concat!("SELECT \"", stringify!($column), "\" AS bytes FROM codecs"));
 
         let sealed = ophie_crypt_diesel::Encrypted::<$ty, by_diesel::$column>::new(value.clone());
-        let written = diesel::sql_query(update).bind::<Binary, _>(sealed).execute(&mut $world.db);
+        let written = diesel::sql_query(&*update).bind::<Binary, _>(sealed).execute(&mut $world.db);
         assert_eq!(written, Ok(1));
-        let diesels = $world.stored(bytes).remove(0).expect("an envelope");
+        let diesels = $world.stored(&bytes).remove(0).expect("an envelope");
         let by_sqlx: ophie_crypt_sqlx::Encrypted<$ty, by_sqlx::$column> =
-            sqlx::query_scalar(select).fetch_one($world.database.pool()).await.unwrap();
+            sqlx::query_scalar(AssertSqlSafe(&*select)).fetch_one($world.database.pool()).await.unwrap();
         assert_eq!(by_sqlx.expose_secret(), &value, "{select}");
         $read += 1;
 
-        sqlx::query(update).bind(by_sqlx).execute($world.database.pool()).await.unwrap();
-        let sqlxs = $world.stored(bytes).remove(0).expect("an envelope");
+        sqlx::query(AssertSqlSafe(&*update)).bind(by_sqlx).execute($world.database.pool()).await.unwrap();
+        let sqlxs = $world.stored(&bytes).remove(0).expect("an envelope");
         let by_diesel: ophie_crypt_diesel::Encrypted<$ty, by_diesel::$column> =
             schema::codecs::table.select(schema::codecs::$column).first(&mut $world.db).unwrap();
         assert_eq!(by_diesel.expose_secret(), &value, "{select}");
@@ -146,7 +147,8 @@ async fn fingerprints_are_the_same_bytes() {
     world.link("Mom");
     let alice = world.alice.clone();
     let run = async {
-        let found: Link = sqlx::query_as("SELECT * FROM people_links WHERE name_fp = $1")
+        let select = crate::sql("SELECT * FROM people_links WHERE name_fp = $1");
+        let found: Link = sqlx::query_as(AssertSqlSafe(select))
             .bind(link::name_fp("  MOM ")?)
             .fetch_one(world.database.pool())
             .await?;
@@ -155,14 +157,15 @@ async fn fingerprints_are_the_same_bytes() {
             (ALICE, "Mom")
         );
         assert_eq!(found.name_fp, link::name_fp("Mom")?);
-        sqlx::query(
-            "INSERT INTO people_links (user_id, call, name, name_fp) VALUES ($1, 1, $2, $3)",
-        )
-        .bind(ophie_crypt_sqlx::Owner(ALICE))
-        .bind(link::name("Dad"))
-        .bind(link::name_fp("Dad")?)
-        .execute(world.database.pool())
-        .await?;
+        let insert = crate::sql(
+            r#"INSERT INTO people_links (user_id, "call", name, name_fp) VALUES ($1, 1, $2, $3)"#,
+        );
+        sqlx::query(AssertSqlSafe(insert))
+            .bind(ophie_crypt_sqlx::Owner(ALICE))
+            .bind(link::name("Dad"))
+            .bind(link::name_fp("Dad")?)
+            .execute(world.database.pool())
+            .await?;
         let dad = people_links::name_fp.eq(person_link::name_fp("dad").unwrap());
         let found: PersonLink = people_links::table
             .filter(dad)

@@ -13,4 +13,4 @@ mod refused;
 mod sessions;
 mod shown;
 mod update;
-mod world;
+pub(crate) mod world;

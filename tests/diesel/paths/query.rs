@@ -229,16 +229,17 @@ async fn plain_sql_is_bound_and_read_by_name() {
     let mut world = family().await;
     let alice = world.alice.clone();
     let run = || {
-        let added = diesel::sql_query(
-            "INSERT INTO people_links (user_id, call, name, name_fp) VALUES ($1, $2, $3, $4)",
-        )
-        .bind::<BigInt, _>(Owner(ALICE))
-        .bind::<BigInt, _>(1)
-        .bind::<Ciphertext<person_link::name>, _>(person_link::name("Zoe"))
-        .bind::<Binary, _>(person_link::name_fp("Zoe")?)
-        .execute(&mut world.db)?;
+        let insert =
+            r#"INSERT INTO people_links (user_id, "call", name, name_fp) VALUES ($1, $2, $3, $4)"#;
+        let added = diesel::sql_query(crate::sql(insert))
+            .bind::<BigInt, _>(Owner(ALICE))
+            .bind::<BigInt, _>(1)
+            .bind::<Ciphertext<person_link::name>, _>(person_link::name("Zoe"))
+            .bind::<Binary, _>(person_link::name_fp("Zoe")?)
+            .execute(&mut world.db)?;
         assert_eq!(added, 1);
-        diesel::sql_query("SELECT * FROM people_links WHERE user_id = $1 AND name_fp = $2")
+        let select = "SELECT * FROM people_links WHERE user_id = $1 AND name_fp = $2";
+        diesel::sql_query(crate::sql(select))
             .bind::<BigInt, _>(Owner(ALICE))
             .bind::<Ciphertext<person_link::name_fp>, _>(person_link::name_fp("zoe")?)
             .load::<PersonLink>(&mut world.db)

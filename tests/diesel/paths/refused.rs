@@ -21,7 +21,8 @@ fn name(world: &mut World) -> QueryResult<Name> {
 }
 
 fn put(world: &mut World, column: &str, bytes: &[u8]) {
-    diesel::sql_query(format!("UPDATE people_links SET {column} = $1"))
+    let update = format!("UPDATE people_links SET {column} = $1");
+    diesel::sql_query(crate::sql(&update))
         .bind::<Binary, _>(bytes)
         .execute(&mut world.db)
         .unwrap();
@@ -160,7 +161,7 @@ async fn another_columns_value_is_refused_when_it_is_read() {
     world.link("Mom");
     let alice = world.alice.clone();
     let written = alice.scope_sync(|| {
-        diesel::sql_query("UPDATE people_links SET relation = $1")
+        diesel::sql_query(crate::sql("UPDATE people_links SET relation = $1"))
             .bind::<Binary, _>(person_link::name("mother"))
             .execute(&mut world.db)
     });

@@ -71,7 +71,10 @@ async fn a_change_set_changes_what_it_holds() {
             };
             diesel::update(people_links::table.find(id))
                 .set(&change)
-                .get_result::<PersonLink>(&mut world.db)
+                .execute(&mut world.db)?;
+            people_links::table
+                .find(id)
+                .first::<PersonLink>(&mut world.db)
         };
         let link = set(None, Some(Some("mother")))?;
         assert_eq!(link.name.expose_secret(), "Mom");
@@ -126,9 +129,7 @@ async fn rows_are_deleted_by_fingerprint() {
     let alice = world.alice.clone();
     let run = || {
         let mom = people_links::name_fp.eq(person_link::name_fp("mom")?);
-        let gone: Vec<PersonLink> =
-            diesel::delete(people_links::table.filter(mom)).get_results(&mut world.db)?;
-        assert_eq!(gone[0].name.expose_secret(), "Mom");
+        diesel::delete(people_links::table.filter(mom)).execute(&mut world.db)?;
         world.names()
     };
     assert_eq!(alice.scope_sync(run).unwrap(), ["Dad"]);

@@ -46,8 +46,10 @@ impl World {
         let add = || {
             diesel::insert_into(people_links::table)
                 .values(&new_link(ALICE, name))
-                .returning(people_links::id)
-                .get_result(&mut self.db)
+                .execute(&mut self.db)?;
+            people_links::table
+                .select(diesel::dsl::max(people_links::id).assume_not_null())
+                .first(&mut self.db)
         };
         self.alice.scope_sync(add).unwrap()
     }
