@@ -52,10 +52,11 @@
 //!
 //! # What is in this crate
 //!
-//! The column types, for synchronous connections. Keys are the [`Keyring`](ophie_crypt::Keyring)'s, and
-//! this crate has no key store: an application takes one of `ophie-crypt-sqlx`, which may share the
-//! database, or implements [`KeyStore`](ophie_crypt::KeyStore). Opening a session is asynchronous, because
-//! it asks the KMS; everything inside [`scope_sync`](ophie_crypt::Session::scope_sync) is not.
+//! The column types, for Diesel's own connections and for those of diesel-async. Keys are the
+//! [`Keyring`](ophie_crypt::Keyring)'s, and this crate has no key store: an application takes one of
+//! `ophie-crypt-sqlx`, which may share the database, or implements [`KeyStore`](ophie_crypt::KeyStore). Opening a
+//! session is asynchronous, because it asks the KMS; everything inside
+//! [`scope_sync`](ophie_crypt::Session::scope_sync) is not.
 //!
 //! Values are sealed when the statement runs and opened when its rows are read, on the calling thread. A
 //! thread has no session unless it enters one: take a clone of the session into `spawn_blocking`, a pool's
@@ -92,6 +93,36 @@
 //! A nullable column is `Option`, and Diesel asks for it when the program is compiled. A NULL where the
 //! schema says there is none is Diesel's own `UnexpectedNullError`, as an `Option<Model>` after a left join
 //! depends on it.
+//!
+//! # Asynchronous connections
+//!
+//! The same types serve diesel-async: `AsyncPgConnection`, `AsyncMysqlConnection`, and SQLite through
+//! `SyncConnectionWrapper`, alone or in a pool. Run each request's queries inside
+//! [`session.scope(..)`](ophie_crypt::Session::scope); connections carry no session, so requests of many owners
+//! share a pool.
+//!
+//! - Values are sealed when `execute` or `load` is *called*, not when it is awaited; rows are opened where they are
+//!   *polled*. Call and await in one scope. Called outside and awaited inside, a statement with a value fails;
+//!   called inside and awaited outside, rows do not open.
+//! - A stream of `load_stream` opens each row in the session that polls it, and is not itself in a scope: consume it
+//!   in the scope, or wrap it by [`in_session`](ophie_crypt::InSession).
+//! - Queries pipelined on one `&AsyncPgConnection` may belong to different owners, each future in its own scope.
+//! - A transaction's closure runs in the scope in which `transaction` is awaited. A value that is refused is
+//!   refused before anything is sent, so the transaction goes on if you wish.
+//! - `tokio::spawn` begins without a session: `tokio::spawn(work.in_session(&session))`. Until then it fails closed.
+//! - In a statement with a PostgreSQL type of your own (an enum, say), diesel-async asks for every value twice.
+//!   Each is then sealed twice, and counts twice against the owner's budget; one of the two is sent.
+//! - On MySQL, do not drop a query before its answer has come (by `select!`, a time-out, or a client that went
+//!   away): diesel-async leaves the answer on the connection, and the next query, perhaps another request's from
+//!   the pool, reads it. Another owner's rows are refused by [`Owner`] and by every encrypted column; plain columns
+//!   are not, and neither is another answer of the same owner's. Spawn the work, in its session, and await the task:
+//!   it then runs to its end. PostgreSQL is not concerned; on SQLite, what was called runs to its end anyway.
+//!
+//! # What Diesel shows
+//!
+//! `debug_query`, `Debug` of a query, and events of `Instrumentation` (which log queries in both Diesel and
+//! diesel-async) print each bind by its `Debug`: `[REDACTED]` for a value, and no fingerprint. Of an owner they
+//! show `Owner(..)`, but an owner's id that you bind as a plain integer or UUID is printed.
 //!
 //! # Values bound to their row
 //!

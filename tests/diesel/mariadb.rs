@@ -4,13 +4,28 @@ use diesel::mysql::{Mysql as Backend, MysqlConnection as Connection};
 use ophie_crypt_tests::mariadb as db;
 
 #[cfg(test)]
+#[path = "asynchronous/mod.rs"]
+mod asynchronous;
+
+#[cfg(test)]
+#[path = "asynchronous/batch.rs"]
+mod batch;
+
+#[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
+
+#[cfg(test)]
+#[path = "mariadb/cancelled.rs"]
+mod cancelled;
 
 #[cfg(test)]
 #[path = "mariadb/columns.rs"]
 #[allow(unnameable_types, reason = "`table!` wants a public model")]
 mod columns;
+
+/// A connection of diesel-async.
+type Asynchronous = diesel_async::AsyncMysqlConnection;
 
 const TABLES: &str = include_str!("tables/mariadb.sql");
 

@@ -5,6 +5,14 @@ use ophie_crypt_tests::postgres as db;
 use paths::models::people_links;
 
 #[cfg(test)]
+#[path = "asynchronous/mod.rs"]
+mod asynchronous;
+
+#[cfg(test)]
+#[path = "asynchronous/batch.rs"]
+mod batch;
+
+#[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
 
@@ -13,9 +21,17 @@ mod paths;
 mod not_mysql;
 
 #[cfg(test)]
+#[path = "postgres/pipelining.rs"]
+#[allow(unnameable_types, reason = "`table!` wants a public model")]
+mod pipelining;
+
+#[cfg(test)]
 #[path = "postgres/uuid.rs"]
 #[allow(unnameable_types, reason = "`table!` wants a public model")]
 mod uuid;
+
+/// A connection of diesel-async.
+type Asynchronous = diesel_async::AsyncPgConnection;
 
 const TABLES: &str = include_str!("tables/postgres.sql");
 

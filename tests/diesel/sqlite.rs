@@ -5,6 +5,10 @@ use ophie_crypt_tests::sqlite as db;
 use paths::models::people_links;
 
 #[cfg(test)]
+#[path = "asynchronous/mod.rs"]
+mod asynchronous;
+
+#[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
 
@@ -16,6 +20,9 @@ mod not_mysql;
 #[path = "sqlite/owners.rs"]
 #[allow(unnameable_types, reason = "`table!` wants a public model")]
 mod owners;
+
+/// A connection of diesel-async.
+type Asynchronous = diesel_async::sync_connection_wrapper::SyncConnectionWrapper<Connection>;
 
 const TABLES: &str = include_str!("tables/sqlite.sql");
 

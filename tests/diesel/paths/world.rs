@@ -19,6 +19,7 @@ const PURPOSE: Purpose = Purpose::new("tests");
 pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) db: Connection,
+    keyring: Keyring,
     pub(crate) alice: Session,
     pub(crate) bob: Session,
 }
@@ -38,7 +39,14 @@ impl World {
             db,
             alice: keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap(),
             bob: keyring.open_or_provision(&BOB, PURPOSE).await.unwrap(),
+            keyring,
         }
+    }
+
+    /// A session of any owner.
+    pub(crate) async fn session(&self, owner: i64) -> Session {
+        let opened = self.keyring.open_or_provision(&owner, PURPOSE).await;
+        opened.unwrap()
     }
 
     /// Stores one of Alice's links and returns its id.
