@@ -120,9 +120,11 @@
 //!
 //! # What Diesel shows
 //!
-//! `debug_query`, `Debug` of a query, and events of `Instrumentation` (which log queries in both Diesel and
-//! diesel-async) print each bind by its `Debug`: `[REDACTED]` for a value, and no fingerprint. Of an owner they
-//! show `Owner(..)`, but an owner's id that you bind as a plain integer or UUID is printed.
+//! `debug_query`, `Debug` of a query, and the events of an `Instrumentation` show no plaintext. They print each bind
+//! by its `Debug`: `[REDACTED]`, `BlindIndex(..)`, and `Owner(..)` without the id; an id that you bind as a plain
+//! integer is printed, as any plain value is. Two show what goes to the database instead, ciphertext, fingerprints
+//! and owner ids: the events of diesel-async's `SyncConnectionWrapper`, and tokio-postgres, which logs
+//! parameters at the level DEBUG.
 //!
 //! # Values bound to their row
 //!

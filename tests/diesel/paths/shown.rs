@@ -7,10 +7,6 @@ use diesel::{
     connection::{Connection as _, InstrumentationEvent},
     debug_query,
     prelude::*,
-    result::Error as DieselError,
-};
-use ophie_crypt::{
-    CodecError, ColumnRef, Error, FingerprintError, NoSession, OpenError, OwnerError, SealError,
 };
 use ophie_crypt_diesel::{Owner, find_error};
 
@@ -99,60 +95,6 @@ async fn instrumentation_sees_no_value() {
     for event in seen.iter() {
         assert!(!event.contains("canary"), "{event}");
     }
-}
-
-/// Also through the two that Diesel makes of one when a rollback fails.
-#[test]
-fn every_error_is_found_again() {
-    let column = ColumnRef::new("notes", "text");
-    let index = column;
-    let reason = CodecError::new("too large");
-    let errors: Vec<Error> = vec![
-        OpenError::Codec { column, reason }.into(),
-        OpenError::Rejected { column }.into(),
-        OpenError::NoSession {
-            column,
-            reason: NoSession::Absent,
-        }
-        .into(),
-        SealError::NoBudget { column }.into(),
-        SealError::HardStop { column }.into(),
-        SealError::NoSession {
-            column,
-            reason: NoSession::Closed,
-        }
-        .into(),
-        FingerprintError::OtherOwner { index }.into(),
-        FingerprintError::NotAFingerprint { index, len: 3 }.into(),
-        OwnerError::OtherOwner.into(),
-        OwnerError::NoSession(NoSession::Expired).into(),
-    ];
-    for error in &errors {
-        let diesels = || DieselError::from(ophie_crypt_diesel::Error::from(error.clone()));
-        assert_eq!(find_error(&diesels()), Some(error));
-        assert_eq!(diesels().to_string(), error.to_string());
-        let both = DieselError::RollbackErrorOnCommit {
-            rollback_error: Box::new(DieselError::NotFound),
-            commit_error: Box::new(diesels()),
-        };
-        assert_eq!(find_error(&both), Some(error));
-        let swapped = DieselError::RollbackErrorOnCommit {
-            rollback_error: Box::new(diesels()),
-            commit_error: Box::new(DieselError::NotFound),
-        };
-        assert_eq!(find_error(&swapped), Some(error));
-        let boxed: Box<dyn std::error::Error + Send + Sync> =
-            Box::new(ophie_crypt_diesel::Error::from(error.clone()));
-        assert_eq!(
-            find_error(&DieselError::QueryBuilderError(boxed)),
-            Some(error)
-        );
-    }
-    assert_eq!(find_error(&DieselError::NotFound), None);
-    assert_eq!(
-        find_error(&DieselError::DeserializationError("x".into())),
-        None
-    );
 }
 
 /// Diesel says where it failed to read, and only the search says why.
