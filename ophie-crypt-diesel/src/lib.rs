@@ -53,9 +53,8 @@
 //! # What is in this crate
 //!
 //! The column types, for Diesel's own connections and for those of diesel-async. Keys are the
-//! [`Keyring`](ophie_crypt::Keyring)'s, and this crate has no key store: an application takes one of
-//! `ophie-crypt-sqlx`, which may share the database, or implements [`KeyStore`](ophie_crypt::KeyStore). Opening a
-//! session is asynchronous, because it asks the KMS; everything inside
+//! [`Keyring`](ophie_crypt::Keyring)'s, in a key store of this crate's or of `ophie-crypt-sqlx`'s, which may share the
+//! database. Opening a session is asynchronous, because it asks the KMS; everything inside
 //! [`scope_sync`](ophie_crypt::Session::scope_sync) is not.
 //!
 //! Values are sealed when the statement runs and opened when its rows are read, on the calling thread. A
@@ -116,7 +115,8 @@
 //!   away): diesel-async leaves the answer on the connection, and the next query, perhaps another request's from
 //!   the pool, reads it. Another owner's rows are refused by [`Owner`] and by every encrypted column; plain columns
 //!   are not, and neither is another answer of the same owner's. Spawn the work, in its session, and await the task:
-//!   it then runs to its end. PostgreSQL is not concerned; on SQLite, what was called runs to its end anyway.
+//!   it then runs to its end. Or run it in a transaction: a connection in the middle of one is closed by its pool.
+//!   PostgreSQL is not concerned; on SQLite, what was called runs to its end anyway.
 //!
 //! # What Diesel shows
 //!
