@@ -137,6 +137,15 @@ END;
 CREATE TRIGGER ophie_crypt_installation_kept BEFORE DELETE ON ophie_crypt_installation BEGIN
     SELECT RAISE(ABORT, 'the installation is never deleted; undo the migration to remove the key store');
 END;
+-- REPLACE would delete a row without a word.
+CREATE TRIGGER ophie_crypt_owners_kept_from_replace BEFORE INSERT ON ophie_crypt_owners
+WHEN EXISTS (SELECT 1 FROM ophie_crypt_owners WHERE owner = NEW.owner) BEGIN
+    SELECT RAISE(IGNORE); -- as INSERT .. ON CONFLICT DO NOTHING asks for
+END;
+CREATE TRIGGER ophie_crypt_installation_kept_from_replace BEFORE INSERT ON ophie_crypt_installation
+WHEN EXISTS (SELECT 1 FROM ophie_crypt_installation) BEGIN
+    SELECT RAISE(ABORT, 'there is one installation');
+END;
 CREATE TRIGGER ophie_crypt_audit_writers_kept_from_update BEFORE UPDATE ON ophie_crypt_audit_writers BEGIN
     SELECT RAISE(ABORT, 'the audit is only added to');
 END;

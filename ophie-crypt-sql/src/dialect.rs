@@ -38,10 +38,19 @@ impl Dialect {
     pub const fn begin(self, kind: super::Begin) -> &'static str {
         use super::Begin;
         match (self, kind) {
-            (Self::MySql, Begin::Read) => "START TRANSACTION READ ONLY",
-            (Self::MySql, _) => "START TRANSACTION",
+            // Whatever the default: a lease looks at states as they are now, and a lower level shows half a sign-up.
+            (Self::MySql, Begin::Read) => {
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY"
+            }
+            (Self::MySql, _) => {
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION"
+            }
             // Whatever the role's default: under a stricter level the loser of a race fails instead of waiting,
-            // and one could not see what stands in the way of an INSERT.
+            // and one could not see what stands in the way of an INSERT. A lock that somebody holds for long keeps
+            // no more connections than one can lose.
+            (Self::Postgres, Begin::Write) => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '4s'"
+            }
             (Self::Postgres, _) => "BEGIN ISOLATION LEVEL READ COMMITTED",
             (Self::Sqlite, Begin::Read) => "BEGIN",
             (Self::Sqlite, Begin::Write) => "BEGIN IMMEDIATE",

@@ -271,7 +271,7 @@ pub enum FailureKind {
     ReadOnly,
     /// The database takes no such row.
     Refused,
-    /// Others stood in the way, and it was rolled back: a deadlock.
+    /// Others stood in the way, and it may go well when it is tried again: a deadlock.
     Retry,
     /// Anything else, such as a lost connection.
     Unavailable,
@@ -314,7 +314,7 @@ impl Failure {
         self.kind
     }
 
-    /// Of what the database said. MySQL's messages show the value that it refused, so they are left out there.
+    /// Of what the database said. MySQL quotes the values that it refuses, so what is quoted is left out there.
     ///
     /// ```
     /// use ophie_crypt_sql::{Dialect, Failure, FailureKind};
@@ -325,14 +325,11 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn said(dialect: Dialect, kind: FailureKind, message: &str, code: Option<&str>) -> Self {
-        let message = match (dialect, kind) {
-            (Dialect::MySql, FailureKind::Duplicate | FailureKind::Refused) => {
-                "a row was refused (its message may show the row and is left out)"
-            }
-            _ => message,
+        let message = match dialect {
+            Dialect::MySql => without_quoted(message),
+            _ => message.to_owned(),
         };
         let code = code.map(Into::into);
-        let message = message.to_owned();
         Self::new(kind, Refusal { code, message })
     }
 
@@ -350,6 +347,14 @@ struct Refusal {
     message: String,
 }
 
+/// Without all from the first quote to the last, as a value may hold quotes itself.
+fn without_quoted(message: &str) -> String {
+    match (message.split_once('\''), message.rsplit_once('\'')) {
+        (Some((before, _)), Some((_, after))) => format!("{before}'..'{after}"),
+        _ => message.to_owned(),
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the database said: {}", self.message)?;
@@ -364,8 +369,22 @@ impl core::error::Error for Refusal {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, FailureKind};
+    use super::{Failure, FailureKind, without_quoted};
     use crate::Dialect;
+
+    #[test]
+    fn what_is_quoted_is_left_out() {
+        for (message, left) in [
+            (
+                "Duplicate entry 'ad'a' for key 'PRIMARY'",
+                "Duplicate entry '..'",
+            ),
+            ("Table 't.ophie' doesn't exist", "Table '..'t exist"),
+            ("Too many connections", "Too many connections"),
+        ] {
+            assert_eq!(without_quoted(message), left);
+        }
+    }
 
     #[test]
     fn what_a_database_said_ends_in_its_code() {

@@ -14,6 +14,7 @@ mod keys;
 mod migrations;
 #[cfg(feature = "notifications")]
 mod notifications;
+mod run;
 
 #[cfg(feature = "notifications")]
 pub use self::notifications::{CHANNEL, Listen, Notifications};

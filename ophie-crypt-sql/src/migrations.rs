@@ -8,7 +8,7 @@ use ophie_crypt::StoreError;
 
 use crate::{
     Begin, Cells, Dialect, Driver, Failure, FailureKind, Record, Statement, Transaction,
-    driver::there, keys,
+    driver::there, keys, run::run,
 };
 
 /// One step of the library's tables, up and down, on one database.
@@ -120,20 +120,19 @@ impl Record for Number {
 ///
 /// [`StoreError`].
 pub async fn migrate<D: Driver>(driver: &D) -> Result<(), StoreError> {
-    run(driver).await.map_err(keys::error)
+    let migrated = run(driver, Begin::Migrate, |tx| Box::pin(alone::<D>(tx))).await;
+    migrated.map_err(keys::error)
 }
 
-async fn run<D: Driver>(driver: &D) -> Result<(), Failure> {
-    let mut tx = driver.begin(Begin::Migrate).await?;
-    if number::<D>(&mut tx, lock(D::DIALECT)).await? != 1 {
+async fn alone<D: Driver>(tx: &mut D::Transaction) -> Result<(), Failure> {
+    if number::<D>(tx, lock(D::DIALECT)).await? != 1 {
         let busy = "another process is changing the library's tables for a minute; try again when it is done";
         return Err(Failure::new(FailureKind::Unavailable, busy));
     }
-    let done = bring_up_to_date::<D>(&mut tx).await;
-    let unlocked = number::<D>(&mut tx, unlock(D::DIALECT)).await; // the connection goes back to its pool
+    let done = bring_up_to_date::<D>(tx).await;
+    let unlocked = number::<D>(tx, unlock(D::DIALECT)).await; // the connection goes back to its pool
     done?;
-    unlocked?;
-    tx.commit().await
+    unlocked.map(drop)
 }
 
 async fn bring_up_to_date<D: Driver>(tx: &mut D::Transaction) -> Result<(), Failure> {

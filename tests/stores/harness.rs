@@ -93,3 +93,21 @@ async fn the_harness_after_a_store_changes_nothing() {
     assert!(refused.contains("already exists"), "{refused}");
     store.load(&owner).await.unwrap().unwrap();
 }
+
+/// MariaDB commits after each statement: what stopped half-way is finished by the next run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_migration_is_finished_on_mariadb() {
+    let whole = ophie_crypt_sql::Migration::all(ophie_crypt_sql::Dialect::MySql)[0].up();
+    let mut stops = 0;
+    for (at, _) in whole.match_indices(";\n").step_by(3) {
+        let database = Database::create(Kind::SqlxMariaDb).await;
+        database.run_plain(&whole[..=at]).await.unwrap();
+        let store = database.store(Kind::SqlxMariaDb).await;
+        store.migrate().await.unwrap();
+        let owner = CanonicalId::text("ada");
+        provision(&*store, &owner).await.unwrap();
+        store.load(&owner).await.unwrap().unwrap();
+        stops += 1;
+    }
+    assert!(stops > 5, "{stops}");
+}

@@ -80,6 +80,8 @@ mod audit;
 #[cfg(test)]
 mod both;
 #[cfg(test)]
+mod cancelled;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod keys;

@@ -108,6 +108,20 @@ async fn owners_and_the_installation_are_never_deleted(kind: Kind) {
         .await
         .unwrap_err();
     keys.load().await.unwrap().unwrap();
+
+    // Nor by a REPLACE, of those databases that have it.
+    let shred = "UPDATE ophie_crypt_owners SET state = 'shredded' WHERE owner = $1";
+    keys.run(shred).await.unwrap();
+    keys.run("REPLACE INTO ophie_crypt_owners (owner) VALUES ($1)")
+        .await
+        .ok();
+    assert!(keys.load().await.unwrap().unwrap().is_shredded());
+    let epoch = "UPDATE ophie_crypt_installation SET epoch = 7";
+    keys.database.run_plain(epoch).await.unwrap();
+    let replace = "REPLACE INTO ophie_crypt_installation (one, schema_version) VALUES (1, 1)";
+    keys.database.run_plain(replace).await.unwrap_err();
+    let epoch = "SELECT epoch FROM ophie_crypt_installation";
+    assert_eq!(keys.database.number(epoch).await, 7);
 }
 
 async fn an_owner_seals_under_one_generation(kind: Kind) {

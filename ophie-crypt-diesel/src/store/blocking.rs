@@ -64,6 +64,10 @@ impl<C: KeyConnection> Driver for Blocking<C> {
             let connection = pool.get();
             let mut connection =
                 connection.map_err(|error| Failure::new(FailureKind::Unavailable, error))?;
+            if Self::DIALECT == Dialect::Sqlite {
+                let patience = connection.batch_execute("PRAGMA busy_timeout = 5000");
+                patience.map_err(|error| failure(error, Self::DIALECT))?;
+            }
             let sql = Self::DIALECT.begin(kind);
             let begun = AnsiTransactionManager::begin_transaction_sql(&mut *connection, sql);
             begun.map_err(|error| failure(error, Self::DIALECT))?;

@@ -8,7 +8,10 @@ mod sql;
 
 use ophie_crypt::{AuditRow, AuditStoreError, AuditWriter, WriterId};
 
-use crate::{Begin, Dialect, Driver, Failure, FailureKind, Record, Statement, Transaction};
+use crate::{
+    Begin, Dialect, Driver, Failure, FailureKind, Statement, Transaction,
+    run::{read, run},
+};
 
 /// The tables of the audit over a driver. Its methods are those of [`AuditStore`](ophie_crypt::AuditStore), which
 /// [`audit_store!`](crate::audit_store) implements with them.
@@ -78,7 +81,7 @@ impl<D: Driver> AuditTables<D> {
         let statement = Statement::new(D::DIALECT, sql::writers(D::DIALECT))
             .bind(after.as_ref().map(|id| id.as_bytes().as_slice()))
             .bind(i64::from(limit));
-        let writers: Vec<rows::Writer> = self.read(statement).await?;
+        let writers: Vec<rows::Writer> = read(&self.0, statement).await.map_err(error)?;
         Ok(writers.into_iter().filter_map(|row| row.0).collect())
     }
 
@@ -89,7 +92,7 @@ impl<D: Driver> AuditTables<D> {
     /// [`AuditStoreError`].
     pub async fn unknown_writers(&self, limit: u32) -> Result<Vec<Vec<u8>>, AuditStoreError> {
         let statement = Statement::new(D::DIALECT, sql::unknown(D::DIALECT)).bind(i64::from(limit));
-        let ids: Vec<rows::Unknown> = self.read(statement).await?;
+        let ids: Vec<rows::Unknown> = read(&self.0, statement).await.map_err(error)?;
         Ok(ids.into_iter().map(|row| row.0).collect())
     }
 
@@ -108,7 +111,7 @@ impl<D: Driver> AuditTables<D> {
             .bind(writer.as_bytes().as_slice())
             .bind(after)
             .bind(i64::from(limit));
-        let rows: Vec<rows::Row> = self.read(statement).await?;
+        let rows: Vec<rows::Row> = read(&self.0, statement).await.map_err(error)?;
         Ok(rows.into_iter().map(|row| row.of(writer)).collect())
     }
 
@@ -132,24 +135,16 @@ impl<D: Driver> AuditTables<D> {
             statement.push_bind(*seq);
         }
         statement.push("))");
-        let macs: Vec<rows::Mac> = self.read(statement).await?;
+        let macs: Vec<rows::Mac> = read(&self.0, statement).await.map_err(error)?;
         Ok(macs.into_iter().filter_map(|row| row.0).collect())
     }
 
     async fn insert(&self, statement: Statement) -> Result<(), Failure> {
-        let mut tx = self.0.begin(Begin::Write).await?;
-        tx.execute(statement).await?;
-        tx.commit().await
-    }
-
-    async fn read<R: Record>(&self, statement: Statement) -> Result<Vec<R>, AuditStoreError> {
-        let rows = async {
-            let mut tx = self.0.begin(Begin::Read).await?;
-            let rows = tx.fetch(statement).await?;
-            tx.commit().await?;
-            Ok(rows)
-        };
-        rows.await.map_err(error)
+        run(&self.0, Begin::Write, move |tx| {
+            let statement = statement.clone();
+            Box::pin(async move { tx.execute(statement).await.map(drop) })
+        })
+        .await
     }
 }
 

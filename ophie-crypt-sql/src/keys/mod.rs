@@ -13,10 +13,10 @@ use ophie_crypt::{
     OwnerRecord, StoreError,
 };
 
-use crate::{Begin, Driver, Failure, FailureKind, Statement, Transaction};
-
-/// How often what a deadlock rolled back is tried.
-const TRIES: u32 = 5;
+use crate::{
+    Begin, Driver, Failure, FailureKind, Statement, Transaction,
+    run::{read, run},
+};
 
 /// The tables of the keys over a driver. Its methods are those of [`KeyStore`](ophie_crypt::KeyStore), which
 /// [`key_store!`](crate::key_store) implements with them.
@@ -43,7 +43,7 @@ impl<D: Driver> KeyTables<D> {
     /// [`StoreError`].
     pub async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
         let statement = Statement::new(D::DIALECT, sql::LOAD).bind(owner.as_bytes());
-        rows::record(self.read(statement).await.map_err(error)?)
+        rows::record(read(&self.0, statement).await.map_err(error)?)
     }
 
     /// See [`KeyStore::version`](ophie_crypt::KeyStore::version).
@@ -53,7 +53,7 @@ impl<D: Driver> KeyTables<D> {
     /// [`StoreError`].
     pub async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
         let statement = Statement::new(D::DIALECT, sql::VERSION).bind(owner.as_bytes());
-        let rows: Vec<rows::Number> = self.read(statement).await.map_err(error)?;
+        let rows: Vec<rows::Number> = read(&self.0, statement).await.map_err(error)?;
         rows.first().map(|row| rows::version(row.0)).transpose()
     }
 
@@ -65,14 +65,7 @@ impl<D: Driver> KeyTables<D> {
     pub async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
         let statement =
             Statement::new(D::DIALECT, sql::changes(D::DIALECT)).bind(rows::micros(within));
-        rows::changes(self.read(statement).await.map_err(error)?)
-    }
-
-    async fn read<R: crate::Record>(&self, statement: Statement) -> Result<Vec<R>, Failure> {
-        let mut tx = self.0.begin(Begin::Read).await?;
-        let rows = tx.fetch(statement).await?;
-        tx.commit().await?;
-        Ok(rows)
+        rows::changes(read(&self.0, statement).await.map_err(error)?)
     }
 
     /// See [`KeyStore::insert_if_absent`](ophie_crypt::KeyStore::insert_if_absent).
@@ -86,57 +79,39 @@ impl<D: Driver> KeyTables<D> {
         dek: &DekRecord,
         index_key: &IndexKeyRecord,
     ) -> Result<(), StoreError> {
-        for _ in 1..TRIES {
-            match self.insert(owner, dek, index_key).await? {
-                Err(failure) if failure.kind() == FailureKind::Retry => {}
-                inserted => return inserted.map_err(error),
-            }
-        }
-        self.insert(owner, dek, index_key).await?.map_err(error)
-    }
-
-    async fn insert(
-        &self,
-        owner: &CanonicalId,
-        dek: &DekRecord,
-        index_key: &IndexKeyRecord,
-    ) -> Result<Result<(), Failure>, StoreError> {
-        let blob = rows::Blob::of(dek)?;
-        Ok(self.insert_all(owner, dek, blob, index_key).await)
-    }
-
-    async fn insert_all(
-        &self,
-        owner: &CanonicalId,
-        dek: &DekRecord,
-        blob: rows::Blob<'_>,
-        index_key: &IndexKeyRecord,
-    ) -> Result<(), Failure> {
         let statement = |sql| Statement::new(D::DIALECT, sql).bind(owner.as_bytes());
-        let mut tx = self.0.begin(Begin::Write).await?;
-        match tx.execute(statement(sql::insert_owner(D::DIALECT))).await {
-            Ok(0) => return tx.rollback().await, // another was first
-            Err(failure) if failure.kind() == FailureKind::Duplicate => return tx.rollback().await,
-            inserted => inserted?,
-        };
-        let key_id = dek.key_id();
-        let key = statement(sql::INSERT_DEK)
-            .bind(i64::from(dek.generation()))
-            .bind(dek.state().as_str())
-            .bind(key_id.as_bytes().as_slice())
-            .bind(blob.kek)
-            .bind(blob.wrapped)
-            .bind(blob.sealed);
-        tx.execute(key).await?;
-        let budget = statement(sql::INSERT_BUDGET).bind(i64::from(dek.generation()));
-        tx.execute(budget).await?;
-        let key_id = index_key.key_id();
-        let key = statement(sql::INSERT_INDEX_KEY)
-            .bind(i64::from(index_key.generation()))
-            .bind(key_id.as_bytes().as_slice())
-            .bind(index_key.sealed());
-        tx.execute(key).await?;
-        tx.commit().await
+        let generation = i64::from(dek.generation());
+        let blob = rows::Blob::of(dek)?;
+        let first = statement(sql::insert_owner(D::DIALECT));
+        let others = [
+            statement(sql::INSERT_DEK)
+                .bind(generation)
+                .bind(dek.state().as_str())
+                .bind(dek.key_id().as_bytes().as_slice())
+                .bind(blob.kek)
+                .bind(blob.wrapped)
+                .bind(blob.sealed),
+            statement(sql::INSERT_BUDGET).bind(generation),
+            statement(sql::INSERT_INDEX_KEY)
+                .bind(i64::from(index_key.generation()))
+                .bind(index_key.key_id().as_bytes().as_slice())
+                .bind(index_key.sealed()),
+        ];
+        let insert = run(&self.0, Begin::Write, move |tx| {
+            let (first, others) = (first.clone(), others.clone());
+            Box::pin(async move {
+                match tx.execute(first).await {
+                    Ok(0) => return Ok(()), // another was first
+                    Err(failure) if failure.kind() == FailureKind::Duplicate => return Ok(()),
+                    inserted => inserted?,
+                };
+                for statement in others {
+                    tx.execute(statement).await?;
+                }
+                Ok(())
+            })
+        });
+        insert.await.map_err(error)
     }
 
     /// See [`KeyStore::lease`](ophie_crypt::KeyStore::lease).
@@ -147,47 +122,32 @@ impl<D: Driver> KeyTables<D> {
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
         let limit = request.limit.min(MAX_INVOCATIONS);
         let limit = i64::try_from(limit).unwrap_or_default(); // 2^32 at most
-        let mut granted = self.grant(request, limit).await;
-        for _ in 1..TRIES {
-            match &granted {
-                Err(failure) if failure.kind() == FailureKind::Retry => {
-                    granted = self.grant(request, limit).await;
-                }
-                _ => break,
-            }
-        }
-        let (granted, version) = granted.map_err(error)??;
-        let granted = u64::try_from(granted).unwrap_or(MAX_INVOCATIONS);
-        Ok(Lease::new(request.count, granted, rows::version(version)?))
-    }
-
-    /// Granted in all and the owner's version, or why not.
-    async fn grant(
-        &self,
-        request: &LeaseRequest,
-        limit: i64,
-    ) -> Result<Result<(i64, i64), LeaseError>, Failure> {
         let statement = |sql| {
             Statement::new(D::DIALECT, sql)
                 .bind(request.owner.as_bytes())
                 .bind(i64::from(request.generation))
         };
-        let mut tx = self.0.begin(Begin::Write).await?;
-        let grant = statement(sql::lease(D::DIALECT))
-            .bind(i64::from(request.count))
+        let (count, grant) = (request.count, statement(sql::GRANT));
+        let granted = statement(sql::GRANTED);
+        let lease = statement(sql::lease(D::DIALECT))
+            .bind(i64::from(count))
             .bind(limit)
             .bind(rows::micros(request.life));
-        if tx.execute(grant).await? == 0 {
-            let granted: Vec<rows::Granted> = tx.fetch(statement(sql::GRANTED)).await?;
-            tx.rollback().await?;
-            return Ok(Err(rows::refusal(granted.first(), request.count, limit)));
-        }
-        let granted: Vec<rows::Grant> = tx.fetch(statement(sql::GRANT)).await?;
-        tx.commit().await?;
-        Ok(granted.first().map_or_else(
-            || Err(StoreError::corrupt("a budget that went away").into()),
-            |row| Ok((row.granted, row.version)),
-        ))
+        let lease = run(&self.0, Begin::Write, move |tx| {
+            let (lease, grant, granted) = (lease.clone(), grant.clone(), granted.clone());
+            Box::pin(async move {
+                if tx.execute(lease).await? == 0 {
+                    let granted: Vec<rows::Granted> = tx.fetch(granted).await?;
+                    return Ok(Err(rows::refusal(granted.first(), count, limit)));
+                }
+                let rows: Vec<rows::Grant> = tx.fetch(grant).await?;
+                let row = rows.into_iter().next();
+                Ok(row.ok_or_else(|| StoreError::corrupt("a budget that went away").into()))
+            })
+        });
+        let row = lease.await.map_err(error)??;
+        let granted = u64::try_from(row.granted).unwrap_or(MAX_INVOCATIONS);
+        Ok(Lease::new(count, granted, rows::version(row.version)?))
     }
 }
 
@@ -201,7 +161,7 @@ pub(crate) fn error(failure: Failure) -> StoreError {
 }
 
 /// Implements [`KeyStore`](ophie_crypt::KeyStore) and `Debug` for a type with a field `keys`, a [`KeyTables`], and
-/// a method `notified`.
+/// a method `next_notification`.
 #[macro_export]
 macro_rules! key_store {
     ($store:ident $(<$param:ident: $bound:path>)?) => {

@@ -104,11 +104,11 @@ pub(super) const GRANTED: &str = concat!(
 /// Who changed within `$1` microseconds, and whether the server takes no writes, which makes at least one row.
 ///
 /// `statement_timestamp`, because an index serves no volatile function. A file that cannot be written to is
-/// not behind.
+/// not behind. MariaDB's `read_only` is a number or, in newer releases, a text.
 pub(super) const fn changes(dialect: Dialect) -> &'static str {
     dialect.of(
         "SELECT own.owner, own.version, server.read_only \
-         FROM (SELECT CAST(@@global.read_only AS signed) AS read_only) AS server \
+         FROM (SELECT CAST(concat(@@global.read_only) NOT IN ('0', 'OFF') AS signed) AS read_only) AS server \
          LEFT JOIN ophie_crypt_owners AS own \
              ON own.version > 1 AND own.changed_at >= utc_timestamp(6) - INTERVAL $1 MICROSECOND",
         "SELECT own.owner, own.version, server.read_only \

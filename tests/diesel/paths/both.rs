@@ -1,12 +1,14 @@
-//! One database under both: what SQLx writes Diesel reads, and the reverse, for each codec.
+//! One database under SQLx, Diesel and diesel-async: what one writes the others read, for each codec.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use diesel::{RunQueryDsl, prelude::*, sql_types::Binary};
+use diesel::{prelude::*, sql_types::Binary};
 use ophie_crypt::{EncryptedModel, Json};
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 use time::macros::{date, datetime, time};
 use uuid::Uuid;
+
+use crate::asynchronous::connect;
 
 use super::{
     models::{PersonLink, people_links, person_link},
@@ -67,39 +69,80 @@ mod schema {
     }
 }
 
-/// Writes by one and reads by the other, both ways; counts the reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Sqlx,
+    Diesel,
+    DieselAsync,
+}
+
+const ALL: [By; 3] = [By::Sqlx, By::Diesel, By::DieselAsync];
+
+/// Writes by each, and reads by each of the others; counts the reads.
 macro_rules! across {
-    ($world:ident, $read:ident: $($column:ident, $ty:ty, $value:expr;)*) => {$(
+    ($world:ident, $connection:ident, $read:ident: $($column:ident, $ty:ty, $value:expr;)*) => {$(
         let value: $ty = $value;
         let update = crate::sql(concat!("UPDATE codecs SET \"", stringify!($column), "\" = $1"));
         let select = crate::sql(concat!("SELECT \"", stringify!($column), "\" FROM codecs"));
         let bytes = crate::sql(concat!("SELECT \"", stringify!($column), "\" AS bytes FROM codecs"));
-
-        let sealed = ophie_crypt_diesel::Encrypted::<$ty, by_diesel::$column>::new(value.clone());
-        let written = diesel::sql_query(&*update).bind::<Binary, _>(sealed).execute(&mut $world.db);
-        assert_eq!(written, Ok(1));
-        let diesels = $world.stored(&bytes).remove(0).expect("an envelope");
-        let by_sqlx: ophie_crypt_sqlx::Encrypted<$ty, by_sqlx::$column> =
-            sqlx::query_scalar(AssertSqlSafe(&*select)).fetch_one($world.database.pool()).await.unwrap();
-        assert_eq!(by_sqlx.expose_secret(), &value, "{select}");
-        $read += 1;
-
-        sqlx::query(AssertSqlSafe(&*update)).bind(by_sqlx).execute($world.database.pool()).await.unwrap();
-        let sqlxs = $world.stored(&bytes).remove(0).expect("an envelope");
-        let by_diesel: ophie_crypt_diesel::Encrypted<$ty, by_diesel::$column> =
-            schema::codecs::table.select(schema::codecs::$column).first(&mut $world.db).unwrap();
-        assert_eq!(by_diesel.expose_secret(), &value, "{select}");
-        $read += 1;
-
-        // Version and key id are the same, nonces are not.
-        assert_eq!((&diesels[..17], diesels.len()), (&sqlxs[..17], sqlxs.len()));
-        assert_ne!(diesels[17..29], sqlxs[17..29]);
+        let mut stored = Vec::new();
+        for writer in ALL {
+            match writer {
+                By::Sqlx => {
+                    let value = ophie_crypt_sqlx::Encrypted::<$ty, by_sqlx::$column>::new(value.clone());
+                    let query = sqlx::query(AssertSqlSafe(&*update)).bind(value);
+                    query.execute($world.database.pool()).await.unwrap();
+                }
+                By::Diesel => {
+                    let value = ophie_crypt_diesel::Encrypted::<$ty, by_diesel::$column>::new(value.clone());
+                    let query = diesel::sql_query(&*update).bind::<Binary, _>(value);
+                    assert_eq!(diesel::RunQueryDsl::execute(query, &mut $world.db), Ok(1));
+                }
+                By::DieselAsync => {
+                    let value = ophie_crypt_diesel::Encrypted::<$ty, by_diesel::$column>::new(value.clone());
+                    let query = diesel::sql_query(&*update).bind::<Binary, _>(value);
+                    let done = diesel_async::RunQueryDsl::execute(query, &mut $connection).await;
+                    assert_eq!(done, Ok(1));
+                }
+            }
+            stored.push($world.stored(&bytes).remove(0).expect("an envelope"));
+            for reader in ALL.into_iter().filter(|reader| *reader != writer) {
+                let column = schema::codecs::table.select(schema::codecs::$column);
+                let found = match reader {
+                    By::Sqlx => {
+                        let found: ophie_crypt_sqlx::Encrypted<$ty, by_sqlx::$column> =
+                            sqlx::query_scalar(AssertSqlSafe(&*select))
+                                .fetch_one($world.database.pool()).await.unwrap();
+                        found.expose_secret().clone()
+                    }
+                    By::Diesel => {
+                        let found: ophie_crypt_diesel::Encrypted<$ty, by_diesel::$column> =
+                            diesel::RunQueryDsl::first(column, &mut $world.db).unwrap();
+                        found.expose_secret().clone()
+                    }
+                    By::DieselAsync => {
+                        let found: ophie_crypt_diesel::Encrypted<$ty, by_diesel::$column> =
+                            diesel_async::RunQueryDsl::first(column, &mut $connection).await.unwrap();
+                        found.expose_secret().clone()
+                    }
+                };
+                assert_eq!(found, value, "{}: {writer:?} to {reader:?}", stringify!($column));
+                $read += 1;
+            }
+        }
+        // Version, key id and length are the same; nonces are not.
+        for pair in stored.windows(2) {
+            assert_eq!((&pair[0][..17], pair[0].len()), (&pair[1][..17], pair[1].len()));
+            assert_ne!(pair[0][17..29], pair[1][17..29]);
+        }
     )*};
 }
 
+/// The matrix of this database: three writers, of each two readers.
 #[tokio::test]
-async fn each_codec_both_ways() {
+async fn each_codec_by_each_to_each() {
     let mut world = World::new().await;
+    let mut connection = connect(&world.database).await;
     world.run("INSERT INTO codecs (user_id) VALUES (11)");
     let noon: NaiveDateTime = "1969-12-31T12:00:00.000000009".parse().unwrap();
     let word = Word {
@@ -109,7 +152,7 @@ async fn each_codec_both_ways() {
     let mut read = 0;
     let alice = world.alice.clone();
     let run = async {
-        across! { world, read:
+        across! { world, connection, read:
             text, String, "Mom \u{10ffff}".into();
             bytes, Vec<u8>, vec![0, 0xFA, 255];
             small, i16, i16::MIN;
@@ -130,7 +173,11 @@ async fn each_codec_both_ways() {
         }
     };
     alice.scope(run).await;
-    assert_eq!(read, 17 * 2, "17 types, both ways");
+    assert_eq!(
+        read,
+        17 * 3 * 2,
+        "17 types, three writers, of each two readers"
+    );
 }
 
 #[tokio::test]
