@@ -115,7 +115,8 @@
 //!   away): diesel-async leaves the answer on the connection, and the next query, perhaps another request's from
 //!   the pool, reads it. Another owner's rows are refused by [`Owner`] and by every encrypted column; plain columns
 //!   are not, and neither is another answer of the same owner's. Spawn the work, in its session, and await the task:
-//!   it then runs to its end. Or run it in a transaction: a connection in the middle of one is closed by its pool.
+//!   it then runs to its end. Or run it in a transaction: a connection in the middle of one is closed by its pool
+//!   (by deadpool when it is next asked for one; the locks stay until then).
 //!   PostgreSQL is not concerned; on SQLite, what was called runs to its end anyway.
 //!
 //! # What Diesel shows
@@ -135,8 +136,13 @@
 //!
 //! # Features
 //!
-//! `sqlite`, `postgres` and `mysql`, none by default: writing on that back end. `postgres` and `mysql` take
-//! no client library; that is the application's choice, by Diesel's features.
+//! None by default.
+//!
+//! - `sqlite`, `postgres`, `mysql`: writing on that back end. `postgres` and `mysql` take no client library; that
+//!   is the application's choice, by Diesel's features.
+//! - `r2d2`: [`DieselKeyStore`] and [`DieselAudit`] over Diesel's pools, and [`Migrations`].
+//! - `bb8`, `deadpool`: the same over pools of diesel-async, with `async-postgres` or `async-mysql` for the
+//!   connections. `async-postgres` also brings the notifications.
 
 #![forbid(unsafe_code)]
 

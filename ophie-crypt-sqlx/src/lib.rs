@@ -54,6 +54,10 @@
 //!   signed integer. For a text give it a collation that knows case and spaces, such as `utf8mb4_nopad_bin`: under
 //!   others `WHERE user_id = 'Ada'` finds the rows of `ada`, too, and [`Owner`] refuses the whole result.
 //! - MariaDB has `RETURNING` for INSERT and DELETE, and shows SQLx's macros none of its columns.
+//! - MariaDB and MySQL: do not drop a query before its answer has come (by `select!`, a time-out, or a client that
+//!   went away). SQLx may leave the answer, or a transaction, on the connection, and the next query, perhaps another
+//!   request's from the pool, meets it. Another owner's rows are refused by [`Owner`] and by every encrypted column;
+//!   plain columns are not. Spawn the work, in its session, and await the task: it then runs to its end.
 //! - `query!` and `query_as!` need an override for columns (`name as "name: _"`) and `as _` for parameters.
 //!
 //! # Values bound to their row

@@ -1,6 +1,6 @@
 //! The driver over pools of asynchronous connections.
 //!
-//! Invariant: a transaction that is not ended goes with its connection, which the pool then closes.
+//! Invariant: as no step is cut off (`ophie_crypt_sql`), every transaction is ended before its connection goes back.
 //! Absent: statements.
 
 use core::ops::DerefMut;
@@ -37,6 +37,8 @@ pub trait Connections: Clone + Send + Sync + 'static {
 
     async fn take(&self) -> Result<Self::Taken, Failure>;
 }
+
+impl<P: Connections> super::sealed::Sealed for P {}
 
 impl<P: Connections> KeyPool for P {
     type Backend = BackendOf<P>;

@@ -15,7 +15,7 @@ use diesel::{
 use ophie_crypt_sql::{Cells, Dialect, Failure, FailureKind, Param, Record, Statement};
 
 /// A back end that can hold the library's tables: PostgreSQL, MariaDB, SQLite.
-pub trait KeyBackend: diesel::backend::Backend + Sized + 'static {
+pub trait KeyBackend: super::sealed::Sealed + diesel::backend::Backend + Sized + 'static {
     #[doc(hidden)]
     const DIALECT: Dialect;
 
@@ -66,6 +66,8 @@ macro_rules! query {
 
 macro_rules! backend {
     ($backend:ty, $dialect:ident) => {
+        impl super::sealed::Sealed for $backend {}
+
         impl KeyBackend for $backend {
             const DIALECT: Dialect = Dialect::$dialect;
 

@@ -35,6 +35,8 @@ impl<C> KeyConnection for C where
 
 type Connection<C> = PooledConnection<ConnectionManager<C>>;
 
+impl<C: KeyConnection> super::sealed::Sealed for Pool<ConnectionManager<C>> {}
+
 impl<C: KeyConnection> KeyPool for Pool<ConnectionManager<C>> {
     type Backend = C::Backend;
     type Driver = Blocking<C>;

@@ -10,10 +10,11 @@ use ophie_crypt_sql::{AuditTables, Driver, KeyTables};
 
 #[cfg(feature = "async-postgres")]
 use super::listen::Direct;
+use super::sealed::Sealed;
 
 /// A pool of connections for the key store: Diesel's r2d2 (feature `r2d2`), or diesel-async's bb8 or deadpool
 /// (features of these names, with `async-postgres` or `async-mysql`).
-pub trait KeyPool: Clone + Send + Sync + 'static {
+pub trait KeyPool: Sealed + Clone + Send + Sync + 'static {
     /// What the connections speak to.
     type Backend;
     #[doc(hidden)]
@@ -46,9 +47,11 @@ pub trait KeyPool: Clone + Send + Sync + 'static {
 ///
 /// Synchronous connections work on threads of tokio's that may block, never on the caller's.
 ///
-/// SQLite: let the pool's connections run `PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL;
-/// PRAGMA synchronous = FULL`, by a `CustomizeConnection`. The file must not be the application's own: while a
-/// transaction of the application holds the write lock, no owner could be provisioned and nothing leased.
+/// SQLite: let the pool's connections run `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL` by a
+/// `CustomizeConnection`. The file must not be the application's own: while a transaction of the application holds the
+/// write lock, no owner could be provisioned and nothing leased.
+///
+/// MySQL: connections have CLIENT_FOUND_ROWS set, as Diesel's and diesel-async's do by themselves.
 ///
 /// # Security
 ///

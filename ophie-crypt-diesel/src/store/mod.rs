@@ -24,6 +24,12 @@ mod keys;
 #[cfg(feature = "async-postgres")]
 mod listen;
 
+mod sealed {
+    /// Keeps a trait to the types of this crate's choice.
+    #[allow(unnameable_types, reason = "that is its use")]
+    pub trait Sealed {}
+}
+
 pub use self::{
     backend::KeyBackend,
     keys::{DieselAudit, DieselKeyStore, KeyPool},

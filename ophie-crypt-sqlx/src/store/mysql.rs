@@ -20,7 +20,8 @@ use crate::MySqlAudit;
 /// # Ok(()) }
 /// ```
 ///
-/// There are no notifications here: changed keys are found at the keyring's next re-check.
+/// There are no notifications here: changed keys are found at the keyring's next re-check, or at their renewal if
+/// the transaction that changed them took more than 15 minutes.
 ///
 /// # Security
 ///
