@@ -173,7 +173,7 @@ fn every_rejected_program_has_its_message() {
     expect_none(
         unpaired(&names(&root().join("tests/ui/fail"))),
         "a program in tests/ui/fail stands beside the .stderr that it must cause; \
-         write it with TRYBUILD=overwrite cargo test -p ophie-crypt-tests --test ui, and read it",
+         write it with TRYBUILD=overwrite cargo test -p ophie-crypt-ui-tests, and read it",
     );
 }
 
