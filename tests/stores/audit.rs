@@ -14,7 +14,7 @@ use crate::world::{Database, Kind};
 
 every_database!(
     every_kind_of_event_verifies,
-    eight_keyrings_open_sessions,
+    four_keyrings_open_sessions,
     the_tables_are_only_added_to,
     the_same_records_again_are_no_error_and_others_are_refused,
     without_tables_the_error_says_so,
@@ -140,10 +140,10 @@ async fn every_kind_of_event_verifies(kind: Kind) {
 }
 
 /// Every process has a writer of its own, on connections of its own.
-async fn eight_keyrings_open_sessions(kind: Kind) {
+async fn four_keyrings_open_sessions(kind: Kind) {
     let trail = Trail::new(kind).await;
     let (mut keyrings, mut audits) = (Vec::new(), Vec::new());
-    for _ in 0..8 {
+    for _ in 0..4 {
         let audit = trail.process().await;
         let keyring = Keyring::builder()
             .kms(Arc::clone(&trail.kms))
@@ -172,7 +172,7 @@ async fn eight_keyrings_open_sessions(kind: Kind) {
         report.has_no_findings() && report.open_intents.is_empty(),
         "{report}"
     );
-    assert_eq!(report.writers.len(), 8);
+    assert_eq!(report.writers.len(), 4);
     for writer in &report.writers {
         assert_eq!((writer.records, writer.vouched), (40, 40));
     }
