@@ -3,6 +3,8 @@
 //! [`mariadb`], [`postgres`] and [`sqlite`] have the same names, so that one test source runs on all:
 //! `use ophie_crypt_tests::sqlite as db;`, then `use db::{Database, Db, Pool};`.
 
+pub mod events;
+pub mod keys;
 pub mod mariadb;
 pub mod postgres;
 pub mod sqlite;

@@ -133,9 +133,8 @@ async fn each_verifies_what_another_recorded() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn diesel_is_notified_of_a_change_that_sqlx_made() {
-    let keys = Keys::new(Kind::SqlxPostgres).await;
+/// Diesel's store on the same database, with notifications.
+async fn listening(keys: &Keys) -> DieselKeyStore<bb8::Pool<AsyncPgConnection>> {
     let Database::Postgres(database) = &keys.database else {
         unreachable!("its kind says so")
     };
@@ -146,10 +145,16 @@ async fn diesel_is_notified_of_a_change_that_sqlx_made() {
         .build(manager)
         .await
         .unwrap();
-    let store = DieselKeyStore::new(pool).with_notifications(move || {
+    DieselKeyStore::new(pool).with_notifications(move || {
         let url = url.clone();
         async move { AsyncPgConnection::establish(&url).await }
-    });
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn diesel_is_notified_of_a_change_that_sqlx_made() {
+    let keys = Keys::new(Kind::SqlxPostgres).await;
+    let store = listening(&keys).await;
     store.notified().await; // as it connected
     let waiting = store.notified();
     tokio::pin!(waiting);
@@ -172,20 +177,7 @@ async fn diesel_is_notified_of_a_change_that_sqlx_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_listener_connects_again() {
     let keys = Keys::new(Kind::SqlxPostgres).await;
-    let Database::Postgres(database) = &keys.database else {
-        unreachable!("its kind says so")
-    };
-    let url = database.url().to_owned();
-    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(&url);
-    let pool = bb8::Pool::builder()
-        .max_size(2)
-        .build(manager)
-        .await
-        .unwrap();
-    let store = DieselKeyStore::new(pool).with_notifications(move || {
-        let url = url.clone();
-        async move { AsyncPgConnection::establish(&url).await }
-    });
+    let store = listening(&keys).await;
     store.notified().await;
     let kill = "SELECT COUNT(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                 WHERE datname = current_database() AND query LIKE 'LISTEN%') AS killed";

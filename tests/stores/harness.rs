@@ -111,3 +111,29 @@ async fn half_a_migration_is_finished_on_mariadb() {
     }
     assert!(stops > 5, "{stops}");
 }
+
+/// Where DDL ends transactions, a lock of its own keeps two from changing the tables at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_at_a_time_migrates_mariadb() {
+    let database = Database::create(Kind::SqlxMariaDb).await;
+    let Database::MariaDb(mariadb) = &database else {
+        unreachable!("its kind says so")
+    };
+    let mut other = mariadb.pool().acquire().await.unwrap();
+    let name = "concat('ophie_crypt.', md5(database()))";
+    let get = sqlx::AssertSqlSafe(format!("DO get_lock({name}, 60)"));
+    sqlx::raw_sql(get).execute(&mut *other).await.unwrap();
+    let store = database.store(Kind::SqlxMariaDb).await;
+    let migrating = tokio::spawn(async move { store.migrate().await });
+    let waits = "SELECT COUNT(*) FROM information_schema.processlist \
+                 WHERE db = database() AND state = 'User lock'";
+    while database.number(waits).await == 0 {
+        assert!(!migrating.is_finished(), "it did not wait");
+    }
+    let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = database()";
+    assert_eq!(database.number(tables).await, 0);
+    let release = sqlx::AssertSqlSafe(format!("DO release_lock({name})"));
+    sqlx::raw_sql(release).execute(&mut *other).await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert!(database.number(tables).await > 6);
+}

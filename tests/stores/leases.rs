@@ -166,3 +166,37 @@ async fn what_does_not_seal_gets_no_lease(kind: Kind) {
         "{without:?}"
     );
 }
+
+/// A row that an administrator keeps locked costs a time-out, not the pool's connections for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_stays_locked_on_postgres() {
+    let keys = Keys::new(Kind::SqlxPostgres).await;
+    let crate::world::Database::Postgres(database) = &keys.database else {
+        unreachable!("its kind says so")
+    };
+    let mut locked = database.pool().begin().await.unwrap();
+    let lock = "SELECT granted FROM ophie_crypt_budgets FOR UPDATE";
+    sqlx::query(lock).execute(&mut *locked).await.unwrap();
+    for kind in [
+        Kind::SqlxPostgres,
+        Kind::DieselPostgres,
+        Kind::AsyncPostgres,
+    ] {
+        let store = keys.database.store(kind).await;
+        let refused = store.lease(&keys.request(1, MAX_INVOCATIONS)).await;
+        assert!(
+            matches!(
+                refused,
+                Err(LeaseError::Store(StoreError::Unavailable { .. }))
+            ),
+            "{refused:?}"
+        );
+    }
+    locked.rollback().await.unwrap();
+    let lease = keys
+        .store
+        .lease(&keys.request(1, MAX_INVOCATIONS))
+        .await
+        .unwrap();
+    assert_eq!(lease.granted(), 2, "a refusal was counted");
+}

@@ -13,14 +13,12 @@ use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool},
 };
 use ophie_crypt::{
-    AuditStore, CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyId, KeyStore,
-    LeaseRequest, MemoryKeyStore, OwnerRecord, StoreError, WrappedDek,
+    AuditStore, CanonicalId, KeyStore, LeaseRequest, MemoryKeyStore, OwnerRecord, StoreError,
 };
 use ophie_crypt_diesel::{DieselKeyStore, KeyPool};
 use ophie_crypt_sqlx::{MySqlKeyStore, PostgresKeyStore, SqliteKeyStore};
 use ophie_crypt_tests::{mariadb, postgres, sqlite};
 use sqlx::AssertSqlSafe;
-use uuid::Uuid;
 
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
 
@@ -287,13 +285,7 @@ impl Keys {
     }
 }
 
-/// First keys of random ids.
-pub(crate) fn first_keys() -> (DekRecord, IndexKeyRecord) {
-    let id = KeyId::from_bytes(*Uuid::new_v4().as_bytes());
-    let blob = DekBlob::Wrapped(WrappedDek::new("local:..", [1, 2, 3]));
-    let dek = DekRecord::new(1, DekState::Sealing, id, blob);
-    (dek, IndexKeyRecord::new(1, id, [4, 5]))
-}
+pub(crate) use ophie_crypt_tests::keys::first_keys;
 
 pub(crate) async fn provision(store: &dyn Store, owner: &CanonicalId) -> Result<(), StoreError> {
     let (dek, index_key) = first_keys();

@@ -59,7 +59,6 @@ pub trait KeyPool: Sealed + Clone + Send + Sync + 'static {
 /// outlive a crash (`synchronous_commit`, `innodb_flush_log_at_trx_commit`, `synchronous`).
 #[derive(Clone)]
 pub struct DieselKeyStore<P: KeyPool> {
-    pool: P,
     keys: KeyTables<P::Driver>,
     #[cfg(feature = "async-postgres")]
     notifications: Option<Arc<ophie_crypt_sql::Notifications<Direct>>>,
@@ -70,8 +69,7 @@ impl<P: KeyPool> DieselKeyStore<P> {
     #[must_use]
     pub fn new(pool: P) -> Self {
         Self {
-            keys: KeyTables::new(pool.clone().driver()),
-            pool,
+            keys: KeyTables::new(pool.driver()),
             #[cfg(feature = "async-postgres")]
             notifications: None,
         }
@@ -80,7 +78,9 @@ impl<P: KeyPool> DieselKeyStore<P> {
     /// The audit trail beside the keys, for [`ChainedAudit`](ophie_crypt::ChainedAudit).
     #[must_use]
     pub fn audit(&self) -> DieselAudit<P> {
-        DieselAudit::new(self.pool.clone())
+        DieselAudit {
+            tables: AuditTables::new(self.keys.driver().clone()),
+        }
     }
 
     /// Brings the library's tables up to date, whoever made them: a store of `ophie-crypt-sqlx`, Diesel's

@@ -3,11 +3,7 @@
 use ophie_crypt::{KeyStore, MAX_INVOCATIONS};
 use sqlx::AssertSqlSafe;
 
-use crate::{
-    Store,
-    db::Pool,
-    paths::store::{Keys, first_keys},
-};
+use crate::{Store, db::Pool, paths::store::Keys};
 
 /// What `MySqlKeyStore::migrate` lists, without the audit.
 const GRANTS: [&str; 5] = [
@@ -36,7 +32,7 @@ async fn a_role_that_may_change_no_key() {
     let pool = Pool::connect(&url).await.unwrap();
     let store = Store::new(pool.clone());
 
-    let (dek, index_key) = first_keys();
+    let (dek, index_key) = ophie_crypt_tests::keys::first_keys();
     let ben = ophie_crypt::CanonicalId::text("ben");
     store
         .insert_if_absent(&ben, &dek, &index_key)

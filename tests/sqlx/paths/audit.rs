@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use ophie_crypt::{
-    AuditError, AuditEvent, AuditReport, AuditSink, AuditStore, AuditVerifier, ChainedAudit,
-    FileLedger, Keyring, Kms, LocalKms, Purpose, SessionError,
+    AuditReport, AuditSink, AuditStore, AuditVerifier, ChainedAudit, FileLedger, Keyring, Kms,
+    LocalKms, SessionError,
 };
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
@@ -86,50 +86,7 @@ impl Trail {
     }
 }
 
-/// Keeps events that a keyring made, to be recorded as often as a test wants.
-#[derive(Default)]
-struct Kept(std::sync::Mutex<Vec<AuditEvent>>);
-
-#[async_trait::async_trait]
-impl AuditSink for Kept {
-    async fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
-        self.0.lock().unwrap().push(event.clone());
-        Ok(())
-    }
-}
-
-/// Of one owner's sign-up and two sessions: every kind of step, with and without a reason.
-pub(crate) async fn events() -> Vec<AuditEvent> {
-    let kept = Arc::new(Kept::default());
-    let keyring = Keyring::builder()
-        .kms(kms())
-        .key_store(ophie_crypt::MemoryKeyStore::new())
-        .audit(Arc::clone(&kept))
-        .actor("Zoë's laptop ☃")
-        .build()
-        .unwrap();
-    let session = keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap();
-    let other = keyring.open(&ALICE, Purpose::new("other")).await.unwrap();
-    drop((session, other));
-    let urgent = keyring.break_glass(&ALICE, PURPOSE, "a call from 'support'; \"urgent\"");
-    drop(urgent.await.unwrap());
-    let events = kept.0.lock().unwrap().clone();
-    let steps: Vec<_> = events.iter().map(|event| event.step.as_str()).collect();
-    for step in ["intent", "joined", "outcome"] {
-        assert!(steps.contains(&step), "{steps:?}");
-    }
-    events
-}
-
-/// An error and all below it.
-pub(crate) fn texts(error: &dyn std::error::Error) -> String {
-    let (mut texts, mut next) = (String::new(), Some(error));
-    while let Some(error) = next {
-        texts += &format!("{error} | {error:?} | ");
-        next = error.source();
-    }
-    texts
-}
+pub(crate) use ophie_crypt_tests::events::{events, texts};
 
 #[tokio::test]
 async fn what_a_keyring_does_is_recorded_for_people() {

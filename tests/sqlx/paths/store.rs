@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use ophie_crypt::{
-    CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyId, KeyStore, LeaseRequest,
-    StoreError, WrappedDek,
-};
-use uuid::Uuid;
+use ophie_crypt::{CanonicalId, KeyStore, LeaseRequest, StoreError};
 
 use crate::{
     Store,
@@ -54,18 +50,10 @@ impl Keys {
     }
 }
 
-/// First keys of random ids.
-pub(crate) fn first_keys() -> (DekRecord, IndexKeyRecord) {
-    let id = KeyId::from_bytes(*Uuid::new_v4().as_bytes());
-    let blob = DekBlob::Wrapped(WrappedDek::new("local:..", [1, 2, 3]));
-    let dek = DekRecord::new(1, DekState::Sealing, id, blob);
-    (dek, IndexKeyRecord::new(1, id, [4, 5]))
-}
-
 pub(crate) async fn provision(
     store: &impl KeyStore,
     owner: &CanonicalId,
 ) -> Result<(), StoreError> {
-    let (dek, index_key) = first_keys();
+    let (dek, index_key) = ophie_crypt_tests::keys::first_keys();
     store.insert_if_absent(owner, &dek, &index_key).await
 }
