@@ -63,14 +63,14 @@ pub use self::{
         WrappedDek,
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
-    model::{ColumnInfo, EncryptedModel, ModelInfo},
+    model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
     owner::{CanonicalId, OwnerId},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
     store::{
         DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
-        MAX_INVOCATIONS, MemoryKeyStore, OwnerRecord, StoreError,
+        MAX_INVOCATIONS, MemoryKeyStore, ModelError, ModelStore, OwnerRecord, Reseal, StoreError,
     },
     value::MAX_PLAINTEXT_LEN,
 };
