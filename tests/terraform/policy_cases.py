@@ -109,6 +109,7 @@ def trust_cases(folder):
         ("with MFA", ada, fresh, "allowed"),
         ("with a key and no session", ada, (), "silent"),
         ("without MFA", ada, (("aws:MultiFactorAuthPresent", "false"),), "silent"),
+        ("without MFA but with an age", ada, (("aws:MultiFactorAuthPresent", "false"), fresh[1]), "silent"),
         ("with MFA of long ago", ada, (fresh[0], ("aws:MultiFactorAuthAge", "3600")), "silent"),
         ("with MFA of unknown age", ada, fresh[:1], "silent"),
         ("by another user", eve, fresh, "silent"),

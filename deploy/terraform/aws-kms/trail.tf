@@ -46,9 +46,6 @@ resource "aws_iam_role" "trail" {
       Effect    = "Allow"
       Principal = { Service = "cloudtrail.amazonaws.com" }
       Action    = "sts:AssumeRole"
-      Condition = {
-        StringEquals = { "aws:SourceArn" = local.trail_arn }
-      }
     }]
   })
   tags = var.tags
