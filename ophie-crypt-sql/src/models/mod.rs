@@ -3,6 +3,7 @@
 //! Invariant: an envelope is replaced only where the one that was read still stands. Absent: which key seals it
 //! (the core), the library's own tables (`keys`).
 
+mod rows;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, Models, Reseal};
 
 use self::sql::{owned, quoted};
 use crate::{
-    Begin, Cells, Driver, Failure, Record, Statement, Transaction,
+    Begin, Cells, Connection, Driver, Failure, Record, Statement,
     driver::there,
     run::{read, run},
 };
