@@ -55,6 +55,33 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_index_keys (
     FOREIGN KEY (key_id) REFERENCES ophie_crypt_deks (key_id)
 ) ENGINE = InnoDB;
 
+-- Owners whose keys were destroyed, and how far the rest of the deletion is. To add a row destroys the keys, in the same
+-- transaction; nothing here brings one back. Times are microseconds since 1970, UTC.
+CREATE TABLE IF NOT EXISTS ophie_crypt_shreds (
+    owner         VARBINARY(1025) NOT NULL PRIMARY KEY, -- canonical bytes
+    id            VARBINARY(16)   NOT NULL UNIQUE DEFAULT (random_bytes(16)) CHECK (octet_length(id) = 16),
+    requested_at  BIGINT NOT NULL DEFAULT (timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6))),
+    entry         BIGINT CHECK (entry >= 1), -- its position in the ledger
+    appended_at   BIGINT, -- to the ledger
+    tombstoned_at BIGINT, -- every row of the models
+    emptied_at    BIGINT, -- the vector stores
+    vacuumed_at   BIGINT, -- the tables of the keys; NULL also where that was refused
+    done_at       BIGINT, -- all of this
+    swept_at      BIGINT, -- the rows, for the last time
+    due_at        BIGINT NOT NULL DEFAULT 0, -- nobody works at it until then
+    attempts      BIGINT NOT NULL DEFAULT 0, -- since it last went forward
+    failure       TEXT, -- of the last attempt
+    INDEX ophie_crypt_shreds_undone (done_at, due_at),
+    CHECK ((entry IS NULL) = (appended_at IS NULL)),
+    CHECK (done_at IS NULL OR entry IS NOT NULL)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Owners whose rows are to be deleted, in the database where the rows are.
+CREATE TABLE IF NOT EXISTS ophie_crypt_tombstones (
+    owner VARBINARY(1025) NOT NULL PRIMARY KEY,
+    FOREIGN KEY (owner) REFERENCES ophie_crypt_shreds (owner)
+) ENGINE = InnoDB;
+
 -- The audit trail. A writer is one run of a process, with a key of its own for its MACs.
 CREATE TABLE IF NOT EXISTS ophie_crypt_audit_writers (
     writer     VARBINARY(16) NOT NULL PRIMARY KEY CHECK (octet_length(writer) = 16),
@@ -111,6 +138,39 @@ CREATE TRIGGER IF NOT EXISTS ophie_crypt_owners_changed BEFORE UPDATE ON ophie_c
     SET NEW.version = if(OLD.state <> NEW.state, OLD.version + 1, NEW.version),
         NEW.changed_at = if(OLD.state <> NEW.state, utc_timestamp(6), NEW.changed_at);
 
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_owners_stay_shredded BEFORE UPDATE ON ophie_crypt_owners FOR EACH ROW
+    IF OLD.state = 'shredded' AND NEW.state <> 'shredded' THEN SIGNAL SQLSTATE '45000'
+        SET MESSAGE_TEXT = 'a shredded owner stays shredded'; END IF;
+
+-- Whoever may add a row here destroys keys, and needs no right to write them. Also of an owner who is not known here, so
+-- that it never gets keys.
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_shreds_owner AFTER INSERT ON ophie_crypt_shreds FOR EACH ROW
+    INSERT INTO ophie_crypt_owners (owner, state, version) VALUES (NEW.owner, 'shredded', 2)
+    ON DUPLICATE KEY UPDATE state = 'shredded';
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_shreds_index_keys AFTER INSERT ON ophie_crypt_shreds FOR EACH ROW
+    DELETE FROM ophie_crypt_index_keys WHERE owner = NEW.owner;
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_shreds_deks AFTER INSERT ON ophie_crypt_shreds FOR EACH ROW
+    UPDATE ophie_crypt_deks SET state = 'destroyed', kek = NULL, wrapped = NULL, sealed = NULL
+    WHERE owner = NEW.owner;
+
+-- The lock: who adds one now waits for a shred that is not committed.
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_deks_of_a_shredded_owner BEFORE INSERT ON ophie_crypt_deks FOR EACH ROW
+    IF (SELECT state FROM ophie_crypt_owners WHERE owner = NEW.owner FOR UPDATE) = 'shredded' THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a shredded owner gets no keys'; END IF;
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_deks_of_a_shredded_owner_changed BEFORE UPDATE ON ophie_crypt_deks FOR EACH ROW
+    IF (NEW.wrapped IS NOT NULL OR NEW.sealed IS NOT NULL)
+        AND (SELECT state FROM ophie_crypt_owners WHERE owner = NEW.owner FOR UPDATE) = 'shredded' THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a shredded owner gets no keys'; END IF;
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_index_keys_of_a_shredded_owner BEFORE INSERT ON ophie_crypt_index_keys FOR EACH ROW
+    IF (SELECT state FROM ophie_crypt_owners WHERE owner = NEW.owner FOR UPDATE) = 'shredded' THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a shredded owner gets no keys'; END IF;
+
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_shreds_kept BEFORE DELETE ON ophie_crypt_shreds FOR EACH ROW
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'shreds are never forgotten';
+CREATE TRIGGER IF NOT EXISTS ophie_crypt_shreds_kept_as_they_were BEFORE UPDATE ON ophie_crypt_shreds FOR EACH ROW
+    IF OLD.owner <> NEW.owner OR OLD.id <> NEW.id OR OLD.requested_at <> NEW.requested_at THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a shred stays the owner''s whose it is'; END IF;
+
 CREATE TRIGGER IF NOT EXISTS ophie_crypt_owners_kept BEFORE DELETE ON ophie_crypt_owners FOR EACH ROW
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT =
         'owners are never deleted; shred them, which destroys their keys and remembers it';
@@ -133,6 +193,9 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_installation (
     one            TINYINT       NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1), -- the only row
     id             VARBINARY(16) NOT NULL DEFAULT (random_bytes(16)) CHECK (octet_length(id) = 16),
     epoch          BIGINT        NOT NULL DEFAULT 1 CHECK (epoch >= 1),
+    -- The head of the ledger when something was last added for this database.
+    ledger_position BIGINT       NOT NULL DEFAULT 0 CHECK (ledger_position >= 0),
+    ledger_hash    VARBINARY(32) NOT NULL DEFAULT (unhex(repeat('00', 32))) CHECK (octet_length(ledger_hash) = 32),
     schema_version BIGINT        NOT NULL -- of these tables: each migration sets it
 ) ENGINE = InnoDB;
 CREATE TRIGGER IF NOT EXISTS ophie_crypt_installation_kept BEFORE DELETE ON ophie_crypt_installation FOR EACH ROW

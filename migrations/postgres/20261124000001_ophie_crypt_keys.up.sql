@@ -5,6 +5,9 @@ CREATE TABLE ophie_crypt_installation (
     one            boolean PRIMARY KEY DEFAULT true CHECK (one), -- the only row
     id             bytea   NOT NULL DEFAULT uuid_send(gen_random_uuid()) CHECK (octet_length(id) = 16),
     epoch          bigint  NOT NULL DEFAULT 1 CHECK (epoch >= 1),
+    -- The head of the ledger when something was last added for this database.
+    ledger_position bigint NOT NULL DEFAULT 0 CHECK (ledger_position >= 0),
+    ledger_hash    bytea   NOT NULL DEFAULT decode(repeat('00', 32), 'hex') CHECK (octet_length(ledger_hash) = 32),
     schema_version bigint  NOT NULL -- of these tables: each migration sets it
 );
 INSERT INTO ophie_crypt_installation (schema_version) VALUES (1);
@@ -55,6 +58,32 @@ CREATE TABLE ophie_crypt_index_keys (
     sealed     bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (owner, generation)
+);
+
+-- Owners whose keys were destroyed, and how far the rest of the deletion is. To add a row destroys the keys, in the same
+-- transaction; nothing here brings one back. Times are microseconds since 1970, UTC.
+CREATE TABLE ophie_crypt_shreds (
+    owner         bytea  PRIMARY KEY, -- canonical bytes
+    id            bytea  NOT NULL UNIQUE DEFAULT uuid_send(gen_random_uuid()) CHECK (octet_length(id) = 16),
+    requested_at  bigint NOT NULL DEFAULT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint),
+    entry         bigint CHECK (entry >= 1), -- its position in the ledger
+    appended_at   bigint, -- to the ledger
+    tombstoned_at bigint, -- every row of the models
+    emptied_at    bigint, -- the vector stores
+    vacuumed_at   bigint, -- the tables of the keys; NULL also where that was refused
+    done_at       bigint, -- all of this
+    swept_at      bigint, -- the rows, for the last time
+    due_at        bigint NOT NULL DEFAULT 0, -- nobody works at it until then
+    attempts      bigint NOT NULL DEFAULT 0, -- since it last went forward
+    failure       text, -- of the last attempt
+    CHECK ((entry IS NULL) = (appended_at IS NULL)),
+    CHECK (done_at IS NULL OR entry IS NOT NULL)
+);
+CREATE INDEX ophie_crypt_shreds_undone ON ophie_crypt_shreds (due_at) WHERE done_at IS NULL;
+
+-- Owners whose rows are to be deleted, in the database where the rows are.
+CREATE TABLE ophie_crypt_tombstones (
+    owner bytea PRIMARY KEY REFERENCES ophie_crypt_shreds
 );
 
 -- The audit trail. A writer is one run of a process, with a key of its own for its MACs.
@@ -111,6 +140,9 @@ CREATE TRIGGER ophie_crypt_updated AFTER UPDATE ON ophie_crypt_index_keys
 CREATE FUNCTION ophie_crypt_state_changed() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF OLD.state = 'shredded' THEN
+        RAISE EXCEPTION 'a shredded owner stays shredded' USING ERRCODE = 'restrict_violation';
+    END IF;
     NEW.version := OLD.version + 1;
     RETURN NEW;
 END $$;
@@ -133,6 +165,46 @@ CREATE CONSTRAINT TRIGGER ophie_crypt_tell AFTER UPDATE ON ophie_crypt_owners
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (OLD.version <> NEW.version) EXECUTE FUNCTION ophie_crypt_tell();
 
+-- Whoever may add a row here destroys keys, and needs no right to write them.
+CREATE FUNCTION ophie_crypt_shred() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Also of an owner who is not known here, so that it never gets keys. Waits for one who is just being provisioned.
+    EXECUTE format(
+        'INSERT INTO %I.ophie_crypt_owners (owner, state, version) VALUES ($1, ''shredded'', 2)
+         ON CONFLICT (owner) DO UPDATE SET state = ''shredded''', TG_TABLE_SCHEMA)
+    USING NEW.owner;
+    EXECUTE format('DELETE FROM %I.ophie_crypt_index_keys WHERE owner = $1', TG_TABLE_SCHEMA) USING NEW.owner;
+    EXECUTE format(
+        'UPDATE %I.ophie_crypt_deks SET state = ''destroyed'', kek = NULL, wrapped = NULL, sealed = NULL
+         WHERE owner = $1', TG_TABLE_SCHEMA)
+    USING NEW.owner;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER ophie_crypt_shred AFTER INSERT ON ophie_crypt_shreds
+    FOR EACH ROW EXECUTE FUNCTION ophie_crypt_shred();
+
+-- No key for an owner whose keys were destroyed. The lock: who adds one now waits for a shred that is not committed.
+CREATE FUNCTION ophie_crypt_stays_shredded() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    state text;
+BEGIN
+    EXECUTE format('SELECT state FROM %I.ophie_crypt_owners WHERE owner = $1 FOR NO KEY UPDATE', TG_TABLE_SCHEMA)
+    INTO state USING NEW.owner;
+    IF state = 'shredded' THEN
+        RAISE EXCEPTION 'a shredded owner gets no keys' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER ophie_crypt_stays_shredded BEFORE INSERT OR UPDATE ON ophie_crypt_deks
+    FOR EACH ROW WHEN (NEW.wrapped IS NOT NULL OR NEW.sealed IS NOT NULL)
+    EXECUTE FUNCTION ophie_crypt_stays_shredded();
+CREATE TRIGGER ophie_crypt_stays_shredded BEFORE INSERT OR UPDATE ON ophie_crypt_index_keys
+    FOR EACH ROW EXECUTE FUNCTION ophie_crypt_stays_shredded();
+
 CREATE FUNCTION ophie_crypt_refuse() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -145,6 +217,10 @@ CREATE TRIGGER ophie_crypt_kept BEFORE DELETE OR TRUNCATE ON ophie_crypt_owners
 CREATE TRIGGER ophie_crypt_kept BEFORE DELETE OR TRUNCATE ON ophie_crypt_installation
     FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse(
         'the installation is never deleted; undo the migration to remove the key store');
+CREATE TRIGGER ophie_crypt_kept BEFORE DELETE OR TRUNCATE ON ophie_crypt_shreds
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse('shreds are never forgotten');
+CREATE TRIGGER ophie_crypt_kept_as_it_was BEFORE UPDATE OF owner, id, requested_at ON ophie_crypt_shreds
+    FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse('a shred stays the owner''s whose it is');
 -- TRUNCATE would raise no version.
 CREATE TRIGGER ophie_crypt_kept BEFORE TRUNCATE ON ophie_crypt_deks
     FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse(
@@ -158,4 +234,5 @@ CREATE TRIGGER ophie_crypt_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON ophie_cry
     FOR EACH STATEMENT EXECUTE FUNCTION ophie_crypt_refuse('the audit is only added to');
 
 -- Or anyone could hang these on a table of their own, and act as the owner of this one.
-REVOKE EXECUTE ON FUNCTION ophie_crypt_key_changed(), ophie_crypt_tell() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ophie_crypt_key_changed(), ophie_crypt_tell(), ophie_crypt_shred(),
+    ophie_crypt_stays_shredded() FROM PUBLIC;

@@ -5,6 +5,9 @@ CREATE TABLE ophie_crypt_installation (
     one            INTEGER NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1), -- the only row
     id             BLOB    NOT NULL DEFAULT (randomblob(16)) CHECK (length(id) = 16),
     epoch          INTEGER NOT NULL DEFAULT 1 CHECK (epoch >= 1),
+    -- The head of the ledger when something was last added for this database.
+    ledger_position INTEGER NOT NULL DEFAULT 0 CHECK (ledger_position >= 0),
+    ledger_hash    BLOB    NOT NULL DEFAULT (zeroblob(32)) CHECK (length(ledger_hash) = 32),
     schema_version INTEGER NOT NULL -- of these tables: each migration sets it
 ) STRICT;
 INSERT INTO ophie_crypt_installation (schema_version) VALUES (1);
@@ -56,6 +59,32 @@ CREATE TABLE ophie_crypt_index_keys (
     sealed     BLOB    NOT NULL,
     created_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     PRIMARY KEY (owner, generation)
+) STRICT;
+
+-- Owners whose keys were destroyed, and how far the rest of the deletion is. To add a row destroys the keys, in the same
+-- transaction; nothing here brings one back. Times are microseconds since 1970, UTC.
+CREATE TABLE ophie_crypt_shreds (
+    owner         BLOB    NOT NULL PRIMARY KEY, -- canonical bytes
+    id            BLOB    NOT NULL UNIQUE DEFAULT (randomblob(16)) CHECK (length(id) = 16),
+    requested_at  INTEGER NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000),
+    entry         INTEGER CHECK (entry >= 1), -- its position in the ledger
+    appended_at   INTEGER, -- to the ledger
+    tombstoned_at INTEGER, -- every row of the models
+    emptied_at    INTEGER, -- the vector stores
+    vacuumed_at   INTEGER, -- the tables of the keys; NULL also where that was refused
+    done_at       INTEGER, -- all of this
+    swept_at      INTEGER, -- the rows, for the last time
+    due_at        INTEGER NOT NULL DEFAULT 0, -- nobody works at it until then
+    attempts      INTEGER NOT NULL DEFAULT 0, -- since it last went forward
+    failure       TEXT, -- of the last attempt
+    CHECK ((entry IS NULL) = (appended_at IS NULL)),
+    CHECK (done_at IS NULL OR entry IS NOT NULL)
+) STRICT;
+CREATE INDEX ophie_crypt_shreds_undone ON ophie_crypt_shreds (due_at) WHERE done_at IS NULL;
+
+-- Owners whose rows are to be deleted, in the database where the rows are.
+CREATE TABLE ophie_crypt_tombstones (
+    owner BLOB NOT NULL PRIMARY KEY REFERENCES ophie_crypt_shreds
 ) STRICT;
 
 -- The audit trail. A writer is one run of a process, with a key of its own for its MACs.
@@ -129,6 +158,47 @@ WHEN OLD.state <> NEW.state BEGIN
     UPDATE ophie_crypt_owners
     SET version = version + 1, changed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     WHERE owner = NEW.owner;
+END;
+
+CREATE TRIGGER ophie_crypt_owners_stay_shredded BEFORE UPDATE OF state ON ophie_crypt_owners
+WHEN OLD.state = 'shredded' AND NEW.state <> 'shredded' BEGIN
+    SELECT RAISE(ABORT, 'a shredded owner stays shredded');
+END;
+
+-- Whoever may add a row here destroys keys. Also of an owner who is not known here, so that it never gets keys.
+CREATE TRIGGER ophie_crypt_shred AFTER INSERT ON ophie_crypt_shreds BEGIN
+    INSERT INTO ophie_crypt_owners (owner, state, version)
+    SELECT NEW.owner, 'shredded', 2
+    WHERE NOT EXISTS (SELECT 1 FROM ophie_crypt_owners WHERE owner = NEW.owner);
+    UPDATE ophie_crypt_owners SET state = 'shredded' WHERE owner = NEW.owner AND state <> 'shredded';
+    DELETE FROM ophie_crypt_index_keys WHERE owner = NEW.owner;
+    UPDATE ophie_crypt_deks SET state = 'destroyed', kek = NULL, wrapped = NULL, sealed = NULL
+    WHERE owner = NEW.owner;
+END;
+
+CREATE TRIGGER ophie_crypt_deks_of_a_shredded_owner BEFORE INSERT ON ophie_crypt_deks
+WHEN EXISTS (SELECT 1 FROM ophie_crypt_owners WHERE owner = NEW.owner AND state = 'shredded') BEGIN
+    SELECT RAISE(ABORT, 'a shredded owner gets no keys');
+END;
+CREATE TRIGGER ophie_crypt_deks_of_a_shredded_owner_changed BEFORE UPDATE ON ophie_crypt_deks
+WHEN (NEW.wrapped IS NOT NULL OR NEW.sealed IS NOT NULL)
+AND EXISTS (SELECT 1 FROM ophie_crypt_owners WHERE owner = NEW.owner AND state = 'shredded') BEGIN
+    SELECT RAISE(ABORT, 'a shredded owner gets no keys');
+END;
+CREATE TRIGGER ophie_crypt_index_keys_of_a_shredded_owner BEFORE INSERT ON ophie_crypt_index_keys
+WHEN EXISTS (SELECT 1 FROM ophie_crypt_owners WHERE owner = NEW.owner AND state = 'shredded') BEGIN
+    SELECT RAISE(ABORT, 'a shredded owner gets no keys');
+END;
+
+CREATE TRIGGER ophie_crypt_shreds_kept BEFORE DELETE ON ophie_crypt_shreds BEGIN
+    SELECT RAISE(ABORT, 'shreds are never forgotten');
+END;
+CREATE TRIGGER ophie_crypt_shreds_kept_as_they_were BEFORE UPDATE OF owner, id, requested_at ON ophie_crypt_shreds BEGIN
+    SELECT RAISE(ABORT, 'a shred stays the owner''s whose it is');
+END;
+CREATE TRIGGER ophie_crypt_shreds_kept_from_replace BEFORE INSERT ON ophie_crypt_shreds
+WHEN EXISTS (SELECT 1 FROM ophie_crypt_shreds WHERE owner = NEW.owner) BEGIN
+    SELECT RAISE(IGNORE); -- as INSERT .. ON CONFLICT DO NOTHING asks for
 END;
 
 CREATE TRIGGER ophie_crypt_owners_kept BEFORE DELETE ON ophie_crypt_owners BEGIN

@@ -21,6 +21,7 @@ const ON_STRUCT: &[(&str, &str)] = &[
     ("module", "module = \"columns\""),
     ("crate", "crate = \"crate::encryption\""),
     ("table_id", "table_id = \"people_links\""),
+    ("tombstone", "tombstone = \"deleted_at\""),
 ];
 
 /// What may stand above a field, each with its correct format.
@@ -43,6 +44,7 @@ pub(crate) struct StructAttrs {
     pub(crate) module: Option<LitStr>,
     pub(crate) krate: Option<Path>,
     pub(crate) table_id: Option<LitStr>,
+    pub(crate) tombstone: Option<LitStr>,
     pub(crate) sqlx_default: Option<Path>,
     pub(crate) sqlx_rename_all: Option<RenameAll>,
     /// Whether a derive of Diesel's reads the struct.
@@ -166,6 +168,8 @@ impl StructAttrs {
             set(&mut self.krate, krate, path, mistakes);
         } else if path.is_ident("table_id") {
             set(&mut self.table_id, text(meta)?, path, mistakes);
+        } else if path.is_ident("tombstone") {
+            set(&mut self.tombstone, text(meta)?, path, mistakes);
         } else {
             return Err(unknown(path, ON_STRUCT, ON_FIELD, "a field"));
         }

@@ -44,6 +44,12 @@ fn container(model: &Model<'_>, mistakes: &mut Mistakes) {
         (Some(table), Some(_)) => mistakes.push(table, "`table` and `like` exclude each other: the model that `like` names has the table"),
         _ => {}
     }
+    if let (Some(column), Some(_)) = (&attrs.tombstone, &attrs.like) {
+        mistakes.push(
+            column,
+            "`tombstone` belongs above the model that `like` names",
+        );
+    }
     if let (Some(id), Some(_)) = (&attrs.table_id, &attrs.like) {
         mistakes.push(id, "`table_id` belongs above the model that `like` names");
     }

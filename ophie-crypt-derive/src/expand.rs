@@ -35,6 +35,7 @@ fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
     );
     let table = model.table();
     let infos = known().map(|field| info(model, field));
+    let tombstone = model.attrs.tombstone.iter();
     // A trait's constant is not evaluated until it is used, and an alias may hide an owner.
     let evaluated = quote_spanned! {name.span()=>
         const _: #krate::ModelInfo = <#name as #krate::EncryptedModel>::MODEL;
@@ -43,7 +44,7 @@ fn declaration(model: &Model<'_>, sound: bool) -> TokenStream {
         quote! {
             impl #krate::__private::Derived for #name {}
             impl #krate::EncryptedModel for #name {
-                const MODEL: #krate::ModelInfo = #krate::ModelInfo::new(#table, &[#(#infos),*]);
+                const MODEL: #krate::ModelInfo = #krate::ModelInfo::new(#table, &[#(#infos),*]) #(.with_tombstone(#tombstone))*;
             }
             #evaluated
         }

@@ -75,6 +75,8 @@ use crate::{ast::Model, attr::StructAttrs};
 ///
 /// - `#[crypt(table_id = "people_links")]`: the table's logical id in the AAD. Default: the table's name.
 ///   Freeze it before you rename the table.
+/// - `#[crypt(tombstone = "deleted_at")]`: a nullable column of a time, which a shred sets in the owner's rows until
+///   they are swept. It needs no field.
 /// - `#[crypt(module = "columns")]`: the module's name. Default: the struct's, in snake case.
 /// - `#[crypt(crate = "crate::encryption")]`: where `ophie_crypt` is re-exported. Default: `::ophie_crypt`.
 ///

@@ -155,11 +155,15 @@ mod sql_type;
 #[cfg(feature = "_store")]
 mod store;
 
+#[cfg(feature = "r2d2")]
+pub use self::store::shred_in;
+#[cfg(feature = "_async")]
+pub use self::store::shred_in_async;
 pub use self::{bind::Bind, error::find_error, sql_type::Ciphertext};
 #[cfg(feature = "_store")]
 pub use self::{
     migrations::Migrations,
-    store::{DieselAudit, DieselKeyStore, DieselModels, KeyBackend, KeyPool},
+    store::{DieselAudit, DieselKeyStore, DieselLedger, DieselModels, KeyBackend, KeyPool},
 };
 
 ophie_crypt::column_types!("ophie_crypt_diesel");

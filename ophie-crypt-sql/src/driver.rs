@@ -25,6 +25,13 @@ pub trait Driver: Clone + Send + Sync + 'static {
     ///
     /// [`Failure`].
     async fn begin(&self, kind: Begin) -> Result<Self::Transaction, Failure>;
+
+    /// Runs one statement that a transaction does not take.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`].
+    async fn outside(&self, sql: &'static str) -> Result<(), Failure>;
 }
 
 /// What a transaction is begun for.
@@ -39,9 +46,9 @@ pub enum Begin {
     Migrate,
 }
 
-/// A connection in a transaction. Dropped, it is rolled back or closed.
+/// A connection on which statements run, whoever began its transaction.
 #[async_trait]
-pub trait Transaction: Send + Sized {
+pub trait Connection: Send + Sized {
     /// Runs a statement, and says how many rows it changed. No statement leans on state of the connection.
     ///
     /// # Errors
@@ -55,7 +62,11 @@ pub trait Transaction: Send + Sized {
     ///
     /// [`Failure`].
     async fn fetch<R: Record>(&mut self, statement: Statement) -> Result<Vec<R>, Failure>;
+}
 
+/// A connection in a transaction. Dropped, it is rolled back or closed.
+#[async_trait]
+pub trait Transaction: Connection {
     /// Runs several statements without parameters, in one text.
     ///
     /// # Errors

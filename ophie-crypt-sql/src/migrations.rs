@@ -7,8 +7,8 @@
 use ophie_crypt::StoreError;
 
 use crate::{
-    Begin, Cells, Dialect, Driver, Failure, FailureKind, Record, Statement, Transaction,
-    driver::there, keys, run::run,
+    Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
+    Transaction, driver::there, keys, run::run,
 };
 
 /// One step of the library's tables, up and down, on one database.

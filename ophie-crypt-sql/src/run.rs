@@ -4,7 +4,7 @@
 
 use core::pin::Pin;
 
-use crate::{Begin, Driver, Failure, FailureKind, Record, Statement, Transaction};
+use crate::{Begin, Connection, Driver, Failure, FailureKind, Record, Statement, Transaction};
 
 /// How often what a deadlock rolled back is tried.
 const TRIES: u32 = 5;

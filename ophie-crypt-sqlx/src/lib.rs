@@ -127,18 +127,26 @@ mod audit;
 mod error;
 mod hooks;
 #[cfg(feature = "_store")]
+mod ledger;
+#[cfg(feature = "_store")]
 mod models;
 #[cfg(feature = "_store")]
 mod store;
 
 pub use self::error::find_error;
 #[cfg(feature = "mysql")]
-pub use self::{audit::mysql::MySqlAudit, models::MySqlModels, store::mysql::MySqlKeyStore};
+pub use self::{
+    audit::mysql::MySqlAudit, ledger::MySqlLedger, models::MySqlModels, store::mysql::MySqlKeyStore,
+};
 #[cfg(feature = "postgres")]
 pub use self::{
-    audit::postgres::PostgresAudit, models::PostgresModels, store::postgres::PostgresKeyStore,
+    audit::postgres::PostgresAudit, ledger::PostgresLedger, models::PostgresModels,
+    store::postgres::PostgresKeyStore,
 };
 #[cfg(feature = "sqlite")]
-pub use self::{audit::sqlite::SqliteAudit, models::SqliteModels, store::sqlite::SqliteKeyStore};
+pub use self::{
+    audit::sqlite::SqliteAudit, ledger::SqliteLedger, models::SqliteModels,
+    store::sqlite::SqliteKeyStore,
+};
 
 ophie_crypt::column_types!("ophie_crypt_sqlx");

@@ -31,7 +31,8 @@ macro_rules! models {
         /// # Security
         ///
         /// Its role needs SELECT on the models' tables, and UPDATE on their encrypted columns. It sees no
-        /// plaintext, and neither does the database.
+        /// plaintext, and neither does the database. To delete rows of shredded owners it also needs DELETE on the tables,
+        /// UPDATE on tombstone columns and plaintext twins, and SELECT and INSERT on `ophie_crypt_tombstones`.
         #[cfg(feature = $feature)]
         #[derive(Clone)]
         pub struct $name {
@@ -47,10 +48,21 @@ macro_rules! models {
                     tables: ModelTables::new($driver(pool), models),
                 }
             }
+
+            /// Makes `ophie_crypt_tombstones`, where the keys have a database of their own. In theirs it is there.
+            ///
+            /// # Errors
+            ///
+            /// [`ModelError`](ophie_crypt::ModelError).
+            pub async fn migrate(&self) -> Result<(), ophie_crypt::ModelError> {
+                self.tables.migrate().await
+            }
         }
 
         #[cfg(feature = $feature)]
         ophie_crypt_sql::model_store!($name);
+        #[cfg(feature = $feature)]
+        ophie_crypt_sql::row_store!($name);
     };
 }
 

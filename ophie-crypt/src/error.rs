@@ -95,10 +95,11 @@ pub enum SealError {
         /// Why.
         reason: CodecError,
     },
-    /// The hard stop: the owner's DEK has sealed as many values as it ever may.
+    /// The hard stop: the owner's DEK has sealed as many values as it ever may, or is of an epoch before a restore, and
+    /// nobody knows how many.
     #[error(
-        "cannot seal {column}: the owner's key has sealed as many values as it ever may (2^32, NIST SP 800-38D); \
-         rotate it: reading goes on"
+        "cannot seal {column}: the owner's key has sealed as many values as it ever may (2^32, NIST SP 800-38D), or \
+         is older than a restore that forgot how many; rotate it: reading goes on"
     )]
     HardStop {
         /// Where it was to go.

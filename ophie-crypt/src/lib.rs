@@ -21,6 +21,7 @@ mod hex;
 mod keyring;
 mod kms;
 mod ledger;
+pub mod manual;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod metrics;
@@ -29,9 +30,11 @@ mod owner;
 mod plaintext;
 mod scope;
 mod session;
+mod shred;
 mod store;
 mod sync;
 mod value;
+mod vectors;
 #[cfg(feature = "tower")]
 mod web;
 
@@ -57,7 +60,9 @@ pub use self::{
     envelope::{Envelope, NotAnEnvelope},
     error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
     hazmat::data_key::{Dek, InvalidDek, KeyId},
-    keyring::{BuildError, Keyring, KeyringBuilder, ProvisionError, ReserveError, SessionError},
+    keyring::{
+        BuildError, Keyring, KeyringBuilder, ProvisionError, ReserveError, SessionError, ShredError,
+    },
     kms::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
         WrappedDek,
@@ -68,9 +73,15 @@ pub use self::{
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
+    shred::{
+        Installation, Receipt, ReceiptError, RestoreError, RestoreGuard, RowStore, Shred, ShredId,
+        ShredStep, ShredStore, Shredder, ShredderBuilder, ShredderError, ShredderTask, Shreds,
+        SignedReceipt, Worked, restore_adopt, restore_replay,
+    },
     store::{
         DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
         MAX_INVOCATIONS, MemoryKeyStore, ModelError, ModelStore, OwnerRecord, Reseal, StoreError,
     },
     value::MAX_PLAINTEXT_LEN,
+    vectors::{VectorStore, VectorStoreError, VectorsDeleted},
 };

@@ -24,6 +24,7 @@ pub struct ModelInfo {
     table: &'static str,
     columns: &'static [ColumnInfo],
     owner: ColumnRef,
+    tombstone: Option<&'static str>,
 }
 
 impl ModelInfo {
@@ -53,7 +54,22 @@ impl ModelInfo {
             table,
             columns,
             owner,
+            tombstone: None,
         }
+    }
+
+    /// With a column of this name that is set to the time when a row is to be deleted.
+    #[must_use]
+    pub const fn with_tombstone(mut self, column: &'static str) -> Self {
+        self.tombstone = Some(column);
+        self
+    }
+
+    /// The column that a shred sets to the time, of a row that was not deleted before. Without one, the rows are told by
+    /// their owner only, in `ophie_crypt_tombstones`.
+    #[must_use]
+    pub const fn tombstone(&self) -> Option<&'static str> {
+        self.tombstone
     }
 
     /// The table's SQL name.
@@ -194,13 +210,13 @@ pub trait EncryptedModel: Derived {
 /// assert_eq!(models.sealed_columns().map(|column| column.to_string()).collect::<Vec<_>>(), ["notes.text"]);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Models(Vec<ModelInfo>);
+pub struct Models(Vec<ModelInfo>, Vec<(&'static str, &'static str)>);
 
 impl Models {
     /// None yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(Vec::new(), Vec::new())
     }
 
     /// And this one. Several structs of one table may be named; each column counts once.
@@ -208,6 +224,28 @@ impl Models {
     pub fn with<M: EncryptedModel>(mut self) -> Self {
         self.0.push(M::MODEL);
         self
+    }
+
+    /// And this one, whose rows are kept when their owner is shredded, for a reason that stands in the receipt. What is
+    /// encrypted in them is unreadable all the same; what is plain in them stays.
+    #[must_use]
+    pub fn with_kept<M: EncryptedModel>(mut self, reason: &'static str) -> Self {
+        self.1.push((M::MODEL.table, reason));
+        self.with::<M>()
+    }
+
+    /// The tables that are kept, and why.
+    pub fn kept(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.1.iter().copied()
+    }
+
+    /// The tables whose rows go with their owner, each once.
+    pub fn deleted_tables(&self) -> impl Iterator<Item = &'static str> {
+        let mut tables: Vec<_> = self.0.iter().map(|model| model.table).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables.retain(|table| !self.1.iter().any(|(kept, _)| kept == table));
+        tables.into_iter()
     }
 
     /// The models, in the order in which they were named.

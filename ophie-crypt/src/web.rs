@@ -241,6 +241,7 @@ fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
         | SessionError::UnknownOwner => StatusCode::FORBIDDEN,
         SessionError::Audit(_)
         | SessionError::Interrupted
+        | SessionError::Restore(_)
         | SessionError::Kms(KmsError::Unavailable { .. })
         | SessionError::Store(StoreError::Full | StoreError::Unavailable { .. })
         | SessionError::TooManyOwners => StatusCode::SERVICE_UNAVAILABLE,

@@ -109,7 +109,7 @@ async fn shredded() -> Session {
         .build()
         .unwrap();
     let session = keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap();
-    store.shred(&ALICE.canonical());
+    store.shred(&ALICE.canonical()).await.unwrap();
     session.refresh().await.unwrap_err();
     session
 }

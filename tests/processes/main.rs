@@ -18,6 +18,7 @@ mod meeting;
 mod outages;
 mod proxy;
 mod removal;
+mod shredding;
 mod sqlite;
 mod workers;
 

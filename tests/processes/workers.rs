@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use ophie_crypt::LocalKms;
+use ophie_crypt::{KeyStore, LocalKms, OwnerId};
 use ophie_crypt_sqlx::PostgresKeyStore;
 use ophie_crypt_tests::postgres::Database;
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,21 +86,11 @@ impl Place {
         Worker::start(command)
     }
 
-    /// Destroys an owner's keys, as a shred does.
+    /// Shreds an owner.
     pub(crate) async fn remove(&self, owner: i64) {
-        use ophie_crypt::OwnerId;
-        let mut tx = self.database.pool().begin().await.unwrap();
-        for sql in [
-            "UPDATE ophie_crypt_owners SET state = 'shredded' WHERE owner = $1",
-            "DELETE FROM ophie_crypt_index_keys WHERE owner = $1",
-            "UPDATE ophie_crypt_deks SET state = 'destroyed', kek = NULL, wrapped = NULL WHERE owner = $1",
-        ] {
-            let removed = sqlx::query(sql)
-                .bind(owner.canonical().as_bytes())
-                .execute(&mut *tx);
-            assert_eq!(removed.await.unwrap().rows_affected(), 1, "{sql}");
-        }
-        tx.commit().await.unwrap();
+        let store = PostgresKeyStore::new(self.database.pool().clone());
+        let shredded = store.shred(&owner.canonical()).await.unwrap();
+        shredded.expect("the owner was provisioned");
     }
 }
 

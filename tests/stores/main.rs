@@ -90,7 +90,17 @@ mod keys;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
+mod ledgers;
+#[cfg(test)]
 mod models;
+#[cfg(test)]
+mod shred_in;
+#[cfg(test)]
+mod shredder;
+#[cfg(test)]
+mod shredding;
+#[cfg(test)]
+mod shreds;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]

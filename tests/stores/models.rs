@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use ophie_crypt::{
-    CanonicalId, ColumnRef, EncryptedModel, KeyId, ModelError, ModelStore, Models, Reseal,
+    CanonicalId, ColumnRef, EncryptedModel, KeyId, ModelError, Models, Reseal, RowStore,
 };
 use ophie_crypt_sqlx::{Encrypted, Owner};
 use uuid::Uuid;
@@ -77,7 +77,7 @@ fn envelope(key: KeyId, rest: u8) -> Vec<u8> {
 struct Tables {
     kind: Kind,
     database: Database,
-    store: Arc<dyn ModelStore>,
+    store: Arc<dyn RowStore>,
 }
 
 impl Tables {

@@ -13,15 +13,17 @@ use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool},
 };
 use ophie_crypt::{
-    AuditStore, CanonicalId, KeyStore, LeaseRequest, MemoryKeyStore, ModelStore, Models,
-    OwnerRecord, StoreError,
+    AuditStore, CanonicalId, FileLedger, KeyStore, LeaseRequest, Ledger, LedgerError,
+    MemoryKeyStore, Models, OwnerRecord, RowStore, ShredStore, StoreError,
 };
-use ophie_crypt_diesel::{DieselKeyStore, DieselModels, KeyPool};
+use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, KeyPool};
 use ophie_crypt_sqlx::{
-    MySqlKeyStore, MySqlModels, PostgresKeyStore, PostgresModels, SqliteKeyStore, SqliteModels,
+    MySqlKeyStore, MySqlLedger, MySqlModels, PostgresKeyStore, PostgresLedger, PostgresModels,
+    SqliteKeyStore, SqliteLedger, SqliteModels,
 };
 use ophie_crypt_tests::{mariadb, postgres, sqlite};
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
 
@@ -43,7 +45,7 @@ pub(crate) enum Kind {
 
 /// A key store of any kind, with what the trait of the core does not have.
 #[async_trait]
-pub(crate) trait Store: KeyStore {
+pub(crate) trait Store: ShredStore {
     async fn migrate(&self) -> Result<(), StoreError>;
 
     fn audit(&self) -> Arc<dyn AuditStore>;
@@ -74,6 +76,39 @@ impl<P: KeyPool> Store for DieselKeyStore<P> {
 
     fn audit(&self) -> Arc<dyn AuditStore> {
         Arc::new(Self::audit(self))
+    }
+}
+
+/// A ledger, with what the trait of the core does not have.
+#[async_trait]
+pub(crate) trait Table: Ledger {
+    async fn create(&self) -> Result<(), LedgerError>;
+}
+
+macro_rules! ledgers {
+    ($($ledger:ident)*) => {$(
+        #[async_trait]
+        impl Table for $ledger {
+            async fn create(&self) -> Result<(), LedgerError> {
+                Self::create(self).await
+            }
+        }
+    )*};
+}
+
+ledgers!(MySqlLedger PostgresLedger SqliteLedger);
+
+#[async_trait]
+impl<P: KeyPool> Table for DieselLedger<P> {
+    async fn create(&self) -> Result<(), LedgerError> {
+        Self::create(self).await
+    }
+}
+
+#[async_trait]
+impl Table for FileLedger {
+    async fn create(&self) -> Result<(), LedgerError> {
+        Ok(())
     }
 }
 
@@ -190,7 +225,7 @@ impl Database {
     }
 
     /// The application's tables, over the driver of this kind.
-    pub(crate) async fn models(&self, kind: Kind, models: Models) -> Arc<dyn ModelStore> {
+    pub(crate) async fn models(&self, kind: Kind, models: Models) -> Arc<dyn RowStore> {
         let url = match self {
             Self::Memory(_) => unreachable!("there are no tables in memory"),
             Self::MariaDb(database) => database.url(),
@@ -202,6 +237,24 @@ impl Database {
             url,
             [MySqlModels, PostgresModels, SqliteModels, DieselModels],
             models
+        )
+    }
+
+    /// A ledger in a table, over the driver of this kind; in memory's place, one in a file.
+    pub(crate) async fn ledger(&self, kind: Kind) -> Arc<dyn Table> {
+        let url = match self {
+            Self::Memory(_) => {
+                let file = std::env::temp_dir().join(format!("ophie-crypt-{}", Uuid::new_v4()));
+                return Arc::new(FileLedger::open_or_create(file).unwrap());
+            }
+            Self::MariaDb(database) => database.url(),
+            Self::Postgres(database) => database.url(),
+            Self::Sqlite(database) => database.url(),
+        };
+        over_pool!(
+            kind,
+            url,
+            [MySqlLedger, PostgresLedger, SqliteLedger, DieselLedger]
         )
     }
 

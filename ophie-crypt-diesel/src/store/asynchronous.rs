@@ -10,7 +10,7 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, TransactionManager, pooled_connection,
 };
 use ophie_crypt_sql::{
-    Begin, Dialect, Driver, Failure, FailureKind, Record, Statement, Transaction,
+    Begin, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement, Transaction,
 };
 
 use super::{
@@ -69,10 +69,16 @@ impl<P: Connections> Driver for Asynchronous<P> {
         begun.map_err(|error| failure(error, Self::DIALECT))?;
         Ok(Open(connection))
     }
+
+    async fn outside(&self, sql: &'static str) -> Result<(), Failure> {
+        let mut connection = self.0.take().await?;
+        let done = diesel_async::SimpleAsyncConnection::batch_execute(&mut *connection, sql).await;
+        done.map_err(|error| failure(error, Self::DIALECT))
+    }
 }
 
 #[async_trait]
-impl<P: Connections> Transaction for Open<P> {
+impl<P: Connections> Connection for Open<P> {
     async fn execute(&mut self, statement: Statement) -> Result<u64, Failure> {
         let done = BackendOf::<P>::execute_async(&mut *self.0, statement).await;
         let done = done.map_err(|error| failure(error, BackendOf::<P>::DIALECT))?;
@@ -83,7 +89,10 @@ impl<P: Connections> Transaction for Open<P> {
         let rows = BackendOf::<P>::fetch_async(&mut *self.0, statement).await;
         rows.map_err(|error| failure(error, BackendOf::<P>::DIALECT))
     }
+}
 
+#[async_trait]
+impl<P: Connections> Transaction for Open<P> {
     async fn batch(&mut self, sql: String) -> Result<(), Failure> {
         let done = diesel_async::SimpleAsyncConnection::batch_execute(&mut *self.0, &sql).await;
         done.map_err(|error| failure(error, BackendOf::<P>::DIALECT))

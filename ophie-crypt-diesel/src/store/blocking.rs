@@ -77,6 +77,18 @@ impl<C: KeyConnection> Driver for Blocking<C> {
         };
         on_a_thread(work).await?
     }
+
+    async fn outside(&self, sql: &'static str) -> Result<(), Failure> {
+        let pool = self.0.clone();
+        let work = move || {
+            let connection = pool.get();
+            let mut connection =
+                connection.map_err(|error| Failure::new(FailureKind::Unavailable, error))?;
+            let done = connection.batch_execute(sql);
+            done.map_err(|error| failure(error, Self::DIALECT))
+        };
+        on_a_thread(work).await?
+    }
 }
 
 /// None while a step runs, or when one was cut off.
@@ -101,7 +113,7 @@ impl<C: KeyConnection> Open<C> {
 }
 
 #[async_trait]
-impl<C: KeyConnection> Transaction for Open<C> {
+impl<C: KeyConnection> ophie_crypt_sql::Connection for Open<C> {
     async fn execute(&mut self, statement: Statement) -> Result<u64, Failure> {
         let work = move |connection: &mut C| C::Backend::execute(connection, statement);
         let done = self.step(work).await?;
@@ -112,7 +124,10 @@ impl<C: KeyConnection> Transaction for Open<C> {
         self.step(move |connection| C::Backend::fetch(connection, statement))
             .await
     }
+}
 
+#[async_trait]
+impl<C: KeyConnection> Transaction for Open<C> {
     async fn batch(&mut self, sql: String) -> Result<(), Failure> {
         self.step(move |connection| connection.batch_execute(&sql))
             .await

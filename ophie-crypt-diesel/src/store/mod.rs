@@ -22,9 +22,11 @@ mod backend;
 )]
 mod blocking;
 mod keys;
+mod ledger;
 #[cfg(feature = "async-postgres")]
 mod listen;
 mod models;
+mod shreds;
 
 mod sealed {
     /// Keeps a trait to the types of this crate's choice.
@@ -32,8 +34,13 @@ mod sealed {
     pub trait Sealed {}
 }
 
+#[cfg(feature = "r2d2")]
+pub use self::shreds::shred_in;
+#[cfg(feature = "_async")]
+pub use self::shreds::shred_in_async;
 pub use self::{
     backend::KeyBackend,
     keys::{DieselAudit, DieselKeyStore, KeyPool},
+    ledger::DieselLedger,
     models::DieselModels,
 };

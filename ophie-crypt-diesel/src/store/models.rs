@@ -31,7 +31,8 @@ use super::keys::KeyPool;
 /// # Security
 ///
 /// Its role needs SELECT on the models' tables, and UPDATE on their encrypted columns. It sees no plaintext, and
-/// neither does the database.
+/// neither does the database. To delete rows of shredded owners it also needs DELETE on the tables, UPDATE on tombstone
+/// columns and plaintext twins, and SELECT and INSERT on `ophie_crypt_tombstones`.
 #[derive(Clone)]
 pub struct DieselModels<P: KeyPool> {
     tables: ModelTables<P::Driver>,
@@ -45,6 +46,16 @@ impl<P: KeyPool> DieselModels<P> {
             tables: ModelTables::new(pool.driver(), models),
         }
     }
+
+    /// Makes `ophie_crypt_tombstones`, where the keys have a database of their own. In theirs it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`](ophie_crypt::ModelError).
+    pub async fn migrate(&self) -> Result<(), ophie_crypt::ModelError> {
+        self.tables.migrate().await
+    }
 }
 
 ophie_crypt_sql::model_store!(DieselModels<P: KeyPool>);
+ophie_crypt_sql::row_store!(DieselModels<P: KeyPool>);

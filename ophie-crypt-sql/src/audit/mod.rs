@@ -9,7 +9,7 @@ mod sql;
 use ophie_crypt::{AuditRow, AuditStoreError, AuditWriter, WriterId};
 
 use crate::{
-    Begin, Dialect, Driver, Failure, FailureKind, Statement, Transaction,
+    Begin, Connection, Dialect, Driver, Failure, FailureKind, Statement,
     run::{read, run},
 };
 

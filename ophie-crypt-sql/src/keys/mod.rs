@@ -14,7 +14,7 @@ use ophie_crypt::{
 };
 
 use crate::{
-    Begin, Driver, Failure, FailureKind, Statement, Transaction,
+    Begin, Connection, Driver, Failure, FailureKind, Statement,
     run::{read, run},
 };
 
@@ -211,6 +211,16 @@ macro_rules! key_store {
                 $crate::private::ophie_crypt::StoreError,
             > {
                 self.keys.changes(within).await
+            }
+
+            async fn shred(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+            ) -> Result<
+                Option<$crate::private::ophie_crypt::ShredId>,
+                $crate::private::ophie_crypt::StoreError,
+            > {
+                self.keys.shred(owner).await
             }
 
             async fn notified(&self) {

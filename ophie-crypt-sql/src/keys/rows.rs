@@ -83,11 +83,18 @@ impl Record for Grant {
 }
 
 /// A row of [`GRANTED`](super::sql::GRANTED).
-pub(super) struct Granted(Option<i64>);
+pub(super) struct Granted {
+    granted: Option<i64>,
+    /// Whether the generation is of an epoch before this one.
+    old: bool,
+}
 
 impl Record for Granted {
     fn read(cells: &dyn Cells) -> Result<Self, Failure> {
-        Ok(Self(cells.int("granted")?))
+        Ok(Self {
+            granted: cells.int("granted")?,
+            old: cells.int("epoch")? != cells.int("epoch_now")?,
+        })
     }
 }
 
@@ -210,10 +217,14 @@ pub(super) fn changes(rows: Vec<Change>) -> Result<Vec<(CanonicalId, u64)>, Stor
 pub(super) fn refusal(granted: Option<&Granted>, count: u32, limit: i64) -> LeaseError {
     match granted {
         None => LeaseError::NotSealing,
-        Some(Granted(None)) => StoreError::corrupt("a generation without a budget").into(),
-        Some(Granted(Some(granted))) if granted.saturating_add(count.into()) > limit => {
-            LeaseError::Exhausted
+        Some(Granted { old: true, .. }) => LeaseError::OldEpoch,
+        Some(Granted { granted: None, .. }) => {
+            StoreError::corrupt("a generation without a budget").into()
         }
+        Some(Granted {
+            granted: Some(granted),
+            ..
+        }) if granted.saturating_add(count.into()) > limit => LeaseError::Exhausted,
         Some(_) => LeaseError::NotSealing, // it did not seal yet when the lease was tried
     }
 }

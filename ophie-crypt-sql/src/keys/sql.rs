@@ -92,14 +92,14 @@ pub(super) const GRANT: &str = "\
     FROM ophie_crypt_budgets AS budget JOIN ophie_crypt_owners AS own ON own.owner = budget.owner \
     WHERE budget.owner = $1 AND budget.generation = $2";
 
-/// A row if the DEK may seal, so that the budget was the obstacle; NULL if it has none.
-pub(super) const GRANTED: &str = concat!(
-    "SELECT budget.granted FROM ",
-    sealing!(),
-    " LEFT JOIN ophie_crypt_budgets AS budget \
-         ON budget.owner = dek.owner AND budget.generation = dek.generation \
-      WHERE dek.owner = $1 AND dek.generation = $2 AND dek.state = 'sealing'"
-);
+/// A row if the DEK seals, so that the budget was the obstacle, NULL if it has none; or the epoch.
+pub(super) const GRANTED: &str = "\
+    SELECT budget.granted, dek.epoch, home.epoch AS epoch_now FROM ophie_crypt_deks AS dek \
+    JOIN ophie_crypt_owners AS own ON own.owner = dek.owner AND own.state = 'living' \
+    CROSS JOIN ophie_crypt_installation AS home \
+    LEFT JOIN ophie_crypt_budgets AS budget \
+        ON budget.owner = dek.owner AND budget.generation = dek.generation \
+    WHERE dek.owner = $1 AND dek.generation = $2 AND dek.state = 'sealing'";
 
 /// Who changed within `$1` microseconds, and whether the server takes no writes, which makes at least one row.
 ///

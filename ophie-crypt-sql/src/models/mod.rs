@@ -4,6 +4,7 @@
 //! (the core), the library's own tables (`keys`).
 
 mod fence;
+mod rows;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, Models, Reseal};
 
 use self::sql::{owned, quoted};
 use crate::{
-    Begin, Cells, Driver, Failure, Record, Statement, Transaction,
+    Begin, Cells, Connection, Driver, Failure, Record, Statement,
     driver::there,
     run::{read, run},
 };

@@ -32,6 +32,11 @@ macro_rules! driver {
                 let tx = self.0.begin_with(begin).await;
                 tx.map($transaction).map_err(failure)
             }
+
+            async fn outside(&self, sql: &'static str) -> Result<(), ::ophie_crypt_sql::Failure> {
+                let done = ::sqlx::raw_sql(sql).execute(&self.0).await;
+                done.map(drop).map_err(failure)
+            }
         }
 
         fn failure(error: ::sqlx::Error) -> ::ophie_crypt_sql::Failure {
@@ -41,8 +46,20 @@ macro_rules! driver {
         #[derive(Debug)]
         pub(crate) struct $transaction(::sqlx::Transaction<'static, $db>);
 
+        /// See the key store's.
+        async fn shred_in(
+            connection: &mut <$db as ::sqlx::Database>::Connection,
+            owner: &::ophie_crypt::CanonicalId,
+        ) -> Result<::ophie_crypt::ShredId, ::ophie_crypt::ShredError> {
+            let dialect = ::ophie_crypt_sql::Dialect::$dialect;
+            ::ophie_crypt_sql::shred_in(&mut Borrowed(connection), dialect, owner).await
+        }
+
+        /// The application's, in whatever transaction it is.
+        struct Borrowed<'c>(&'c mut <$db as ::sqlx::Database>::Connection);
+
         #[::async_trait::async_trait]
-        impl ::ophie_crypt_sql::Transaction for $transaction {
+        impl ::ophie_crypt_sql::Connection for Borrowed<'_> {
             async fn execute(
                 &mut self,
                 statement: ::ophie_crypt_sql::Statement,
@@ -67,7 +84,27 @@ macro_rules! driver {
                 let rows = rows.map_err(failure)?;
                 rows.iter().map(|row| R::read(&$row(row))).collect()
             }
+        }
 
+        #[::async_trait::async_trait]
+        impl ::ophie_crypt_sql::Connection for $transaction {
+            async fn execute(
+                &mut self,
+                statement: ::ophie_crypt_sql::Statement,
+            ) -> Result<u64, ::ophie_crypt_sql::Failure> {
+                Borrowed(&mut *self.0).execute(statement).await
+            }
+
+            async fn fetch<R: ::ophie_crypt_sql::Record>(
+                &mut self,
+                statement: ::ophie_crypt_sql::Statement,
+            ) -> Result<Vec<R>, ::ophie_crypt_sql::Failure> {
+                Borrowed(&mut *self.0).fetch(statement).await
+            }
+        }
+
+        #[::async_trait::async_trait]
+        impl ::ophie_crypt_sql::Transaction for $transaction {
             async fn batch(&mut self, sql: String) -> Result<(), ::ophie_crypt_sql::Failure> {
                 let sql = ::sqlx::AssertSqlSafe(sql);
                 let done = ::sqlx::raw_sql(sql).execute(&mut *self.0).await;

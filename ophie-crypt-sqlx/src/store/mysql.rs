@@ -2,7 +2,7 @@
 //!
 //! Absent: what it shares with other databases (`ophie_crypt_sql`).
 
-use ophie_crypt::StoreError;
+use ophie_crypt::{OwnerId, ShredError, ShredId, StoreError};
 use ophie_crypt_sql::{FailureKind, KeyTables};
 use sqlx::{MySql, MySqlPool, error::DatabaseError, mysql::MySqlDatabaseError};
 
@@ -61,12 +61,24 @@ impl MySqlKeyStore {
     /// GRANT SELECT, INSERT ON ophie_crypt_deks TO app;
     /// GRANT SELECT, INSERT ON ophie_crypt_index_keys TO app;
     /// GRANT SELECT, INSERT, UPDATE (granted, leased_until) ON ophie_crypt_budgets TO app;
+    /// -- to shred, which it cannot undo:
+    /// GRANT SELECT, INSERT (owner) ON ophie_crypt_shreds TO app;
+    /// -- with a `RestoreGuard`:
+    /// GRANT SELECT, INSERT (owner, id, requested_at, entry, appended_at) ON ophie_crypt_shreds TO app;
+    /// GRANT UPDATE (epoch, ledger_position, ledger_hash) ON ophie_crypt_installation TO app;
     /// -- with `ChainedAudit`:
     /// GRANT SELECT, INSERT ON ophie_crypt_audit_writers TO app;
     /// GRANT SELECT, INSERT ON ophie_crypt_audit_records TO app;
     /// ```
     ///
-    /// A role that only calls `open_read_only` needs only SELECT on them.
+    /// A role that only calls `open_read_only` needs only SELECT on them. The role of a
+    /// [`Shredder`](ophie_crypt::Shredder):
+    ///
+    /// ```sql
+    /// GRANT SELECT, UPDATE (ledger_position, ledger_hash) ON ophie_crypt_installation TO shredder;
+    /// GRANT SELECT, UPDATE (entry, appended_at, tombstoned_at, emptied_at, vacuumed_at, done_at, swept_at, due_at,
+    ///     attempts, failure) ON ophie_crypt_shreds TO shredder;
+    /// ```
     ///
     /// # Errors
     ///
@@ -75,12 +87,41 @@ impl MySqlKeyStore {
         ophie_crypt_sql::migrate(self.keys.driver()).await
     }
 
+    /// Destroys the owner's keys in a transaction of the application's own, with its account say: see
+    /// [`Keyring::shred`](ophie_crypt::Keyring::shred).
+    ///
+    /// The connection must be to the database of the keys. Processes learn of it once you commit; if you roll back,
+    /// nothing was destroyed. This process's sessions end when it is notified, or at its next re-check.
+    ///
+    /// ```no_run
+    /// use ophie_crypt_sqlx::MySqlKeyStore;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = sqlx::MySqlPool::connect("mysql://localhost/app").await?;
+    /// let mut tx = pool.begin().await?;
+    /// MySqlKeyStore::shred_in(&mut tx, &7).await?;
+    /// sqlx::query("DELETE FROM users WHERE id = 7").execute(&mut *tx).await?;
+    /// tx.commit().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ShredError`].
+    pub async fn shred_in(
+        connection: &mut sqlx::MySqlConnection,
+        owner: &(impl OwnerId + ?Sized),
+    ) -> Result<ShredId, ShredError> {
+        shred_in(connection, &owner.canonical()).await
+    }
+
     async fn next_notification(&self) {
         core::future::pending().await // there are none
     }
 }
 
 ophie_crypt_sql::key_store!(MySqlKeyStore);
+ophie_crypt_sql::shred_store!(MySqlKeyStore);
 
 super::driver::driver!(
     MySqlDriver,

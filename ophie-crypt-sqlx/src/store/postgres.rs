@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ophie_crypt::StoreError;
+use ophie_crypt::{OwnerId, ShredError, ShredId, StoreError};
 use ophie_crypt_sql::{FailureKind, KeyTables, Notifications};
 use sqlx::{PgPool, Postgres, error::DatabaseError, postgres::PgConnectOptions};
 
@@ -81,11 +81,26 @@ impl PostgresKeyStore {
     /// GRANT SELECT, INSERT ON ophie_crypt_owners, ophie_crypt_deks, ophie_crypt_index_keys,
     ///     ophie_crypt_budgets TO app;
     /// GRANT UPDATE (granted, leased_until) ON ophie_crypt_budgets TO app;
+    /// -- to shred, which it cannot undo:
+    /// GRANT SELECT, INSERT (owner) ON ophie_crypt_shreds TO app;
+    /// -- with a `RestoreGuard`:
+    /// GRANT SELECT, INSERT (owner, id, requested_at, entry, appended_at) ON ophie_crypt_shreds TO app;
+    /// GRANT UPDATE (epoch, ledger_position, ledger_hash) ON ophie_crypt_installation TO app;
     /// -- with `ChainedAudit`:
     /// GRANT SELECT, INSERT ON ophie_crypt_audit_writers, ophie_crypt_audit_records TO app;
     /// ```
     ///
-    /// A role that only calls `open_read_only` needs only SELECT on them.
+    /// A role that only calls `open_read_only` needs only SELECT on them. The role of a
+    /// [`Shredder`](ophie_crypt::Shredder):
+    ///
+    /// ```sql
+    /// GRANT SELECT ON ophie_crypt_installation, ophie_crypt_shreds TO shredder;
+    /// GRANT UPDATE (ledger_position, ledger_hash) ON ophie_crypt_installation TO shredder;
+    /// GRANT UPDATE (entry, appended_at, tombstoned_at, emptied_at, vacuumed_at, done_at, swept_at, due_at, attempts,
+    ///     failure) ON ophie_crypt_shreds TO shredder;
+    /// ```
+    ///
+    /// Only the owner of the tables may vacuum them; for another role, the receipt says that it was not done.
     ///
     /// # Errors
     ///
@@ -93,6 +108,34 @@ impl PostgresKeyStore {
     /// advisory lock, so run it on a direct connection, not through a transaction-pooling pgbouncer.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         ophie_crypt_sql::migrate(self.keys.driver()).await
+    }
+
+    /// Destroys the owner's keys in a transaction of the application's own, with its account say: see
+    /// [`Keyring::shred`](ophie_crypt::Keyring::shred).
+    ///
+    /// The connection must be to the database of the keys. Processes learn of it once you commit; if you roll back,
+    /// nothing was destroyed. This process's sessions end when it is notified, or at its next re-check.
+    ///
+    /// ```no_run
+    /// use ophie_crypt_sqlx::PostgresKeyStore;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = sqlx::PgPool::connect("postgres://localhost/app").await?;
+    /// let mut tx = pool.begin().await?;
+    /// PostgresKeyStore::shred_in(&mut tx, &7).await?;
+    /// sqlx::query("DELETE FROM users WHERE id = 7").execute(&mut *tx).await?;
+    /// tx.commit().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ShredError`].
+    pub async fn shred_in(
+        connection: &mut sqlx::PgConnection,
+        owner: &(impl OwnerId + ?Sized),
+    ) -> Result<ShredId, ShredError> {
+        shred_in(connection, &owner.canonical()).await
     }
 
     async fn next_notification(&self) {
@@ -104,6 +147,7 @@ impl PostgresKeyStore {
 }
 
 ophie_crypt_sql::key_store!(PostgresKeyStore);
+ophie_crypt_sql::shred_store!(PostgresKeyStore);
 
 super::driver::driver!(
     PostgresDriver,

@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::path::Path;
 
-use ophie_crypt::StoreError;
+use ophie_crypt::{OwnerId, ShredError, ShredId, StoreError};
 use ophie_crypt_sql::{FailureKind, KeyTables};
 use sqlx::{
     Sqlite, SqlitePool,
@@ -81,12 +81,41 @@ impl SqliteKeyStore {
         ophie_crypt_sql::migrate(self.keys.driver()).await
     }
 
+    /// Destroys the owner's keys in a transaction of the application's own, with its account say: see
+    /// [`Keyring::shred`](ophie_crypt::Keyring::shred).
+    ///
+    /// Where the keys have a file of their own, as they should, that is a transaction of its own: shred first, or delete the
+    /// account once the shred is committed.
+    ///
+    /// ```no_run
+    /// use ophie_crypt_sqlx::SqliteKeyStore;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = sqlx::SqlitePool::connect("sqlite:keys.db").await?;
+    /// let mut tx = pool.begin().await?;
+    /// SqliteKeyStore::shred_in(&mut tx, &7).await?;
+    /// sqlx::query("DELETE FROM users WHERE id = 7").execute(&mut *tx).await?;
+    /// tx.commit().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ShredError`].
+    pub async fn shred_in(
+        connection: &mut sqlx::SqliteConnection,
+        owner: &(impl OwnerId + ?Sized),
+    ) -> Result<ShredId, ShredError> {
+        shred_in(connection, &owner.canonical()).await
+    }
+
     async fn next_notification(&self) {
         core::future::pending().await // there are none
     }
 }
 
 ophie_crypt_sql::key_store!(SqliteKeyStore);
+ophie_crypt_sql::shred_store!(SqliteKeyStore);
 
 super::driver::driver!(
     SqliteDriver,

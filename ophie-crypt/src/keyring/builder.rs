@@ -16,6 +16,7 @@ use crate::{
     audit::{AuditSink, TracingAudit},
     kms::Kms,
     metrics::Metrics,
+    shred::RestoreGuard,
     store::{KeyStore, MAX_INVOCATIONS},
 };
 
@@ -36,6 +37,7 @@ pub struct KeyringBuilder {
     app: Option<Arc<str>>,
     actor: Option<Arc<str>>,
     audit: Option<Box<dyn AuditSink>>,
+    guard: Option<RestoreGuard>,
     ttl: Option<Duration>,
     linger: Duration,
     recheck: Option<Duration>,
@@ -74,6 +76,13 @@ impl KeyringBuilder {
     /// Where audit events go; [`TracingAudit`] if nothing is said.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.audit = Some(Box::new(sink));
+        self
+    }
+
+    /// What looks for a restored database before keys are made or unwrapped. Without it, a backup from before a shred
+    /// brings the owner's keys back.
+    pub fn restore_guard(mut self, guard: RestoreGuard) -> Self {
+        self.guard = Some(guard);
         self
     }
 
@@ -138,6 +147,7 @@ impl KeyringBuilder {
             kms: self.kms.ok_or(BuildError::NoKms)?,
             store: self.store.ok_or(BuildError::NoKeyStore)?,
             audit: self.audit.unwrap_or_else(|| Box::new(TracingAudit)),
+            guard: self.guard,
             app: self.app.unwrap_or_else(|| "ophie-crypt".into()),
             actor: self.actor.unwrap_or_else(|| {
                 let process = std::process::id();

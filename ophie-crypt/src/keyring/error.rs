@@ -8,6 +8,7 @@ use crate::{
     audit::AuditError,
     error::NoSession,
     kms::KmsError,
+    shred::RestoreError,
     store::{LeaseError, StoreError},
 };
 
@@ -36,6 +37,9 @@ pub enum ProvisionError {
         "the making of the owner's key was interrupted; provision again: it does nothing if the owner has keys"
     )]
     Interrupted,
+    /// The restore guard refused.
+    #[error("no key was made for the owner; see what the restore guard found")]
+    Restore(#[from] RestoreError),
     /// The KMS made no key.
     #[error("no key was made for the owner; see the KMS's answer, then provision again")]
     Kms(#[from] KmsError),
@@ -100,6 +104,9 @@ pub enum SessionError {
     /// The key store failed.
     #[error("the owner's key was not read; see the key store's error, then open again")]
     Store(#[from] StoreError),
+    /// The restore guard refused.
+    #[error("the owner's key was not unwrapped; see what the restore guard found")]
+    Restore(#[from] RestoreError),
     /// As many owners have open sessions as the keyring admits.
     #[error(
         "as many owners have open sessions in this process as `max_owners` of the keyring admits; close sessions, or raise it"

@@ -50,6 +50,9 @@ impl Inner {
         if owner.is_too_long() {
             return Err(ProvisionError::LongOwner);
         }
+        if let Some(guard) = &self.guard {
+            guard.admit().await?;
+        }
         match in_time(self.store.load(owner)).await? {
             Some(record) if record.is_shredded() => return Err(ProvisionError::Shredded),
             Some(_) => return Ok(()),
@@ -81,6 +84,9 @@ impl Inner {
         budget: impl Fn(u32) -> Arc<Budget> + Send,
         lease: bool,
     ) -> Result<Unwrapped, SessionError> {
+        if let Some(guard) = &self.guard {
+            guard.admit().await?;
+        }
         for _ in 0..READS {
             let record = in_time(self.store.load(&errand.owner)).await?;
             let record = record.ok_or(SessionError::UnknownOwner)?;
@@ -136,6 +142,11 @@ impl Inner {
                         return Ok(in_time(self.store.version(owner)).await?);
                     }
                     count = 0;
+                }
+                Err(LeaseError::OldEpoch) => {
+                    budget.stop();
+                    self.metrics.refused("old-epoch");
+                    return Ok(in_time(self.store.version(owner)).await?);
                 }
                 Err(LeaseError::NotSealing) => return Ok(None),
                 Err(LeaseError::Store(error)) => return Err(error.into()),

@@ -9,6 +9,7 @@ mod error;
 mod fill;
 mod flight;
 mod owners;
+mod shreds;
 mod slots;
 #[cfg(test)]
 #[allow(
@@ -37,6 +38,7 @@ use self::{
 pub use self::{
     builder::{BuildError, KeyringBuilder},
     error::{ProvisionError, ReserveError, SessionError},
+    shreds::ShredError,
 };
 use crate::{
     audit::{AuditSink, AuditStep, KmsOperation},
@@ -45,6 +47,7 @@ use crate::{
     metrics::Metrics,
     owner::{CanonicalId, OwnerId},
     session::{Keeper, Life, Purpose, Session, Slot, Ticket},
+    shred::RestoreGuard,
     store::{KeyStore, LeaseError, LeaseRequest},
 };
 
@@ -95,6 +98,7 @@ struct Inner {
     kms: Box<dyn Kms>,
     store: Arc<dyn KeyStore>,
     audit: Box<dyn AuditSink>,
+    guard: Option<RestoreGuard>,
     app: Arc<str>,
     actor: Arc<str>,
     clock: Clock,

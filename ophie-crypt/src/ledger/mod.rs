@@ -227,6 +227,19 @@ impl LedgerEntry {
         &self.head
     }
 
+    /// What every ledger takes: for who implements one.
+    ///
+    /// ```
+    /// assert!(ophie_crypt::LedgerEntry::check("two words", b"").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Invalid`].
+    pub fn check(kind: &str, payload: &[u8]) -> Result<(), LedgerError> {
+        check(kind, payload)
+    }
+
     /// Whether it stands right behind `before`.
     #[must_use]
     pub fn follows(&self, before: &LedgerHead) -> bool {

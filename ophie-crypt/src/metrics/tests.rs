@@ -232,6 +232,10 @@ impl KeyStore for Worn {
     async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
         self.0.changes(within).await
     }
+
+    async fn shred(&self, owner: &CanonicalId) -> Result<Option<crate::ShredId>, StoreError> {
+        self.0.shred(owner).await
+    }
 }
 
 #[test]

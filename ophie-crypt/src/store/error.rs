@@ -70,11 +70,16 @@ pub enum LeaseError {
         "the owner's key has sealed as many values as it ever may (2^32, NIST SP 800-38D); rotate it: reading goes on, sealing does not"
     )]
     Exhausted,
-    /// The generation does not seal (any more, or yet), or is of an earlier epoch.
+    /// The generation does not seal (any more, or yet).
     #[error(
         "this generation of the owner's key seals nothing; open a new session, which takes the present one"
     )]
     NotSealing,
+    /// The database was restored or declared a clone since the generation was made, and forgot what was granted.
+    #[error(
+        "the key store was restored or adopted since the owner's key was made, and forgot what it granted; rotate the key: reading goes on, sealing does not"
+    )]
+    OldEpoch,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -2,6 +2,8 @@
 //!
 //! Absent: persistence; every value is unreadable once it is dropped.
 
+mod shreds;
+
 use core::{fmt, time::Duration};
 use std::{
     collections::HashMap,
@@ -11,11 +13,12 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use self::shreds::Graves;
 use super::{
     DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
     MAX_INVOCATIONS, OwnerRecord, StoreError,
 };
-use crate::owner::CanonicalId;
+use crate::{owner::CanonicalId, shred::ShredId};
 
 /// Keeps wrapped keys in memory. For tests: what it held is lost with it.
 ///
@@ -30,6 +33,7 @@ use crate::owner::CanonicalId;
 #[derive(Default)]
 pub struct MemoryKeyStore {
     owners: Mutex<HashMap<CanonicalId, Kept>>,
+    graves: Mutex<Graves>,
     changed: Notify,
 }
 
@@ -39,19 +43,21 @@ struct Kept {
     granted: HashMap<u32, u64>,
 }
 
+impl Kept {
+    /// Of an owner who never had keys here.
+    fn none() -> Self {
+        Self {
+            record: OwnerRecord::living(1, [], []),
+            granted: HashMap::new(),
+        }
+    }
+}
+
 impl MemoryKeyStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Destroys the owner's keys, as far as this store has them.
-    pub fn shred(&self, owner: &CanonicalId) {
-        if let Some(kept) = self.owners().get_mut(owner) {
-            kept.record = OwnerRecord::shredded(kept.record.version().saturating_add(1));
-        }
-        self.changed.notify_waiters();
     }
 
     /// Puts other keys in place of an owner's.
@@ -67,6 +73,10 @@ impl MemoryKeyStore {
     #[cfg(test)]
     pub(crate) fn forget(&self, owner: &CanonicalId) {
         self.owners().remove(owner);
+    }
+
+    fn graves(&self) -> MutexGuard<'_, Graves> {
+        self.graves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn owners(&self) -> MutexGuard<'_, HashMap<CanonicalId, Kept>> {
@@ -125,6 +135,10 @@ impl KeyStore for MemoryKeyStore {
             .filter(|(_, kept)| kept.record.version() > 1)
             .map(|(owner, kept)| (owner.clone(), kept.record.version()));
         Ok(changed.collect())
+    }
+
+    async fn shred(&self, owner: &CanonicalId) -> Result<Option<ShredId>, StoreError> {
+        self.shred_known(owner)
     }
 
     async fn notified(&self) {

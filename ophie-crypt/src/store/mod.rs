@@ -19,7 +19,7 @@ pub use self::{
     models::{ModelError, ModelStore, Reseal},
     record::{DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord},
 };
-use crate::owner::CanonicalId;
+use crate::{owner::CanonicalId, shred::ShredId};
 
 /// The most invocations of AES-GCM under one DEK: 2^32, for random 96-bit nonces.
 ///
@@ -74,6 +74,15 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// [`StoreError`] if the store cannot be read, or is a replica that may be behind.
     async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError>;
+
+    /// Destroys the owner's keys, for good, and remembers that: one small transaction. What is to be deleted besides is
+    /// work for a [`Shredder`](crate::Shredder). A second time changes nothing. `None`, and nothing is written, if the
+    /// owner was never provisioned.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be written.
+    async fn shred(&self, owner: &CanonicalId) -> Result<Option<ShredId>, StoreError>;
 
     /// Waits until something may have changed. It only makes the keyring look earlier than it would
     /// anyway, so a store without notifications waits for ever, and one that lost its connection returns
@@ -196,6 +205,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
         (**self).changes(within).await
+    }
+
+    async fn shred(&self, owner: &CanonicalId) -> Result<Option<ShredId>, StoreError> {
+        (**self).shred(owner).await
     }
 
     async fn notified(&self) {

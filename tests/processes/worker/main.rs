@@ -8,6 +8,7 @@ mod meet;
 mod seal;
 mod serve;
 mod setup;
+mod shred;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
@@ -22,6 +23,7 @@ async fn main() {
         "meet" => meet::run(&settings).await,
         "seal" => seal::run(&settings).await,
         "serve" => serve::run(&settings).await,
+        "shred" => shred::run(&settings).await,
         other => panic!("no role {other}"),
     }
 }

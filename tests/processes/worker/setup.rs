@@ -206,6 +206,10 @@ impl<S: KeyStore> KeyStore for Noted<S> {
         Ok(lease)
     }
 
+    async fn shred(&self, owner: &CanonicalId) -> Result<Option<ophie_crypt::ShredId>, StoreError> {
+        self.store.shred(owner).await
+    }
+
     async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
         self.store.changes(within).await
     }

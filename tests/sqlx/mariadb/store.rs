@@ -1,17 +1,20 @@
 //! What the key store does on MariaDB only: the rights of an application's role.
 
-use ophie_crypt::{KeyStore, MAX_INVOCATIONS};
+use ophie_crypt::{KeyStore, MAX_INVOCATIONS, Shred, ShredId, ShredStore};
 use sqlx::AssertSqlSafe;
 
 use crate::{Store, db::Pool, paths::store::Keys};
 
 /// What `MySqlKeyStore::migrate` lists, without the audit.
-const GRANTS: [&str; 5] = [
+const GRANTS: [&str; 8] = [
     "SELECT ON {}.ophie_crypt_installation",
     "SELECT, INSERT ON {}.ophie_crypt_owners",
     "SELECT, INSERT ON {}.ophie_crypt_deks",
     "SELECT, INSERT ON {}.ophie_crypt_index_keys",
     "SELECT, INSERT, UPDATE (granted, leased_until) ON {}.ophie_crypt_budgets",
+    "SELECT, INSERT (owner) ON {}.ophie_crypt_shreds",
+    "SELECT, INSERT (owner, id, requested_at, entry, appended_at) ON {}.ophie_crypt_shreds",
+    "UPDATE (epoch, ledger_position, ledger_hash) ON {}.ophie_crypt_installation",
 ];
 
 #[tokio::test]
@@ -43,12 +46,21 @@ async fn a_role_that_may_change_no_key() {
         .lease(&keys.request(1, MAX_INVOCATIONS))
         .await
         .unwrap();
+    store.shred(&ben).await.unwrap().unwrap();
+    assert!(store.load(&ben).await.unwrap().unwrap().is_shredded());
+    let mut restored = Shred::requested(keys.owner.clone(), ShredId::from_bytes([1; 16]), 1);
+    restored.entry = Some(1);
+    store.remember(&[restored]).await.unwrap();
+    let head = store.installation().await.unwrap().ledger;
+    store.raise_epoch(2, &head).await.unwrap();
     for text in [
         "UPDATE ophie_crypt_deks SET wrapped = key_id",
+        "UPDATE ophie_crypt_shreds SET done_at = 1",
+        "DELETE FROM ophie_crypt_shreds",
         "DELETE FROM ophie_crypt_index_keys",
         "UPDATE ophie_crypt_owners SET state = 'shredded'",
         "UPDATE ophie_crypt_budgets SET generation = 2",
-        "UPDATE ophie_crypt_installation SET epoch = 2",
+        "UPDATE ophie_crypt_installation SET id = random_bytes(16)",
         "DROP TABLE ophie_crypt_budgets",
     ] {
         let refused = sqlx::raw_sql(text).execute(&pool).await.unwrap_err();

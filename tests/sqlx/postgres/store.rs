@@ -4,7 +4,8 @@ use std::{pin::pin, str::FromStr, time::Duration};
 
 use futures_util::{FutureExt, future::join, poll};
 use ophie_crypt::{
-    CanonicalId, ChainedAudit, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, StoreError,
+    CanonicalId, ChainedAudit, FileLedger, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, OwnerId,
+    RestoreGuard, Shred, ShredId, ShredStore, Shredder, StoreError,
 };
 use sqlx::{
     AssertSqlSafe,
@@ -162,11 +163,15 @@ async fn a_read_only_server_is_refused() {
 }
 
 /// The SQL in the docs of `migrate`.
-fn documented_grants() -> String {
+/// The block of this number.
+fn documented_grants(number: usize) -> String {
     const DOCS: &str = include_str!("../../../ophie-crypt-sqlx/src/store/postgres.rs");
-    let lines = DOCS.lines().map(str::trim);
-    let block = lines.skip_while(|line| *line != "/// ```sql").skip(1);
-    let lines = block.map_while(|line| line.strip_prefix("/// ").filter(|sql| *sql != "```"));
+    let blocks = DOCS.split("/// ```sql\n");
+    let block = blocks.skip(number).nth(1).unwrap_or_default();
+    let lines = block
+        .lines()
+        .map(str::trim)
+        .map_while(|line| line.strip_prefix("/// ").filter(|sql| *sql != "```"));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
@@ -175,8 +180,8 @@ fn documented_grants() -> String {
 async fn a_role_that_may_change_no_key() {
     let keys = Keys::new().await;
     let role = format!("app_{}", Uuid::new_v4().simple());
-    let grants = documented_grants().replace(" app;", &format!(" {role};"));
-    assert_eq!(grants.matches(&role).count(), 4, "{grants}");
+    let grants = documented_grants(0).replace(" app;", &format!(" {role};"));
+    assert_eq!(grants.matches(&role).count(), 7, "{grants}");
     let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
     sqlx::raw_sql(AssertSqlSafe(grants))
         .execute(&keys.pool)
@@ -196,11 +201,15 @@ async fn a_role_that_may_change_no_key() {
     store.changes(LONG).await.unwrap();
     store.migrate().await.unwrap(); // as it finds nothing to do
 
-    // The whole life of a session.
+    // The whole life of an owner.
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = FileLedger::open_or_create(folder.path().join("ledger")).unwrap();
+    let guarded = store.clone();
     let audit = ChainedAudit::builder(store.audit(), kms());
     let keyring = Keyring::builder()
         .kms(kms())
         .key_store(store)
+        .restore_guard(RestoreGuard::new(guarded.clone(), ledger.clone()))
         .audit(audit.start().await.unwrap())
         .build()
         .unwrap();
@@ -208,11 +217,40 @@ async fn a_role_that_may_change_no_key() {
     session.reserve(1 << 20).await.unwrap();
     session.refresh().await.unwrap();
     person_link::name("Mom").seal(&session).unwrap();
+    keyring.shred(&ALICE).await.unwrap();
+    let mut restored = Shred::requested(keys.owner.clone(), ShredId::from_bytes([1; 16]), 1);
+    restored.entry = Some(1);
+    guarded.remember(&[restored]).await.unwrap();
+    let head = guarded.installation().await.unwrap().ledger;
+    guarded.raise_epoch(2, &head).await.unwrap();
+
+    let role = format!("shredder_{}", Uuid::new_v4().simple());
+    let grants = documented_grants(1).replace(" shredder;", &format!(" {role};"));
+    assert_eq!(grants.matches(&role).count(), 3, "{grants}");
+    let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
+    let granted = sqlx::raw_sql(AssertSqlSafe(grants))
+        .execute(&keys.pool)
+        .await;
+    granted.unwrap();
+    let worker = PgPoolOptions::new().connect_with(options(&keys).username(&role));
+    let worker = Store::new(worker.await.unwrap());
+    let worked = Shredder::builder(worker.clone(), ledger.clone())
+        .build()
+        .work()
+        .await;
+    assert_eq!(worked.unwrap().done, 2);
+    let shreds = guarded.shreds_of(&[ALICE.canonical()]).await.unwrap();
+    assert!(shreds[0].done_at.is_some() && shreds[0].vacuumed_at.is_none());
+    worker.shred(&CanonicalId::text("ben")).await.unwrap_err();
 
     for sql in [
         "UPDATE ophie_crypt_deks SET kek = 'mine'",
         "DELETE FROM ophie_crypt_index_keys",
         "UPDATE ophie_crypt_owners SET version = 1",
+        "UPDATE ophie_crypt_owners SET state = 'living'",
+        "DELETE FROM ophie_crypt_shreds",
+        "UPDATE ophie_crypt_shreds SET done_at = 1",
+        "UPDATE ophie_crypt_installation SET id = uuid_send(gen_random_uuid())",
         "TRUNCATE ophie_crypt_index_keys",
         "UPDATE ophie_crypt_audit_writers SET app = 'mine'",
         "DELETE FROM ophie_crypt_audit_records",

@@ -311,8 +311,9 @@ async fn a_shred_while_the_kms_is_asked_is_seen() {
     for owner in ["reads", "seals"] {
         world.keyring.provision(owner).await.unwrap();
         let store = Arc::clone(&world.store);
-        *world.kms.meanwhile.lock().unwrap() =
-            Some(Box::new(move || store.memory.shred(&owner.canonical())));
+        *world.kms.meanwhile.lock().unwrap() = Some(Box::new(move || {
+            drop(store.memory.shred_known(&owner.canonical()))
+        }));
         let opened = match owner {
             "reads" => world.keyring.open_read_only(owner, PURPOSE).await,
             _ => world.keyring.open(owner, PURPOSE).await,

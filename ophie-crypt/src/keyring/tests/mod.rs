@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 mod audits;
 mod leases;
 mod life;
+mod shreds;
 mod stands_still;
 mod states;
 mod world;

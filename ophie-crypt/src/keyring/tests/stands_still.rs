@@ -67,7 +67,7 @@ async fn a_change_is_looked_into_though_a_fetch_has_just_failed() {
     world.kms.is_down.store(true, SeqCst);
     session.refresh().await.unwrap_err();
     world.kms.is_down.store(false, SeqCst);
-    world.store.memory.shred(&ADA.canonical());
+    world.store.memory.shred_known(&ADA.canonical()).unwrap();
     world.until(|| session.ended().is_some()).await; // the pause after a failure is 12 seconds
     assert_eq!(session.ended(), Some(NoSession::Shredded));
 }

@@ -55,7 +55,7 @@ async fn store(world: &World, stored: Stored) {
     let owner = ADA.canonical();
     let (first, second) = match stored {
         Stored::Absent => return world.store.memory.forget(&owner),
-        Stored::Shredded => return world.store.memory.shred(&owner),
+        Stored::Shredded => return drop(world.store.memory.shred_known(&owner)),
         Stored::Valid => return,
         Stored::Announced => (DekState::Sealing, DekState::Announced),
         Stored::Draining => (DekState::Draining, DekState::Sealing),
@@ -188,7 +188,7 @@ async fn a_notice_of_a_shred_ends_open_sessions() {
     let world = World::new(|builder| builder.recheck(Duration::from_millis(20)));
     let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
     let sealed = seal(&session).unwrap();
-    world.store.memory.shred(&ADA.canonical());
+    world.store.memory.shred_known(&ADA.canonical()).unwrap();
     world.until(|| session.ended().is_some()).await;
     assert_eq!(session.ended(), Some(NoSession::Shredded));
     assert!(matches!(

@@ -258,6 +258,11 @@ impl KeyStore for CountingStore {
         }
         self.memory.changes(within).await
     }
+
+    async fn shred(&self, owner: &CanonicalId) -> Result<Option<crate::ShredId>, StoreError> {
+        self.check()?;
+        self.memory.shred(owner).await
+    }
 }
 
 #[async_trait]

@@ -1,0 +1,205 @@
+//! What a shred does in the application's tables.
+//!
+//! Invariant: a statement that changes or deletes rows itself looks for the owner's tombstone, and itself says whose rows
+//! it is about. Absent: envelopes (the parent), when a row may go (the core).
+
+use ophie_crypt::{CanonicalId, ModelError, ModelInfo};
+
+use super::{
+    ModelTables, error,
+    sql::{owned, quoted},
+};
+use crate::{Begin, Connection, Dialect, Driver, FailureKind, Statement, Transaction, run::run};
+
+/// Its methods are those of [`RowStore`](ophie_crypt::RowStore), which [`row_store!`](crate::row_store) implements with
+/// them.
+impl<D: Driver> ModelTables<D> {
+    /// Makes the table of tombstones, if it is not there: where the keys have a database of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn migrate(&self) -> Result<(), ModelError> {
+        let made = run(&self.driver, Begin::Migrate, |tx| {
+            Box::pin(tx.batch(tombstones(D::DIALECT)))
+        });
+        made.await.map_err(error)
+    }
+
+    /// See [`RowStore::bury`](ophie_crypt::RowStore::bury).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn bury(&self, owner: &CanonicalId) -> Result<(), ModelError> {
+        let insert = Statement::new(D::DIALECT, bury(D::DIALECT)).bind(owner.as_bytes());
+        let buried = run(&self.driver, Begin::Write, move |tx| {
+            let insert = insert.clone();
+            Box::pin(async move {
+                match tx.execute(insert).await {
+                    Err(failure) if failure.kind() == FailureKind::Duplicate => Ok(()),
+                    done => done.map(drop),
+                }
+            })
+        });
+        buried.await.map_err(error)
+    }
+
+    /// See [`RowStore::tombstone`](ophie_crypt::RowStore::tombstone).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn tombstone(
+        &self,
+        owner: &CanonicalId,
+        table: &str,
+        limit: u32,
+    ) -> Result<u64, ModelError> {
+        let mut changed = 0_u64;
+        let models = self.models.iter().filter(|model| model.table() == table);
+        for model in models {
+            let column = model
+                .tombstone()
+                .map(|column| (column, "CURRENT_TIMESTAMP", "IS NULL"));
+            let twins = model
+                .columns()
+                .iter()
+                .filter_map(ophie_crypt::ColumnInfo::twin);
+            let twins = twins.map(|twin| (twin, "NULL", "IS NOT NULL"));
+            for (column, value, before) in column.into_iter().chain(twins) {
+                let name = quoted(D::DIALECT, column);
+                let head = |table: &str| format!("UPDATE {table} SET {name} = {value}");
+                let rest = format!(" AND {name} {before}");
+                let rows = self
+                    .change(owner, model, column, &head, &rest, limit)
+                    .await?;
+                changed = changed.saturating_add(rows);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// See [`RowStore::sweep`](ophie_crypt::RowStore::sweep).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn sweep(
+        &self,
+        owner: &CanonicalId,
+        table: &str,
+        limit: u32,
+    ) -> Result<u64, ModelError> {
+        let mut models = self.models.iter().filter(|model| model.table() == table);
+        let Some(model) = models.next() else {
+            return Ok(0);
+        };
+        let head = |table: &str| format!("DELETE FROM {table}");
+        self.change(owner, model, "", &head, "", limit).await
+    }
+
+    /// A statement on at most `limit` rows of a buried owner.
+    async fn change(
+        &self,
+        owner: &CanonicalId,
+        model: &ModelInfo,
+        column: &str,
+        head: &(dyn Fn(&str) -> String + Sync),
+        rest: &str,
+        limit: u32,
+    ) -> Result<u64, ModelError> {
+        let of = model.owner();
+        if [of.table(), of.name(), column]
+            .iter()
+            .any(|name| name.contains('$'))
+        {
+            return Err(ModelError::Dollar { column: of });
+        }
+        let table = quoted(D::DIALECT, model.table());
+        let owner_column = quoted(D::DIALECT, of.name());
+        let mut statement = Statement::new(D::DIALECT, head(&table));
+        let condition = |statement: &mut Statement| {
+            statement.push(" WHERE ");
+            owned(statement, &owner_column, owner)?;
+            statement.push(
+                " AND EXISTS (SELECT 1 FROM ophie_crypt_tombstones AS buried WHERE buried.owner = ",
+            );
+            statement.push_bind(owner.as_bytes());
+            statement.push(&format!("){rest}"));
+            Ok::<_, ModelError>(())
+        };
+        condition(&mut statement)?;
+        let row = match D::DIALECT {
+            Dialect::MySql => {
+                statement.push(&format!(" LIMIT {limit}"));
+                None
+            }
+            // Of two partitions, rows may have one name; both are the owner's, as the outer condition says.
+            Dialect::Postgres => Some("ctid"),
+            Dialect::Sqlite => Some("rowid"),
+        };
+        if let Some(row) = row {
+            statement.push(&format!(" AND {row} IN (SELECT {row} FROM {table}"));
+            condition(&mut statement)?;
+            statement.push(&format!(" LIMIT {limit})"));
+        }
+        let changed = run(&self.driver, Begin::Write, move |tx| {
+            let statement = statement.clone();
+            Box::pin(tx.execute(statement))
+        });
+        changed.await.map_err(error)
+    }
+}
+
+const fn bury(dialect: Dialect) -> &'static str {
+    dialect.of(
+        "INSERT INTO ophie_crypt_tombstones (owner) VALUES ($1)",
+        "INSERT INTO ophie_crypt_tombstones (owner) VALUES ($1) ON CONFLICT DO NOTHING",
+        "INSERT INTO ophie_crypt_tombstones (owner) VALUES ($1) ON CONFLICT DO NOTHING",
+    )
+}
+
+/// As in the keys' migrations, without the reference to shreds, which stand in another database.
+const fn tombstones(dialect: Dialect) -> &'static str {
+    dialect.of(
+        "CREATE TABLE IF NOT EXISTS ophie_crypt_tombstones (owner VARBINARY(1025) NOT NULL PRIMARY KEY) \
+         ENGINE = InnoDB",
+        "CREATE TABLE IF NOT EXISTS ophie_crypt_tombstones (owner bytea PRIMARY KEY)",
+        "CREATE TABLE IF NOT EXISTS ophie_crypt_tombstones (owner BLOB NOT NULL PRIMARY KEY) STRICT",
+    )
+}
+
+/// Implements [`RowStore`](ophie_crypt::RowStore) for a type with a field `tables`, a [`ModelTables`].
+#[macro_export]
+macro_rules! row_store {
+    ($store:ident $(<$param:ident: $bound:path>)?) => {
+        #[$crate::private::async_trait]
+        impl $(<$param: $bound>)? $crate::private::ophie_crypt::RowStore for $store $(<$param>)? {
+            async fn bury(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+            ) -> Result<(), $crate::private::ophie_crypt::ModelError> {
+                self.tables.bury(owner).await
+            }
+
+            async fn tombstone(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                table: &str,
+                limit: u32,
+            ) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
+                self.tables.tombstone(owner, table, limit).await
+            }
+
+            async fn sweep(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                table: &str,
+                limit: u32,
+            ) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
+                self.tables.sweep(owner, table, limit).await
+            }
+        }
+    };
+}

@@ -1,0 +1,87 @@
+//! The statements of shreds.
+//!
+//! Invariant: a row of `ophie_crypt_shreds` is added and noted upon, never taken away; the tables' triggers do the rest.
+//! Absent: Rust types of rows (`rows`), the tables (`migrations/`).
+
+use crate::Dialect;
+
+/// A row if the owner was ever provisioned.
+pub(super) const KNOWN: &str = "SELECT owner AS id FROM ophie_crypt_owners WHERE owner = $1";
+
+/// Destroys the keys, by a trigger. Nothing, or a [`Duplicate`](crate::FailureKind::Duplicate), if they are.
+pub(super) const fn shred(dialect: Dialect) -> &'static str {
+    dialect.of(
+        "INSERT INTO ophie_crypt_shreds (owner) VALUES ($1)",
+        "INSERT INTO ophie_crypt_shreds (owner) VALUES ($1) ON CONFLICT DO NOTHING",
+        "INSERT INTO ophie_crypt_shreds (owner) VALUES ($1) ON CONFLICT DO NOTHING",
+    )
+}
+
+pub(super) const ID: &str = "SELECT id FROM ophie_crypt_shreds WHERE owner = $1";
+
+/// Followed by a condition.
+pub(super) const SHREDS: &str = "\
+    SELECT owner, id, requested_at, entry, appended_at, tombstoned_at, emptied_at, vacuumed_at, done_at, swept_at, \
+           attempts, failure \
+    FROM ophie_crypt_shreds WHERE ";
+
+macro_rules! mysql_now {
+    () => {
+        "timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6))"
+    };
+}
+
+macro_rules! postgres_now {
+    () => {
+        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+    };
+}
+
+macro_rules! sqlite_now {
+    () => {
+        "(CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000)"
+    };
+}
+
+macro_rules! remember {
+    ($now:ident, $rest:literal) => {
+        concat!(
+            "INSERT INTO ophie_crypt_shreds (owner, id, requested_at, entry, appended_at) \
+             VALUES ($1, $2, $3, $4, ",
+            $now!(),
+            ")",
+            $rest
+        )
+    };
+}
+
+pub(super) const fn remember(dialect: Dialect) -> &'static str {
+    dialect.of(
+        remember!(mysql_now, ""),
+        remember!(postgres_now, " ON CONFLICT DO NOTHING"),
+        remember!(sqlite_now, " ON CONFLICT DO NOTHING"),
+    )
+}
+
+/// Microseconds since 1970, as in the tables' defaults.
+pub(super) const fn now(dialect: Dialect) -> &'static str {
+    dialect.of(mysql_now!(), postgres_now!(), sqlite_now!())
+}
+
+pub(super) const INSTALLATION: &str =
+    "SELECT id, epoch, ledger_position, ledger_hash FROM ophie_crypt_installation";
+
+pub(super) const KNOW_HEAD: &str = "\
+    UPDATE ophie_crypt_installation SET ledger_position = $1, ledger_hash = $2 WHERE ledger_position < $1";
+
+/// Never lower.
+pub(super) const RAISE_EPOCH: &str = "\
+    UPDATE ophie_crypt_installation \
+    SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch END, ledger_position = $2, ledger_hash = $3";
+
+/// Whether the role owns the tables of the keys.
+pub(super) const MAY_VACUUM: &str = "\
+    SELECT CAST(CAST(bool_and(pg_has_role(relowner, 'USAGE')) AS int) AS bigint) AS number FROM pg_class \
+    WHERE oid IN (to_regclass('ophie_crypt_deks'), to_regclass('ophie_crypt_index_keys'))";
+
+pub(super) const VACUUM: &str = "VACUUM ophie_crypt_deks, ophie_crypt_index_keys";

@@ -1,0 +1,139 @@
+//! Puts a shredder together, and says why one of its steps failed.
+//!
+//! Invariant: the horizon is never shorter than keys may live in memory. Absent: the steps (`shredder`).
+
+use core::{fmt, time::Duration};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::{
+    entry::View,
+    receipt::Terms,
+    shredder::{Inner, Shredder},
+    store::{RowStore, ShredStore},
+};
+use crate::{
+    keyring::Keyring,
+    ledger::{Ledger, LedgerError},
+    store::{ModelError, StoreError},
+    vectors::{VectorStore, VectorStoreError},
+};
+
+/// What a process's clock may be off, and a re-check may take.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// Builds a [`Shredder`].
+///
+/// ```
+/// use ophie_crypt::{FileLedger, MemoryKeyStore, Shredder};
+///
+/// # let path = std::env::temp_dir().join(format!("ophie-crypt-shredder-builder-{}", std::process::id()));
+/// let shredder = Shredder::builder(MemoryKeyStore::new(), FileLedger::open_or_create(&path)?).build();
+/// # drop(shredder);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct ShredderBuilder(Inner);
+
+impl ShredderBuilder {
+    pub(super) fn new(store: impl ShredStore, ledger: impl Ledger) -> Self {
+        Self(Inner {
+            store: Arc::new(store),
+            ledger: Arc::new(ledger),
+            rows: Vec::new(),
+            vectors: Vec::new(),
+            terms: Terms::new(Keyring::MAX_TTL.saturating_add(SKEW)),
+            again: Duration::from_secs(24 * 3600),
+            view: Mutex::new(View::new()),
+        })
+    }
+
+    /// Tables of the application. May be called again, for another database.
+    pub fn rows(mut self, rows: impl RowStore) -> Self {
+        self.0.rows.push(Arc::new(rows));
+        self
+    }
+
+    /// Vectors that stand outside the tables, under a name for errors.
+    pub fn vectors(mut self, name: impl Into<Arc<str>>, vectors: impl VectorStore) -> Self {
+        self.0.vectors.push((name.into(), Arc::new(vectors)));
+        self
+    }
+
+    /// How long backups are kept: rows are swept once it has passed, and receipts name its end. 35 days by default; never
+    /// shorter than keys may live in memory.
+    pub fn horizon(mut self, horizon: Duration) -> Self {
+        self.0.terms.backups = horizon;
+        self
+    }
+
+    /// How long old versions of rows may stand in replicas and in the write-ahead log, for the receipt. As long as
+    /// backups if nothing is said.
+    pub fn replicas_and_wal(mut self, time: Duration) -> Self {
+        self.0.terms.replicas = Some(time);
+        self
+    }
+
+    /// When the last plaintext column of the models was dropped, in microseconds since 1970, for the receipt: backups
+    /// from before hold rows in plaintext.
+    pub fn plaintext_until(mut self, at: i64) -> Self {
+        self.0.terms.plaintext_until = Some(at);
+        self
+    }
+
+    /// How long after a sweep an owner's rows are looked for again: a day by default.
+    pub fn sweep_again(mut self, after: Duration) -> Self {
+        self.0.again = after;
+        self
+    }
+
+    /// The shredder.
+    pub fn build(self) -> Shredder {
+        Shredder(Arc::new(self.0))
+    }
+}
+
+/// A step of a shred failed; it is tried again.
+///
+/// ```
+/// assert!(ophie_crypt::ShredderError::NotInLedger.to_string().contains("ledger"));
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShredderError {
+    /// The ledger failed.
+    #[error(
+        "the shred was not added to the ledger, so there is no receipt yet; see the ledger's error"
+    )]
+    Ledger(#[from] LedgerError),
+    /// The application's tables failed.
+    #[error("the owner's rows were not reached; see the database's error")]
+    Model(#[from] ModelError),
+    /// A vector store goes on showing vectors.
+    #[error(
+        "the vector store `{name}` still shows vectors of the owner; see whether something writes them"
+    )]
+    NotEmpty {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// The database calls an owner shredded whom the ledger does not know.
+    #[error(
+        "the ledger does not name the owner, so no row is deleted; keep both as they are and find out why"
+    )]
+    NotInLedger,
+    /// The key store failed.
+    #[error("the key store failed; see its error")]
+    Store(#[from] StoreError),
+    /// A vector store failed.
+    #[error("the owner's vectors were not deleted; see the vector store's error")]
+    Vectors(#[from] VectorStoreError),
+}
+
+impl fmt::Debug for ShredderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShredderBuilder").finish_non_exhaustive()
+    }
+}

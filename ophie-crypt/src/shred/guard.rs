@@ -1,0 +1,331 @@
+//! Looks for a database that was put back to before a shred, and destroys again what came back.
+//!
+//! Invariant: no key is made or unwrapped unless every owner whom the ledger names is shredded in this database, and the
+//! ledger was verified from its beginning. Absent: how entries get into the ledger (`shredder`).
+
+use core::{fmt, time::Duration};
+use std::sync::Arc;
+
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
+
+use super::{
+    entry::View,
+    record::{Installation, Shred},
+    store::ShredStore,
+};
+use crate::{
+    clock::{Clock, Moment},
+    ledger::{Ledger, LedgerError},
+    owner::CanonicalId,
+    store::StoreError,
+};
+
+/// Owners in one question to the store.
+const CHUNK: usize = 500;
+/// Then a ledger counts as unreachable.
+const WITHIN: Duration = Duration::from_secs(5);
+/// How long a look at the ledger holds.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Compares the key store with the ledger, before any key is made or unwrapped and every 30 seconds while keys are.
+///
+/// A backup brings back keys that were destroyed after it was made. The ledger lies elsewhere and still names their
+/// owners: an owner whom it names and the database does not know as shredded proves a restore. Such an owner's keys are
+/// destroyed again at once, and the epoch is raised, as a restored database has also forgotten how many values were
+/// sealed: no key seals before it is rotated.
+///
+/// | the ledger | what opens |
+/// |---|---|
+/// | names owners whom the database lacks | after they are destroyed again |
+/// | is unreachable | goes on, as long as this process verified it before and the database is the same; else nothing |
+/// | lacks what it had, or what the database knows of it | nothing: [`RestoreError`] |
+/// | belongs to another key store | nothing |
+///
+/// A running process notices within 30 seconds that its database was put back under it, or at its next look at the keys
+/// if the database lost what it knew of the ledger.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ophie_crypt::{FileLedger, Keyring, LocalKms, MemoryKeyStore, RestoreGuard};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = std::env::temp_dir().join(format!("ophie-crypt-guard-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir)?;
+/// let store = Arc::new(MemoryKeyStore::new()); // testing only
+/// let ledger = FileLedger::open_or_create(dir.join("ledger"))?; // not in the database's backup
+/// let keyring = Keyring::builder()
+///     .kms(LocalKms::ephemeral()?) // testing only
+///     .key_store(Arc::clone(&store))
+///     .restore_guard(RestoreGuard::new(store, ledger))
+///     .build()?;
+/// keyring.provision("ada").await?;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Security
+///
+/// It holds for programs that use it. Whoever has a backup and the right to use the KMS can unwrap what the backup
+/// holds, until that backup is gone.
+pub struct RestoreGuard {
+    store: Arc<dyn ShredStore>,
+    ledger: Arc<dyn Ledger>,
+    clock: Clock,
+    every: Duration,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    view: View,
+    /// What was verified last, and when; or that the ledger could not be reached then.
+    verified: Option<(Installation, Moment)>,
+}
+
+impl RestoreGuard {
+    /// Over the key store of the keyring, on the primary, and the ledger.
+    #[must_use]
+    pub fn new(store: impl ShredStore, ledger: impl Ledger) -> Self {
+        Self {
+            store: Arc::new(store),
+            ledger: Arc::new(ledger),
+            clock: Clock::default(),
+            every: EVERY,
+            seen: Mutex::new(Seen {
+                view: View::new(),
+                verified: None,
+            }),
+        }
+    }
+
+    /// How long a look at the ledger holds: at most, and by default, 30 seconds.
+    #[must_use]
+    pub fn every(mut self, period: Duration) -> Self {
+        self.every = period.min(EVERY);
+        self
+    }
+
+    /// Whether keys may be made and unwrapped now. A keyring asks by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`].
+    pub async fn admit(&self) -> Result<(), RestoreError> {
+        let mut now = self.store.installation().await?;
+        let mut seen = self.seen.lock().await;
+        if self.holds(&seen, &now) {
+            return Ok(());
+        }
+        let known = seen.verified.filter(|(then, _)| same(then, &now));
+        let looked = timeout(WITHIN, self.look(&mut seen.view, &mut now)).await;
+        let looked = looked.unwrap_or_else(|_| {
+            Err(LedgerError::unavailable("no answer within five seconds").into())
+        });
+        match (looked, known) {
+            (Ok(()), _) => seen.verified = Some((now, self.clock.now())),
+            // The database is the one that was verified: who lives there lived then.
+            (Err(RestoreError::Ledger(LedgerError::Unavailable { .. })), Some((then, _))) => {
+                tracing::warn!(target: "ophie_crypt::restore", "the ledger is unreachable; keys go on, receipts wait");
+                seen.verified = Some((then, self.clock.now()));
+            }
+            (Err(error), _) => {
+                seen.verified = None;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self, seen: &MutexGuard<'_, Seen>, now: &Installation) -> bool {
+        seen.verified
+            .is_some_and(|(then, at)| same(&then, now) && self.clock.now().since(&at) < self.every)
+    }
+
+    async fn look(&self, view: &mut View, now: &mut Installation) -> Result<(), RestoreError> {
+        let restored = check(&*self.store, &*self.ledger, view, now).await?;
+        let last = view.installation.map_or(0, |(_, last)| last);
+        if restored.is_empty() && last == now.epoch {
+            return Ok(());
+        }
+        let epoch = if restored.is_empty() && last < now.epoch {
+            now.epoch // which the ledger does not know yet
+        } else {
+            tracing::warn!(
+                target: "ophie_crypt::restore",
+                owners = restored.len(),
+                "the database was put back to before shreds; their owners' keys are destroyed again, and the epoch is raised"
+            );
+            next(view, now)
+        };
+        destroy(&*self.store, &restored).await?;
+        settle(&*self.store, &*self.ledger, view, now, epoch).await
+    }
+}
+
+/// Whether the database is still the one of then: the same history, and it has forgotten nothing of the ledger.
+fn same(then: &Installation, now: &Installation) -> bool {
+    (then.id, then.epoch) == (now.id, now.epoch) && then.ledger.position() <= now.ledger.position()
+}
+
+/// Behind every epoch that either of them knows.
+fn next(view: &View, now: &Installation) -> u64 {
+    let last = view.installation.map_or(0, |(_, last)| last);
+    now.epoch.max(last).saturating_add(1)
+}
+
+/// Verifies the ledger, and gives the shreds that it knows and the store does not.
+async fn check(
+    store: &dyn ShredStore,
+    ledger: &dyn Ledger,
+    view: &mut View,
+    now: &Installation,
+) -> Result<Vec<Shred>, RestoreError> {
+    view.follow(ledger).await?;
+    if view.installation.is_some_and(|(id, _)| id != now.id) {
+        return Err(RestoreError::Foreign);
+    }
+    let (known, end) = (now.ledger.position(), view.head.position());
+    if known > end {
+        return Err(RestoreError::Behind { known, end });
+    }
+    if !view.leads_through(ledger, &now.ledger).await? {
+        return Err(LedgerError::Forked { position: known }.into());
+    }
+    lacking(store, view).await
+}
+
+async fn lacking(store: &dyn ShredStore, view: &View) -> Result<Vec<Shred>, RestoreError> {
+    let all: Vec<&Shred> = view.shreds().collect();
+    let mut lacking = Vec::new();
+    for chunk in all.chunks(CHUNK) {
+        let owners: Vec<CanonicalId> = chunk.iter().map(|shred| shred.owner.clone()).collect();
+        let known = store.shreds_of(&owners).await?;
+        let known: std::collections::HashSet<_> = known.iter().map(|shred| &shred.owner).collect();
+        let lacks = chunk.iter().filter(|shred| !known.contains(&shred.owner));
+        lacking.extend(lacks.map(|shred| (*shred).clone()));
+    }
+    Ok(lacking)
+}
+
+async fn destroy(store: &dyn ShredStore, shreds: &[Shred]) -> Result<(), RestoreError> {
+    for chunk in shreds.chunks(CHUNK) {
+        store.remember(chunk).await?;
+    }
+    Ok(())
+}
+
+/// The ledger first: an epoch that only it knows is raised in the store by whoever looks next.
+async fn settle(
+    store: &dyn ShredStore,
+    ledger: &dyn Ledger,
+    view: &mut View,
+    now: &mut Installation,
+    epoch: u64,
+) -> Result<(), RestoreError> {
+    view.add_installation(ledger, &now.id, epoch).await?;
+    store.raise_epoch(epoch, &view.head).await?;
+    *now = store.installation().await?;
+    Ok(())
+}
+
+/// Destroys again what a restore brought back, and raises the epoch: what a [`RestoreGuard`] does by itself, for
+/// whoever restores a database and wants it done before the application starts. Says how many owners' keys were
+/// destroyed; the epoch is raised only if there were any, or if the database had lost an epoch.
+///
+/// # Errors
+///
+/// [`RestoreError`]; a ledger that cannot be reached is one.
+pub async fn restore_replay(
+    store: &dyn ShredStore,
+    ledger: &dyn Ledger,
+) -> Result<usize, RestoreError> {
+    let (mut view, mut now) = (View::new(), store.installation().await?);
+    let restored = check(store, ledger, &mut view, &now).await?;
+    let lost = view.installation.is_some_and(|(_, last)| last > now.epoch);
+    destroy(store, &restored).await?;
+    if lost || !restored.is_empty() {
+        let epoch = next(&view, &now);
+        settle(store, ledger, &mut view, &mut now, epoch).await?;
+    }
+    Ok(restored.len())
+}
+
+/// Declares that this database begins a new history with this ledger: a clone that gets a ledger of its own, a ledger
+/// that was lost, a failover that lost the last commits. Shreds of both sides are brought to the other, and the epoch is
+/// raised, so that each key must be rotated before it seals. Gives the new epoch.
+///
+/// # Errors
+///
+/// [`RestoreError`]: a ledger that is damaged or another key store's is not adopted.
+///
+/// # Security
+///
+/// With another ledger than before, shreds that only the old one knew are forgotten: a database that was put back at the
+/// same time keeps their keys. Ask for it only where that cannot be.
+pub async fn restore_adopt(
+    store: &dyn ShredStore,
+    ledger: &dyn Ledger,
+) -> Result<u64, RestoreError> {
+    let (mut view, mut now) = (View::new(), store.installation().await?);
+    view.follow(ledger).await?;
+    if view.installation.is_some_and(|(id, _)| id != now.id) {
+        return Err(RestoreError::Foreign);
+    }
+    destroy(store, &lacking(store, &view).await?).await?;
+    let mut after: Option<CanonicalId> = None;
+    loop {
+        let page = store
+            .shreds(super::Shreds::All, after.as_ref(), 500)
+            .await?;
+        for shred in &page {
+            view.add_shred(ledger, &now.id, shred).await?;
+        }
+        match page.last() {
+            Some(last) => after = Some(last.owner.clone()),
+            None => break,
+        }
+    }
+    let epoch = next(&view, &now);
+    settle(store, ledger, &mut view, &mut now, epoch).await?;
+    Ok(epoch)
+}
+
+/// Keys are neither made nor unwrapped, because this may be a database that was put back.
+///
+/// ```
+/// let error = ophie_crypt::RestoreError::Behind { known: 7, end: 5 };
+/// assert!(error.to_string().contains("restore adopt"));
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The ledger lacks entries that the database knows: it was put back, or this is an old copy of it.
+    #[error(
+        "the ledger ends at entry {end}, and the database knows of entry {known}; put the whole ledger there, or `restore adopt` if it is lost"
+    )]
+    Behind {
+        /// The last entry of which the database knows.
+        known: u64,
+        /// The last entry of the ledger.
+        end: u64,
+    },
+    /// The ledger belongs to another key store.
+    #[error(
+        "the ledger belongs to another key store; give each one a ledger of its own, and `restore adopt` a clone"
+    )]
+    Foreign,
+    /// The ledger is damaged or forked, or was never verified and cannot be reached.
+    #[error("the ledger does not say whether this database was put back; see its error")]
+    Ledger(#[from] LedgerError),
+    /// The key store failed.
+    #[error("the key store was not compared with the ledger; see its error, then try again")]
+    Store(#[from] StoreError),
+}
+
+impl fmt::Debug for RestoreGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoreGuard").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! What a key store remembers of a shred, and of itself.
+//!
+//! Invariant: a shred names its owner and no key. Absent: where it is kept (`store`), what is done (`shredder`).
+
+use core::fmt;
+
+use crate::{ledger::LedgerHead, owner::CanonicalId};
+
+/// Names one shred: 16 random bytes.
+///
+/// ```
+/// let id = ophie_crypt::ShredId::from_bytes([0xab; 16]);
+/// assert_eq!(id.to_string(), "ab".repeat(16));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShredId([u8; 16]);
+
+impl ShredId {
+    /// From stored bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// As stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ShredId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::hex::write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for ShredId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShredId({self})")
+    }
+}
+
+/// A shred, and how far it is. Times are microseconds since 1970, by the database's clock.
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, Shred, ShredId};
+///
+/// let shred = Shred::requested(CanonicalId::text("ada"), ShredId::from_bytes([1; 16]), 1_764_000_000_000_000);
+/// assert!(shred.entry.is_none() && !format!("{shred:?}").contains("ada"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a row, which stores build")]
+pub struct Shred {
+    /// Whose keys were destroyed.
+    pub owner: CanonicalId,
+    /// Its name.
+    pub id: ShredId,
+    /// When the keys were destroyed.
+    pub requested_at: i64,
+    /// The position of its entry in the ledger.
+    pub entry: Option<u64>,
+    /// When it was known to stand in the ledger.
+    pub appended_at: Option<i64>,
+    /// When the last row of the models was tombstoned.
+    pub tombstoned_at: Option<i64>,
+    /// When the vector stores were seen without the owner's vectors.
+    pub emptied_at: Option<i64>,
+    /// When the tables of the keys were vacuumed; `None` also where that was not possible.
+    pub vacuumed_at: Option<i64>,
+    /// When all of this was done.
+    pub done_at: Option<i64>,
+    /// When the rows were swept for the last time.
+    pub swept_at: Option<i64>,
+    /// Attempts since it last went forward.
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub failure: Option<String>,
+}
+
+impl Shred {
+    /// One whose keys are destroyed, and nothing else is done yet.
+    #[must_use]
+    pub const fn requested(owner: CanonicalId, id: ShredId, requested_at: i64) -> Self {
+        Self {
+            owner,
+            id,
+            requested_at,
+            entry: None,
+            appended_at: None,
+            tombstoned_at: None,
+            emptied_at: None,
+            vacuumed_at: None,
+            done_at: None,
+            swept_at: None,
+            attempts: 0,
+            failure: None,
+        }
+    }
+}
+
+/// A step of a shred that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "each store must know them all")]
+pub enum ShredStep {
+    /// It stands in the ledger: the head that its entry made, or that stood there when it was found.
+    Appended {
+        /// The position of its entry.
+        entry: u64,
+        /// A head of the ledger at or behind it.
+        head: LedgerHead,
+    },
+    /// Every step but the sweep.
+    Done,
+    /// The vector stores hold nothing of the owner.
+    Emptied,
+    /// The rows of the models are deleted; those that come late are deleted the next time.
+    Swept,
+    /// The rows of the models are tombstoned.
+    Tombstoned,
+    /// No old version of the keys' rows is left in their tables' files.
+    Vacuumed,
+}
+
+/// Which shreds are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "each store must know them all")]
+pub enum Shreds {
+    /// All of them.
+    All,
+    /// Those that are not done, and that nobody works at now.
+    Due,
+    /// Those that were tried at least so often without going forward: the dead letters, which are still tried.
+    Stuck(u32),
+    /// Those in the ledger, requested at least `after` microseconds ago, and not swept for `again`.
+    Sweepable {
+        /// The horizon.
+        after: i64,
+        /// Between two sweeps.
+        again: i64,
+    },
+}
+
+/// A key store's own name, and how much it knows of its ledger.
+///
+/// ```
+/// use ophie_crypt::{Installation, LedgerHead};
+///
+/// let installation = Installation { id: [1; 16], epoch: 1, ledger: LedgerHead::EMPTY };
+/// assert_eq!(installation.ledger.position(), 0);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a row, which stores build")]
+pub struct Installation {
+    /// 16 random bytes, made with its tables. A restore and a clone keep them.
+    pub id: [u8; 16],
+    /// One unbroken history; raised by a restore.
+    pub epoch: u64,
+    /// The ledger's head when this store last added to it.
+    pub ledger: LedgerHead,
+}

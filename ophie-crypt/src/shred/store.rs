@@ -1,0 +1,196 @@
+//! Where shreds are kept, and the rows that they reach.
+//!
+//! Invariant: a row is tombstoned or deleted only of an owner whom a tombstone names, and the statement itself looks.
+//! Absent: the order of the steps (`shredder`), SQL (the adapters).
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::record::{Installation, Shred, ShredStep, Shreds};
+use crate::{
+    ledger::LedgerHead,
+    owner::CanonicalId,
+    store::{KeyStore, ModelError, ModelStore, StoreError},
+};
+
+/// A key store that remembers shreds. All stores of the adapters do.
+#[async_trait]
+pub trait ShredStore: KeyStore {
+    /// The shreds of these owners, of those that have one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn shreds_of(&self, owners: &[CanonicalId]) -> Result<Vec<Shred>, StoreError>;
+
+    /// At most `limit` of these shreds, in the order of their owners, behind `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn shreds(
+        &self,
+        which: Shreds,
+        after: Option<&CanonicalId>,
+        limit: u32,
+    ) -> Result<Vec<Shred>, StoreError>;
+
+    /// Takes a shred that is due for so long, and counts an attempt; `false` if another has it, or it is done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError>;
+
+    /// Notes that a step is done, now unless it was noted before, and that the shred went forward.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn note(&self, owner: &CanonicalId, step: ShredStep) -> Result<(), StoreError>;
+
+    /// Notes why an attempt failed, and lets the shred rest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn postpone(
+        &self,
+        owner: &CanonicalId,
+        pause: Duration,
+        why: &str,
+    ) -> Result<(), StoreError>;
+
+    /// Destroys the keys of owners whom the ledger names and this store does not, also of those without keys here.
+    /// All or none; a shred that is there stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn remember(&self, shreds: &[Shred]) -> Result<(), StoreError>;
+
+    /// Of this store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn installation(&self) -> Result<Installation, StoreError>;
+
+    /// Raises the epoch, never lowers it, and sets the ledger's head: nothing that was leased before counts any more,
+    /// and no key of an earlier epoch seals.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError>;
+
+    /// Takes old versions of the keys' rows out of their tables' files. `false` where the database keeps none, or the
+    /// role may not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn vacuum(&self) -> Result<bool, StoreError>;
+}
+
+#[async_trait]
+impl<S: ShredStore + ?Sized> ShredStore for Arc<S> {
+    async fn shreds_of(&self, owners: &[CanonicalId]) -> Result<Vec<Shred>, StoreError> {
+        (**self).shreds_of(owners).await
+    }
+
+    async fn shreds(
+        &self,
+        which: Shreds,
+        after: Option<&CanonicalId>,
+        limit: u32,
+    ) -> Result<Vec<Shred>, StoreError> {
+        (**self).shreds(which, after, limit).await
+    }
+
+    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError> {
+        (**self).claim(owner, life).await
+    }
+
+    async fn note(&self, owner: &CanonicalId, step: ShredStep) -> Result<(), StoreError> {
+        (**self).note(owner, step).await
+    }
+
+    async fn postpone(
+        &self,
+        owner: &CanonicalId,
+        pause: Duration,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        (**self).postpone(owner, pause, why).await
+    }
+
+    async fn remember(&self, shreds: &[Shred]) -> Result<(), StoreError> {
+        (**self).remember(shreds).await
+    }
+
+    async fn installation(&self) -> Result<Installation, StoreError> {
+        (**self).installation().await
+    }
+
+    async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError> {
+        (**self).raise_epoch(epoch, head).await
+    }
+
+    async fn vacuum(&self) -> Result<bool, StoreError> {
+        (**self).vacuum().await
+    }
+}
+
+/// The application's tables, as far as a shred deletes in them.
+#[async_trait]
+pub trait RowStore: ModelStore {
+    /// Notes in the database of the rows that the owner's are to be deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]; also where the keys' tables are in the same database, and it knows no shred of the owner.
+    async fn bury(&self, owner: &CanonicalId) -> Result<(), ModelError>;
+
+    /// Tombstones at most `limit` rows of a buried owner: sets the model's column for it, and its plaintext twins to
+    /// NULL. Says how many rows changed; none at all means that all are done.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn tombstone(
+        &self,
+        owner: &CanonicalId,
+        table: &str,
+        limit: u32,
+    ) -> Result<u64, ModelError>;
+
+    /// Deletes at most `limit` rows of a buried owner, and of no other. Says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn sweep(&self, owner: &CanonicalId, table: &str, limit: u32) -> Result<u64, ModelError>;
+}
+
+#[async_trait]
+impl<S: RowStore + ?Sized> RowStore for Arc<S> {
+    async fn bury(&self, owner: &CanonicalId) -> Result<(), ModelError> {
+        (**self).bury(owner).await
+    }
+
+    async fn tombstone(
+        &self,
+        owner: &CanonicalId,
+        table: &str,
+        limit: u32,
+    ) -> Result<u64, ModelError> {
+        (**self).tombstone(owner, table, limit).await
+    }
+
+    async fn sweep(&self, owner: &CanonicalId, table: &str, limit: u32) -> Result<u64, ModelError> {
+        (**self).sweep(owner, table, limit).await
+    }
+}

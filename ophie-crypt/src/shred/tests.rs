@@ -1,0 +1,142 @@
+//! The restore guard and a ledger that does not answer; several guards at once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use async_trait::async_trait;
+
+use super::{entry::View, *};
+use crate::{
+    hazmat::fill_random,
+    ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead},
+    owner::CanonicalId,
+    store::MemoryKeyStore,
+};
+
+/// A file, or silence.
+#[derive(Debug)]
+struct Silent {
+    ledger: FileLedger,
+    hangs: AtomicBool,
+}
+
+impl Silent {
+    fn new() -> Arc<Self> {
+        let mut id = [0; 16];
+        fill_random(&mut id).unwrap();
+        let file = std::env::temp_dir().join(format!("ophie-crypt-{}", crate::hex::to_hex(&id)));
+        Arc::new(Self {
+            ledger: FileLedger::open_or_create(file).unwrap(),
+            hangs: AtomicBool::new(false),
+        })
+    }
+
+    async fn answer(&self) {
+        if self.hangs.load(SeqCst) {
+            core::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for Silent {
+    async fn head(&self) -> Result<LedgerHead, LedgerError> {
+        self.answer().await;
+        self.ledger.head().await
+    }
+
+    async fn append(
+        &self,
+        expected: &LedgerHead,
+        kind: &str,
+        payload: &[u8],
+    ) -> Result<LedgerHead, LedgerError> {
+        self.answer().await;
+        self.ledger.append(expected, kind, payload).await
+    }
+
+    async fn read(&self, after: u64, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
+        self.answer().await;
+        self.ledger.read(after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_that_never_answers_stops_only_those_who_never_verified_it() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let guard = || RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+    let verified = guard().every(core::time::Duration::ZERO);
+    verified.admit().await.unwrap();
+    ledger.hangs.store(true, SeqCst);
+    tokio::time::pause(); // five seconds pass at once
+    let refused = guard().admit().await;
+    assert!(
+        matches!(refused, Err(RestoreError::Ledger(_))),
+        "{refused:?}"
+    );
+    verified.admit().await.unwrap();
+    let further = LedgerHead::EMPTY.next("note", b"").next("note", b"");
+    store.raise_epoch(1, &further).await.unwrap();
+    verified.admit().await.unwrap();
+    // The database was put back meanwhile: it knows less of the ledger.
+    store.raise_epoch(1, &LedgerHead::EMPTY).await.unwrap();
+    let refused = verified.admit().await;
+    assert!(
+        matches!(refused, Err(RestoreError::Ledger(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn of_many_first_starts_one_names_the_installation() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let guard = RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+        tasks.push(tokio::spawn(async move { guard.admit().await }));
+    }
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(ledger.ledger.read(0, 100).await.unwrap().len(), 1);
+    let other = RestoreGuard::new(MemoryKeyStore::new(), Arc::clone(&ledger));
+    let foreign = other.admit().await;
+    assert!(matches!(foreign, Err(RestoreError::Foreign)), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn a_shred_that_is_there_is_not_added_again() {
+    let ledger = Silent::new();
+    let shred = Shred::requested(CanonicalId::text("ada"), ShredId::from_bytes([7; 16]), 5);
+    for _ in 0..2 {
+        // Each as after a restart.
+        let mut view = View::new();
+        assert_eq!(view.add_shred(&*ledger, &[1; 16], &shred).await.unwrap(), 1);
+        let known = view.shred(&shred.owner).unwrap();
+        assert_eq!((known.id, known.requested_at), (shred.id, 5));
+    }
+    assert_eq!(ledger.ledger.read(0, 100).await.unwrap().len(), 1);
+}
+
+/// An entry that says it is a shred and is none is damage, not nobody.
+#[tokio::test]
+async fn an_entry_that_is_none_is_damage() {
+    for (kind, payload) in [
+        ("shred", &[0; 40][..]),
+        ("shred", &[0; 7]),
+        ("installation", &[0; 23]),
+    ] {
+        let ledger = Silent::new();
+        ledger
+            .append(&LedgerHead::EMPTY, kind, payload)
+            .await
+            .unwrap();
+        let followed = View::new().follow(&*ledger).await;
+        assert!(
+            matches!(followed, Err(LedgerError::Damaged { position: 1 })),
+            "{followed:?}"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Processes that shred and are killed, at any step.
+
+use std::{collections::HashMap, time::Duration};
+
+use ophie_crypt::{
+    FileLedger, KeyStore, Keyring, Ledger, LocalKms, OwnerId, Purpose, ShredStore, Shredder, Shreds,
+};
+use ophie_crypt_sqlx::PostgresKeyStore;
+use tokio::time::{Instant, sleep};
+
+use crate::{busy, tell, workers::Place};
+
+/// Each is one kill.
+const KILLS: u64 = 200;
+const OWNERS: i64 = 60;
+/// They live on.
+const OTHERS: i64 = 5;
+
+/// A process dies after so long, and another takes its work on. What it was at then is anything from its start to its
+/// sweep: the journal of this test counts where each shred stood.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_kills_lose_no_shred_and_touch_nobody_else() {
+    let _alone = busy().await;
+    let place = Place::new().await;
+    let pool = place.database.pool();
+    let keys = sqlx::raw_sql("ALTER TABLE notes ADD PRIMARY KEY (owner, writer)");
+    keys.execute(pool).await.unwrap();
+    let store = PostgresKeyStore::new(pool.clone());
+    let keyring = Keyring::builder()
+        .kms(LocalKms::open(place.path("master.key")).unwrap())
+        .key_store(store.clone())
+        .build()
+        .unwrap();
+    for owner in 0..=OWNERS + OTHERS {
+        keyring.provision(&owner).await.unwrap();
+        let note =
+            "INSERT INTO notes (owner, writer) SELECT $1, g FROM generate_series(1, 20) AS g";
+        sqlx::query(note).bind(owner).execute(pool).await.unwrap();
+    }
+    let ledger_path = place.path("ledger");
+    let ledger = FileLedger::open_or_create(&ledger_path).unwrap();
+
+    let settings = |owner: i64| {
+        [
+            ("ledger", ledger_path.to_string_lossy().into_owned()),
+            ("first", owner.to_string()),
+            ("last", owner.to_string()),
+        ]
+    };
+    // How long a whole shred takes here and now.
+    let mut worker = place.worker("shred", "first", &settings(0));
+    worker.answers("ready").await;
+    let begun = Instant::now();
+    worker.answers("0").await;
+    let whole = begun.elapsed();
+    drop(worker);
+
+    let mut stood: HashMap<&str, u32> = HashMap::new();
+    let per_owner = KILLS / u64::try_from(OWNERS).unwrap() + 1;
+    let mut kills = 0;
+    for owner in 1..=OWNERS {
+        for n in 0..per_owner {
+            let mut worker =
+                place.worker("shred", &format!("worker-{owner}-{n}"), &settings(owner));
+            worker.answers("ready").await;
+            // From at once to later than it would be done.
+            let part = u32::try_from((n * 17 + owner.unsigned_abs() * 5) % 67).unwrap();
+            sleep(whole * part / 50).await;
+            worker.kill().await;
+            kills += 1;
+            *stood.entry(step(&store, owner).await).or_default() += 1;
+            // A claim of the dead would hold it for a minute.
+            let free = "UPDATE ophie_crypt_shreds SET due_at = 0";
+            sqlx::raw_sql(free).execute(pool).await.unwrap();
+        }
+    }
+    assert!(kills >= KILLS, "{kills}");
+    tell(format_args!("{kills} kills left shreds at {stood:?}"));
+    assert!(stood.len() >= 3, "the kills met too few steps: {stood:?}");
+
+    // Whoever comes next finishes.
+    let shredder = Shredder::builder(store.clone(), ledger.clone()).build();
+    for owner in 1..=OWNERS {
+        store.shred(&owner.canonical()).await.unwrap().unwrap();
+    }
+    shredder.work().await.unwrap();
+    assert!(
+        store
+            .shreds(Shreds::Due, None, 100)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let entries = ledger.read(0, 1000).await.unwrap();
+    let mut named: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.payload()[40..].to_vec())
+        .collect();
+    named.sort();
+    named.dedup();
+    assert_eq!((entries.len(), named.len()), (61, 61), "one entry for each");
+    for owner in 1..=OWNERS {
+        let record = store.load(&owner.canonical()).await.unwrap().unwrap();
+        assert!(record.is_shredded());
+        shredder.receipt(&owner).await.unwrap();
+    }
+    for owner in OWNERS + 1..=OWNERS + OTHERS {
+        keyring.open(&owner, Purpose::new("tests")).await.unwrap();
+    }
+    let others = "SELECT count(*) FROM notes WHERE owner > $1";
+    let rows: i64 = sqlx::query_scalar(others)
+        .bind(OWNERS)
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, OTHERS * 20);
+}
+
+/// Where the owner's shred stands.
+async fn step(store: &PostgresKeyStore, owner: i64) -> &'static str {
+    let shreds = store.shreds_of(&[owner.canonical()]).await.unwrap();
+    match shreds.first() {
+        None => "nothing",
+        Some(shred) if shred.swept_at.is_some() => "swept",
+        Some(shred) if shred.done_at.is_some() => "done",
+        Some(shred) if shred.vacuumed_at.is_some() => "vacuumed",
+        Some(shred) if shred.emptied_at.is_some() => "emptied",
+        Some(shred) if shred.tombstoned_at.is_some() => "tombstoned",
+        Some(shred) if shred.appended_at.is_some() => "appended",
+        Some(_) => "requested",
+    }
+}

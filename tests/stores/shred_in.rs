@@ -1,0 +1,142 @@
+//! A shred inside the application's own transaction: what it rolls back was never destroyed.
+
+use diesel::{Connection, MysqlConnection, PgConnection, SqliteConnection};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection};
+use ophie_crypt::{CanonicalId, ShredError};
+use ophie_crypt_diesel::{shred_in, shred_in_async};
+use ophie_crypt_sqlx::{MySqlKeyStore, PostgresKeyStore, SqliteKeyStore};
+
+use crate::world::{Database, Keys, Kind};
+
+async fn is_shredded(keys: &Keys) -> bool {
+    keys.load().await.unwrap().unwrap().is_shredded()
+}
+
+fn nobody() -> CanonicalId {
+    CanonicalId::text("nobody")
+}
+
+macro_rules! of_sqlx {
+    ($test:ident, $kind:expr, $database:ident, $store:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let keys = Keys::new($kind).await;
+            let Database::$database(database) = &keys.database else {
+                unreachable!("its kind says so")
+            };
+            let mut tx = database.pool().begin().await.unwrap();
+            let id = $store::shred_in(&mut tx, &keys.owner).await.unwrap();
+            assert_eq!($store::shred_in(&mut tx, &keys.owner).await.unwrap(), id);
+            let unknown = $store::shred_in(&mut tx, &nobody()).await;
+            assert!(
+                matches!(unknown, Err(ShredError::UnknownOwner)),
+                "{unknown:?}"
+            );
+            tx.rollback().await.unwrap();
+            assert!(!is_shredded(&keys).await, "it was rolled back");
+            assert_eq!(keys.version().await, 1);
+
+            let mut tx = database.pool().begin().await.unwrap();
+            $store::shred_in(&mut tx, &keys.owner).await.unwrap();
+            tx.commit().await.unwrap();
+            assert!(is_shredded(&keys).await);
+        }
+    };
+}
+
+of_sqlx!(sqlx_mariadb, Kind::SqlxMariaDb, MariaDb, MySqlKeyStore);
+of_sqlx!(
+    sqlx_postgres,
+    Kind::SqlxPostgres,
+    Postgres,
+    PostgresKeyStore
+);
+of_sqlx!(sqlx_sqlite, Kind::SqlxSqlite, Sqlite, SqliteKeyStore);
+
+macro_rules! of_diesel {
+    ($test:ident, $kind:expr, $database:ident, $connection:ty) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let keys = Keys::new($kind).await;
+            let Database::$database(database) = &keys.database else {
+                unreachable!("its kind says so")
+            };
+            let url = database.url().trim_start_matches("sqlite://");
+            let mut connection = <$connection>::establish(url).unwrap();
+            let rolled_back = connection.transaction(|connection| {
+                let id = shred_in(connection, &keys.owner).unwrap();
+                assert_eq!(shred_in(connection, &keys.owner).unwrap(), id);
+                let unknown = shred_in(connection, &nobody());
+                assert!(
+                    matches!(unknown, Err(ShredError::UnknownOwner)),
+                    "{unknown:?}"
+                );
+                Err::<(), _>(diesel::result::Error::RollbackTransaction)
+            });
+            rolled_back.unwrap_err();
+            assert!(!is_shredded(&keys).await, "it was rolled back");
+
+            let done = connection.transaction(|connection| {
+                shred_in(connection, &keys.owner).unwrap();
+                Ok::<_, diesel::result::Error>(())
+            });
+            done.unwrap();
+            assert!(is_shredded(&keys).await);
+        }
+    };
+}
+
+of_diesel!(
+    diesel_mariadb,
+    Kind::DieselMariaDb,
+    MariaDb,
+    MysqlConnection
+);
+of_diesel!(
+    diesel_postgres,
+    Kind::DieselPostgres,
+    Postgres,
+    PgConnection
+);
+of_diesel!(diesel_sqlite, Kind::DieselSqlite, Sqlite, SqliteConnection);
+
+macro_rules! of_diesel_async {
+    ($test:ident, $kind:expr, $database:ident, $connection:ty) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let keys = Keys::new($kind).await;
+            let Database::$database(database) = &keys.database else {
+                unreachable!("its kind says so")
+            };
+            let mut connection = <$connection>::establish(database.url()).await.unwrap();
+            let rolled_back = connection.transaction(async |connection| {
+                let id = shred_in_async(connection, &keys.owner).await.unwrap();
+                let again = shred_in_async(connection, &keys.owner).await.unwrap();
+                assert_eq!(again, id);
+                Err::<(), _>(diesel::result::Error::RollbackTransaction)
+            });
+            rolled_back.await.unwrap_err();
+            assert!(!is_shredded(&keys).await, "it was rolled back");
+
+            let done = connection.transaction(async |connection| {
+                shred_in_async(connection, &keys.owner).await.unwrap();
+                Ok::<_, diesel::result::Error>(())
+            });
+            done.await.unwrap();
+            assert!(is_shredded(&keys).await);
+        }
+    };
+}
+
+of_diesel_async!(
+    async_mariadb,
+    Kind::AsyncMariaDb,
+    MariaDb,
+    AsyncMysqlConnection
+);
+of_diesel_async!(
+    async_postgres,
+    Kind::AsyncPostgres,
+    Postgres,
+    AsyncPgConnection
+);

@@ -1,0 +1,250 @@
+//! The worker of shreds over every database: its order, its retries, what it deletes and what it leaves.
+
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use futures_util::future::try_join_all;
+use ophie_crypt::{CanonicalId, LedgerHead, LocalKms, Models, ReceiptError, ShredStep, Shredder};
+
+use crate::{
+    shredding::{Note, World, ada},
+    world::{Kind, provision},
+};
+
+every_database!(
+    all_steps_are_done_and_other_owners_stay,
+    without_a_ledger_there_is_no_receipt_and_nothing_is_touched,
+    a_vector_store_that_fails_is_tried_again,
+    fifty_shreds_and_four_workers,
+    rows_are_swept_at_the_horizon_and_again,
+    nobody_is_swept_whom_the_ledger_does_not_know,
+    a_worker_that_died_after_the_append_adds_no_second_entry,
+);
+
+async fn all_steps_are_done_and_other_owners_stay(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    let shredder = world.shredder().await;
+    let none = shredder.receipt(&ada()).await;
+    assert!(matches!(none, Err(ReceiptError::NotShredded)), "{none:?}");
+    world.store.shred(&ada()).await.unwrap();
+    let early = shredder.receipt(&ada()).await;
+    assert!(matches!(early, Err(ReceiptError::TooEarly)), "{early:?}");
+
+    let worked = shredder.work().await.unwrap();
+    assert_eq!((worked.done, worked.failed), (1, 0));
+    assert_eq!(shredder.work().await.unwrap().done, 0, "it is done");
+    let tombstoned = "user_id = 7 AND deleted_at IS NOT NULL AND text IS NULL";
+    assert_eq!(world.count("notes", tombstoned).await, 5);
+    let untouched = "user_id = 8 AND deleted_at IS NULL AND text = 'plain'";
+    assert_eq!(world.count("notes", untouched).await, 5);
+    assert_eq!(
+        world.vectors.calls.load(SeqCst),
+        2,
+        "until it is seen empty"
+    );
+
+    let receipt = shredder.receipt(&ada()).await.unwrap();
+    let shred = &receipt.shred;
+    assert_eq!((receipt.entry, shred.entry), (1, Some(1)));
+    assert_eq!(receipt.live_from, shred.requested_at);
+    assert!(receipt.live_from < receipt.caches_from && receipt.caches_from < receipt.backups_from);
+    assert!(shred.appended_at.is_some() && shred.done_at.is_some() && shred.swept_at.is_none());
+    let is_postgres = world.rows.is_none();
+    assert_eq!(shred.vacuumed_at.is_some(), is_postgres);
+    let text = receipt.to_string();
+    assert!(
+        text.contains("kept     invoices: ten years, by law"),
+        "{text}"
+    );
+    assert!(text.contains("not done rows deleted"), "{text}");
+
+    let kms = LocalKms::ephemeral().unwrap();
+    let signed = receipt.sign(&kms, "tests").await.unwrap();
+    assert!(signed.verify(&kms, "tests").await.unwrap());
+    let mut forged = signed.clone();
+    forged.text = forged.text.replace("not done", "done    ");
+    assert!(!forged.verify(&kms, "tests").await.unwrap());
+    signed.verify(&kms, "another").await.unwrap_err();
+}
+
+async fn without_a_ledger_there_is_no_receipt_and_nothing_is_touched(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    let shredder = world.shredder().await;
+    world.store.shred(&ada()).await.unwrap();
+    world.ledger.is_down.store(true, SeqCst);
+    let worked = shredder.work().await.unwrap();
+    assert_eq!((worked.done, worked.failed), (0, 1));
+    assert_eq!(world.count("notes", "deleted_at IS NOT NULL").await, 0);
+    let receipt = shredder.receipt(&ada()).await;
+    assert!(
+        matches!(receipt, Err(ReceiptError::Ledger(_))),
+        "{receipt:?}"
+    );
+    // The database says so, and the ledger does not.
+    let lie = ShredStep::Appended {
+        entry: 1,
+        head: LedgerHead::EMPTY,
+    };
+    world.store.note(&ada(), lie).await.unwrap();
+    world.ledger.is_down.store(false, SeqCst);
+    let receipt = shredder.receipt(&ada()).await;
+    assert!(
+        matches!(receipt, Err(ReceiptError::TooEarly)),
+        "{receipt:?}"
+    );
+}
+
+async fn a_vector_store_that_fails_is_tried_again(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    let shredder = world.shredder().await;
+    world.store.shred(&ada()).await.unwrap();
+    world.vectors.is_down.store(true, SeqCst);
+    assert_eq!(shredder.work().await.unwrap().failed, 1);
+    let shred = world.store.shreds_of(&[ada()]).await.unwrap().remove(0);
+    assert!(shred.tombstoned_at.is_some() && shred.emptied_at.is_none());
+    let failure = shred.failure.unwrap();
+    assert!(
+        failure.contains("vector store") && failure.contains("overloaded"),
+        "{failure}"
+    );
+    assert_eq!(shredder.work().await.unwrap().failed, 0, "it rests");
+    for _ in 0..10 {
+        world
+            .store
+            .postpone(&ada(), Duration::ZERO, "still")
+            .await
+            .unwrap();
+        shredder.work().await.unwrap();
+    }
+    assert_eq!(shredder.stuck().await.unwrap().len(), 1);
+
+    world.vectors.is_down.store(false, SeqCst);
+    world
+        .store
+        .postpone(&ada(), Duration::ZERO, "still")
+        .await
+        .unwrap();
+    assert_eq!(shredder.work().await.unwrap().done, 1);
+    assert!(shredder.stuck().await.unwrap().is_empty());
+}
+
+async fn fifty_shreds_and_four_workers(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    let owners: Vec<_> = (100..150).map(CanonicalId::integer).collect();
+    for owner in &owners {
+        provision(&*world.store, owner).await.unwrap();
+    }
+    try_join_all(owners.iter().map(|owner| world.store.shred(owner)))
+        .await
+        .unwrap();
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let shredder = world.shredder().await;
+        tasks.push(tokio::spawn(async move { shredder.work().await.unwrap() }));
+    }
+    let (mut done, mut failed) = (0, 0);
+    for task in tasks {
+        let worked = task.await.unwrap();
+        (done, failed) = (done + worked.done, failed + worked.failed);
+    }
+    assert_eq!((done, failed), (50, 0));
+    assert_eq!(world.ledger.appended.load(SeqCst), 50, "one entry each");
+    let lives = world.store.load(&ada()).await.unwrap().unwrap();
+    assert!(!lives.is_shredded());
+    assert_eq!(world.count("notes", "deleted_at IS NULL").await, 10);
+}
+
+async fn rows_are_swept_at_the_horizon_and_again(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    let again = world.builder().await.sweep_again(Duration::ZERO).build();
+    // Of today, and of long ago.
+    world.store.shred(&CanonicalId::integer(8)).await.unwrap();
+    world.shred_long_ago().await;
+    again.work().await.unwrap();
+    let swept = again.sweep().await.unwrap();
+    assert_eq!((swept.done, swept.rows), (1, 10));
+    for table in ["notes", "letters"] {
+        assert_eq!(world.count(table, "user_id = 7").await, 0);
+        assert_eq!(
+            world.count(table, "user_id = 8").await,
+            5,
+            "its horizon is ahead"
+        );
+    }
+    assert_eq!(world.count("invoices", "user_id = 7").await, 5, "kept");
+
+    // A process that had the key in memory, a queue.
+    world.write(7, 2).await;
+    assert_eq!(again.sweep().await.unwrap().rows, 4);
+    assert_eq!(world.count("notes", "user_id = 7").await, 0);
+    let rested = world.shredder().await;
+    assert_eq!(rested.sweep().await.unwrap().done, 0, "once a day");
+}
+
+/// The database alone, written by whoever can, deletes nobody's rows.
+async fn nobody_is_swept_whom_the_ledger_does_not_know(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    world.shred_long_ago().await;
+    let lie = ShredStep::Appended {
+        entry: 1,
+        head: LedgerHead::EMPTY,
+    };
+    world.store.note(&ada(), lie).await.unwrap();
+    let swept = world.shredder().await.sweep().await;
+    assert!(swept.is_err(), "{swept:?}");
+    assert_eq!(world.count("notes", "user_id = 7").await, 5);
+
+    // Nor does the statement delete a row without a tombstone.
+    let rows = world
+        .rows()
+        .models(world.kind, Models::new().with::<Note>())
+        .await;
+    assert_eq!(
+        rows.sweep(&CanonicalId::integer(8), "notes", 100)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        rows.tombstone(&CanonicalId::integer(8), "notes", 100)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(world.count("notes", "user_id = 8").await, 5);
+    if world.rows.is_none() {
+        rows.bury(&CanonicalId::integer(8)).await.unwrap_err(); // a living owner has no tombstone
+    }
+    // And in batches.
+    rows.bury(&ada()).await.unwrap();
+    for left in [3, 1, 0] {
+        rows.sweep(&ada(), "notes", 2).await.unwrap();
+        assert_eq!(world.count("notes", "user_id = 7").await, left);
+    }
+}
+
+async fn a_worker_that_died_after_the_append_adds_no_second_entry(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    world.store.shred(&ada()).await.unwrap();
+    let other = World::new(kind).await; // the same ledger, and a database that was not told
+    other.tombstones().await;
+    let shred = world.store.shreds_of(&[ada()]).await.unwrap().remove(0);
+    let first = world.shredder().await;
+    first.work().await.unwrap();
+    assert_eq!(world.ledger.appended.load(SeqCst), 1);
+    other.store.shred(&ada()).await.unwrap();
+    let second = Shredder::builder(Arc::clone(&other.store), Arc::clone(&world.ledger)).build();
+    assert_eq!(second.work().await.unwrap().done, 1);
+    assert_eq!(world.ledger.appended.load(SeqCst), 1, "the entry was there");
+    assert_eq!(second.receipt(&ada()).await.unwrap().entry, 1);
+    assert_eq!(first.receipt(&ada()).await.unwrap().shred.id, shred.id);
+}

@@ -1,0 +1,231 @@
+//! What a shredder works on: keys, rows, a ledger and vectors, each of which can be out of reach.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+};
+
+use async_trait::async_trait;
+use ophie_crypt::{
+    CanonicalId, EncryptedModel, FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, Models,
+    Shredder, ShredderBuilder, VectorStore, VectorStoreError, VectorsDeleted,
+};
+use ophie_crypt_sqlx::{Encrypted, Owner};
+use tempfile::TempDir;
+
+use crate::world::{Database, Kind, Store, provision};
+
+#[derive(EncryptedModel)]
+#[crypt(table = "notes", tombstone = "deleted_at")]
+#[expect(dead_code, reason = "of the model, only its names count")]
+pub(crate) struct Note {
+    user_id: Owner<i64>,
+    #[crypt(column = "text_ct", soak(twin = "text"))]
+    text: Encrypted<String, note::text>,
+}
+
+#[derive(EncryptedModel)]
+#[crypt(table = "letters")]
+#[expect(dead_code, reason = "of the model, only its names count")]
+pub(crate) struct Letter {
+    user_id: Owner<i64>,
+    text: Encrypted<String, letter::text>,
+}
+
+#[derive(EncryptedModel)]
+#[crypt(table = "invoices")]
+#[expect(dead_code, reason = "of the model, only its names count")]
+pub(crate) struct Invoice {
+    user_id: Owner<i64>,
+    text: Encrypted<String, invoice::text>,
+}
+
+pub(crate) fn ada() -> CanonicalId {
+    CanonicalId::integer(7)
+}
+
+/// A ledger that can be out of reach.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) ledger: FileLedger,
+    pub(crate) is_down: AtomicBool,
+    pub(crate) appended: AtomicU32,
+}
+
+#[async_trait]
+impl Ledger for Reached {
+    async fn head(&self) -> Result<LedgerHead, LedgerError> {
+        self.check()?;
+        self.ledger.head().await
+    }
+
+    async fn append(
+        &self,
+        expected: &LedgerHead,
+        kind: &str,
+        payload: &[u8],
+    ) -> Result<LedgerHead, LedgerError> {
+        self.check()?;
+        let head = self.ledger.append(expected, kind, payload).await?;
+        self.appended.fetch_add(1, SeqCst);
+        Ok(head)
+    }
+
+    async fn read(&self, after: u64, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
+        self.check()?;
+        self.ledger.read(after, limit).await
+    }
+}
+
+impl Reached {
+    fn check(&self) -> Result<(), LedgerError> {
+        match self.is_down.load(SeqCst) {
+            true => Err(LedgerError::unavailable("no route to it")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A vector store that is down, then empty at the second call.
+#[derive(Debug, Default)]
+pub(crate) struct Vectors {
+    pub(crate) is_down: AtomicBool,
+    pub(crate) calls: AtomicU32,
+}
+
+#[async_trait]
+impl VectorStore for Vectors {
+    async fn delete_owner(&self, _: &CanonicalId) -> Result<VectorsDeleted, VectorStoreError> {
+        if self.is_down.load(SeqCst) {
+            return Err(VectorStoreError::unavailable("overloaded"));
+        }
+        let calls = self.calls.fetch_add(1, SeqCst);
+        Ok(VectorsDeleted::new(None, calls > 0))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) kind: Kind,
+    /// Of the keys.
+    pub(crate) keys: Database,
+    /// Of the rows: on PostgreSQL the same as that of the keys.
+    pub(crate) rows: Option<Database>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: Arc<Reached>,
+    pub(crate) vectors: Arc<Vectors>,
+    _folder: TempDir,
+}
+
+impl World {
+    pub(crate) async fn new(kind: Kind) -> Self {
+        let keys = Database::create(kind).await;
+        let is_postgres = matches!(
+            kind,
+            Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
+        );
+        let rows = match is_postgres {
+            true => None,
+            false => Some(Database::create(kind).await),
+        };
+        let store = keys.store(kind).await;
+        store.migrate().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = FileLedger::open_or_create(folder.path().join("ledger")).unwrap();
+        let world = Self {
+            kind,
+            keys,
+            rows,
+            store,
+            ledger: Arc::new(Reached {
+                ledger,
+                is_down: AtomicBool::new(false),
+                appended: AtomicU32::new(0),
+            }),
+            vectors: Arc::default(),
+            _folder: folder,
+        };
+        let time = if is_postgres {
+            "TIMESTAMPTZ"
+        } else {
+            "DATETIME"
+        };
+        let time = if matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite) {
+            "TEXT"
+        } else {
+            time
+        };
+        let bytes = if is_postgres { "BYTEA" } else { "BLOB" };
+        world
+            .rows()
+            .run_plain(&format!(
+                "CREATE TABLE notes (user_id BIGINT, text_ct {bytes}, text VARCHAR(100), deleted_at {time}); \
+                 CREATE TABLE letters (user_id BIGINT, text {bytes}); \
+                 CREATE TABLE invoices (user_id BIGINT, text {bytes})"
+            ))
+            .await
+            .unwrap();
+        for owner in [7, 8] {
+            provision(&*world.store, &CanonicalId::integer(owner))
+                .await
+                .unwrap();
+            world.write(owner, 5).await;
+        }
+        world
+    }
+
+    pub(crate) fn rows(&self) -> &Database {
+        self.rows.as_ref().unwrap_or(&self.keys)
+    }
+
+    pub(crate) async fn write(&self, owner: i64, rows: u32) {
+        for _ in 0..rows {
+            let sql = format!(
+                "INSERT INTO notes (user_id, text) VALUES ({owner}, 'plain'); \
+                 INSERT INTO letters (user_id) VALUES ({owner}); \
+                 INSERT INTO invoices (user_id) VALUES ({owner})"
+            );
+            self.rows().run_plain(&sql).await.unwrap();
+        }
+    }
+
+    pub(crate) async fn count(&self, table: &str, condition: &str) -> i64 {
+        let sql = format!("SELECT COUNT(*) FROM {table} WHERE {condition}");
+        self.rows().number(&sql).await
+    }
+
+    /// A worker with connections of its own.
+    pub(crate) async fn builder(&self) -> ShredderBuilder {
+        let models = Models::new()
+            .with::<Note>()
+            .with::<Letter>()
+            .with_kept::<Invoice>("ten years, by law");
+        let rows = self.rows().models(self.kind, models).await;
+        let store = self.keys.store(self.kind).await;
+        Shredder::builder(store, Arc::clone(&self.ledger))
+            .rows(rows)
+            .vectors("memories", Arc::clone(&self.vectors))
+    }
+
+    pub(crate) async fn shredder(&self) -> Shredder {
+        self.builder().await.build()
+    }
+
+    /// Where the keys have a database of their own, the application makes the table of tombstones.
+    pub(crate) async fn tombstones(&self) {
+        if self.rows.is_some() {
+            let bytes = match self.kind {
+                Kind::SqlxSqlite | Kind::DieselSqlite => "BLOB",
+                _ => "VARBINARY(1025)",
+            };
+            let sql =
+                format!("CREATE TABLE ophie_crypt_tombstones (owner {bytes} NOT NULL PRIMARY KEY)");
+            self.rows().run_plain(&sql).await.unwrap();
+        }
+    }
+
+    /// As if it had been asked for long ago.
+    pub(crate) async fn shred_long_ago(&self) {
+        let sql = "INSERT INTO ophie_crypt_shreds (owner, requested_at) VALUES ($1, 1000000)";
+        self.keys.run(sql, &ada()).await.unwrap();
+    }
+}
