@@ -27,6 +27,7 @@ mod metrics;
 mod model;
 mod owner;
 mod plaintext;
+mod rotation;
 mod scope;
 mod session;
 mod store;
@@ -66,11 +67,14 @@ pub use self::{
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
     owner::{CanonicalId, OwnerId},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
+    rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
     store::{
-        DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
-        MAX_INVOCATIONS, MemoryKeyStore, ModelError, ModelStore, OwnerRecord, Reseal, StoreError,
+        ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore,
+        LEASES_OVER_FOR, Lease, LeaseError, LeaseRequest, MAX_INVOCATIONS, MemoryKeyStore,
+        ModelError, ModelStore, OwnerRecord, Reseal, RotationPolicy, RotationStore, Step,
+        StepError, StepTo, StoreError, Which,
     },
     value::MAX_PLAINTEXT_LEN,
 };

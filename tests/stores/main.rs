@@ -90,6 +90,10 @@ mod leases;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod rotating;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod versions;
 #[cfg(test)]
 mod world;

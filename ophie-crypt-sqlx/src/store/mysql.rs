@@ -81,6 +81,7 @@ impl MySqlKeyStore {
 }
 
 ophie_crypt_sql::key_store!(MySqlKeyStore);
+ophie_crypt_sql::rotation_store!(MySqlKeyStore);
 
 super::driver::driver!(
     MySqlDriver,

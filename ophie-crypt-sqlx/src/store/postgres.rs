@@ -104,6 +104,7 @@ impl PostgresKeyStore {
 }
 
 ophie_crypt_sql::key_store!(PostgresKeyStore);
+ophie_crypt_sql::rotation_store!(PostgresKeyStore);
 
 super::driver::driver!(
     PostgresDriver,
@@ -117,6 +118,7 @@ super::driver::driver!(
 fn meaning(error: &dyn DatabaseError) -> FailureKind {
     match error.code().as_deref() {
         Some("23505") => FailureKind::Duplicate, // unique_violation
+        Some("55P03") => FailureKind::Busy,      // lock_not_available
         Some("53100") => FailureKind::Full,      // disk_full
         Some("42P01") => FailureKind::NotMigrated, // undefined_table
         Some("25006") => FailureKind::ReadOnly,  // read_only_sql_transaction

@@ -87,6 +87,7 @@ impl SqliteKeyStore {
 }
 
 ophie_crypt_sql::key_store!(SqliteKeyStore);
+ophie_crypt_sql::rotation_store!(SqliteKeyStore);
 
 super::driver::driver!(
     SqliteDriver,

@@ -43,6 +43,27 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
         column: &ColumnRef,
         reseals: &[Reseal],
     ) -> Result<u64, ModelError>;
+
+    /// A moment in the history of these tables, for [`count_under`](Self::count_under).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn moment(&self) -> Result<u64, ModelError>;
+
+    /// How many of the owner's rows hold an envelope under the key of this id in this column, those among them that
+    /// were written and not committed at `since`; `None` while one of these may still be committed.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn count_under(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError>;
 }
 
 #[async_trait]
@@ -70,6 +91,20 @@ impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
         reseals: &[Reseal],
     ) -> Result<u64, ModelError> {
         (**self).replace(owner, column, reseals).await
+    }
+
+    async fn moment(&self) -> Result<u64, ModelError> {
+        (**self).moment().await
+    }
+
+    async fn count_under(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        (**self).count_under(owner, column, key_id, since).await
     }
 }
 
@@ -128,6 +163,9 @@ impl fmt::Debug for Reseal {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// Others hold rows of the owner for longer than a job waits.
+    #[error("transactions of others hold rows of the owner; try again later")]
+    Busy,
     /// An owner's canonical bytes are none.
     #[error("the owner's id is damaged; canonical ids are a type tag and an id")]
     NotAnOwner,
