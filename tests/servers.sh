@@ -136,8 +136,12 @@ ignore_startup_parameters = extra_float_digits
 logfile = $work/pgbouncer.log
 pidfile = $work/pgbouncer.pid
 CONF
-    in_work pgbouncer -q -d pgbouncer.ini &&
-        "$(pg_bin)/psql" -h 127.0.0.1 -p "$2" -U postgres -d postgres -Atqc 'SELECT 1' >/dev/null
+    in_work pgbouncer -q -d pgbouncer.ini || return
+    for _ in {1..50}; do # a busy machine lets it listen late
+        ! "$(pg_bin)/psql" -h 127.0.0.1 -p "$2" -U postgres -d postgres -Atqc 'SELECT 1' >/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
 }
 
 # AWS KMS, by two others.
