@@ -402,7 +402,8 @@ async fn odd_values_stay_as_they_are(kind: Kind) {
     assert_eq!(settle(&rotation).await.waits_for, None);
 }
 
-/// A row of the old generation that is not committed when nobody can seal under that any more.
+/// Rows of the old generation that are not committed: one that is to be sealed anew, and one that nobody sees when
+/// nobody can seal under that generation any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_transaction_is_waited_for() {
     for kind in [
@@ -418,16 +419,24 @@ async fn an_open_transaction_is_waited_for() {
         place.write(&session, 1, ADA).await;
         let text = seal_text(&session, &said(2, ADA));
         let mood = seal_mood(&session, "fine");
-        let insert = place.insert(2, ADA, Some(&text), &mood);
+        drop(session);
+        let rotation = place.rotation().await;
+        place.begin(&rotation).await;
+        // One holds a row that is to be sealed anew.
         let change = format!(
             "UPDATE rotated_notes SET mood = {} WHERE id = 1",
             place.literal(&mood)
         );
-        let held = place.app.hold(&format!("{insert}; {change}")).await;
-        drop(session);
-        let rotation = place.rotation().await;
-        place.begin(&rotation).await;
-        rotation.advance(&ADA).await.unwrap();
+        let held = place.app.hold(&change).await;
+        let progress = rotation.advance(&ADA).await.unwrap();
+        assert_eq!(progress.waits_for, Some(WaitsFor::Transactions), "{kind:?}");
+        held.commit().await;
+        let progress = settle(&rotation).await;
+        assert_eq!(progress.waits_for, Some(WaitsFor::Leases), "{kind:?}");
+        assert_eq!(place.old_rows(ADA).await, 0);
+        // One wrote a row that nobody else sees.
+        let insert = place.insert(2, ADA, Some(&text), &mood);
+        let held = place.app.hold(&insert).await;
         place.pass(false).await;
         for _ in 0..2 {
             let progress = rotation.advance(&ADA).await.unwrap();

@@ -342,7 +342,7 @@ async fn it_is_destroyed_long_after(kind: Kind) {
     assert!(too_early(&destroy().await));
     assert_eq!(retired(day).await, []);
     back(&keys, "deks", "stated_at", 1, 90_000).await;
-    assert_eq!(retired(day).await, [keys.owner.clone()]);
+    assert_eq!(retired(day).await, std::slice::from_ref(&keys.owner));
     destroy().await.unwrap();
     assert_eq!(states(&keys).await, [(2, DekState::Sealing)]);
     let left = "SELECT COUNT(*) FROM ophie_crypt_deks WHERE state = 'destroyed' AND sealed IS NULL \
