@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_deks (
     wrapped    BLOB, -- under the KEK
     sealed     BLOB, -- an envelope, under the owner's newest DEK
     created_at DATETIME(6)     NOT NULL DEFAULT (utc_timestamp(6)),
+    stated_at  DATETIME(6)     NOT NULL DEFAULT (utc_timestamp(6)), -- when it came into its state
     seals_for  VARBINARY(1025) AS (if(state = 'sealing', owner, NULL)) VIRTUAL, -- one at most
     PRIMARY KEY (owner, generation),
     UNIQUE INDEX ophie_crypt_deks_sealing (seals_for),
@@ -39,6 +40,7 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_budgets (
     generation   BIGINT          NOT NULL,
     granted      BIGINT          NOT NULL CHECK (granted BETWEEN 0 AND 4294967296),
     leased_until DATETIME(6)     NOT NULL DEFAULT (utc_timestamp(6)), -- after this nobody seals on what was granted
+    announced_at DATETIME(6), -- when it was first found committed: every process knows it soon after
     PRIMARY KEY (owner, generation),
     FOREIGN KEY (owner, generation) REFERENCES ophie_crypt_deks (owner, generation)
 ) ENGINE = InnoDB;

@@ -33,6 +33,7 @@ CREATE TABLE ophie_crypt_deks (
     wrapped    bytea, -- under the KEK
     sealed     bytea, -- an envelope, under the owner's newest DEK
     created_at timestamptz NOT NULL DEFAULT now(),
+    stated_at  timestamptz NOT NULL DEFAULT now(), -- when it came into its state
     PRIMARY KEY (owner, generation),
     CHECK ((kek IS NULL) = (wrapped IS NULL)),
     CHECK (wrapped IS NULL OR sealed IS NULL),
@@ -46,6 +47,7 @@ CREATE TABLE ophie_crypt_budgets (
     generation   bigint      NOT NULL,
     granted      bigint      NOT NULL CHECK (granted BETWEEN 0 AND 4294967296),
     leased_until timestamptz NOT NULL DEFAULT now(), -- after this nobody seals on what was granted
+    announced_at timestamptz, -- when it was first found committed: every process knows it soon after
     PRIMARY KEY (owner, generation),
     FOREIGN KEY (owner, generation) REFERENCES ophie_crypt_deks
 );

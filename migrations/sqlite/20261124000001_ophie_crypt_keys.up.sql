@@ -33,6 +33,8 @@ CREATE TABLE ophie_crypt_deks (
     wrapped    BLOB, -- under the KEK
     sealed     BLOB, -- an envelope, under the owner's newest DEK
     created_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    -- when it came into its state
+    stated_at  TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     PRIMARY KEY (owner, generation),
     CHECK ((kek IS NULL) = (wrapped IS NULL)),
     CHECK (wrapped IS NULL OR sealed IS NULL),
@@ -47,6 +49,7 @@ CREATE TABLE ophie_crypt_budgets (
     granted      INTEGER NOT NULL CHECK (granted BETWEEN 0 AND 4294967296),
     -- after this nobody seals on what was granted
     leased_until TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    announced_at TEXT, -- when it was first found committed: every process knows it soon after
     PRIMARY KEY (owner, generation),
     FOREIGN KEY (owner, generation) REFERENCES ophie_crypt_deks
 ) STRICT;

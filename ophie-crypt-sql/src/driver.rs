@@ -278,6 +278,8 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailureKind {
+    /// Others hold what it needs for longer than it waits.
+    Busy,
     /// A row of that key is there.
     Duplicate,
     /// The disk is full.

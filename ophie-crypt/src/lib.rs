@@ -28,6 +28,7 @@ mod metrics;
 mod model;
 mod owner;
 mod plaintext;
+mod rotation;
 mod scope;
 mod session;
 mod shred;
@@ -71,6 +72,7 @@ pub use self::{
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
     owner::{CanonicalId, OwnerId},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
+    rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
     shred::{
@@ -79,8 +81,10 @@ pub use self::{
         SignedReceipt, Worked, restore_adopt, restore_replay,
     },
     store::{
-        DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest,
-        MAX_INVOCATIONS, MemoryKeyStore, ModelError, ModelStore, OwnerRecord, Reseal, StoreError,
+        ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore,
+        LEASES_OVER_FOR, Lease, LeaseError, LeaseRequest, MAX_INVOCATIONS, MemoryKeyStore,
+        ModelError, ModelStore, OwnerRecord, Reseal, RotationPolicy, RotationStore, Step,
+        StepError, StepTo, StoreError, Which,
     },
     value::MAX_PLAINTEXT_LEN,
     vectors::{VectorStore, VectorStoreError, VectorsDeleted},

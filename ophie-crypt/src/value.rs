@@ -12,7 +12,7 @@ use crate::{
     blind_index::Fingerprint,
     column::{ColumnRef, IndexColumn},
     envelope::{self, Envelope, Form, HEADER_LEN},
-    error::{FingerprintError, OpenError, SealError},
+    error::{Error, FingerprintError, OpenError, SealError},
     hazmat::{
         NoRandomness,
         aead::{AeadKey, Nonce},
@@ -156,6 +156,46 @@ impl OwnerKeys {
         binding
             .with_value(envelope.header(), |aad| envelope.open(key.aead(), aad))
             .map_err(|_| OpenError::Rejected { column: *column })
+    }
+
+    /// The id of the key that seals.
+    pub(crate) fn sealing_id(&self) -> KeyId {
+        *self.sealing.id()
+    }
+
+    /// Seals anew what an older generation sealed, whatever its type: the codec's bytes stay, padding follows the
+    /// column's setting. The invocation was counted before.
+    pub(crate) fn reseal(
+        &self,
+        column: &ColumnRef,
+        codec: Codec,
+        sealed: &[u8],
+        nonce: Result<Nonce, NoRandomness>,
+    ) -> Result<Vec<u8>, Error> {
+        let plain = self.open_bytes(column, codec, None, sealed)?;
+        let form = Form {
+            padded: column.padding().is_some(),
+            row_bound: false,
+        };
+        let header = form.header(self.sealing.id());
+        let padding = column.padding().map_or(0, usize::from);
+        let mut buf = envelope::start(&header, plain.len().saturating_add(padding));
+        buf.extend(&plain);
+        if let Some(bucket) = column.padding() {
+            envelope::pad(&mut buf, bucket);
+        }
+        let column = *column;
+        let nonce = nonce.map_err(|NoRandomness| SealError::Randomness { column })?;
+        let binding = Binding {
+            owner: &self.owner,
+            column: &column,
+            codec,
+            row: None,
+        };
+        let finished = binding.with_value(&header, |aad| {
+            envelope::finish(buf, self.sealing.aead(), nonce, aad)
+        });
+        Ok(finished.map_err(|_| SealError::TooLong { column })?)
     }
 
     /// The fingerprint of a value.

@@ -18,6 +18,7 @@ mod meeting;
 mod outages;
 mod proxy;
 mod removal;
+mod rotation;
 mod shredding;
 mod sqlite;
 mod workers;

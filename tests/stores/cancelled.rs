@@ -14,7 +14,7 @@ every_database!(
 );
 
 /// Drops the future after so many turns without an end; what it gave, if it ended before.
-async fn cut_off<F: Future>(turns: usize, future: F) -> Option<F::Output> {
+pub(crate) async fn cut_off<F: Future>(turns: usize, future: F) -> Option<F::Output> {
     let turns = async {
         for _ in 0..turns {
             tokio::task::yield_now().await;

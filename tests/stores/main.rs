@@ -94,6 +94,9 @@ mod ledgers;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod rotating;
+#[cfg(test)]
+mod rotation;
 mod shred_in;
 #[cfg(test)]
 mod shredder;

@@ -14,7 +14,8 @@ use diesel_async::{
 };
 use ophie_crypt::{
     AuditStore, CanonicalId, FileLedger, KeyStore, LeaseRequest, Ledger, LedgerError,
-    MemoryKeyStore, Models, OwnerRecord, RowStore, ShredStore, StoreError,
+    MemoryKeyStore, ModelStore, Models, OwnerRecord, RotationStore, RowStore, ShredStore,
+    StoreError,
 };
 use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, KeyPool};
 use ophie_crypt_sqlx::{
@@ -45,7 +46,7 @@ pub(crate) enum Kind {
 
 /// A key store of any kind, with what the trait of the core does not have.
 #[async_trait]
-pub(crate) trait Store: ShredStore {
+pub(crate) trait Store: RotationStore + ShredStore {
     async fn migrate(&self) -> Result<(), StoreError>;
 
     fn audit(&self) -> Arc<dyn AuditStore>;
@@ -266,12 +267,52 @@ impl Database {
         })
     }
 
+    /// A statement in a transaction that stays open.
+    pub(crate) async fn hold(&self, sql: &str) -> Held {
+        match self {
+            Self::Memory(_) => unreachable!("there is no SQL in memory"),
+            Self::MariaDb(database) => {
+                let mut tx = database.pool().begin().await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                    .execute(&mut *tx)
+                    .await
+                    .unwrap();
+                Held::MariaDb(tx)
+            }
+            Self::Postgres(database) => {
+                let mut tx = database.pool().begin().await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                    .execute(&mut *tx)
+                    .await
+                    .unwrap();
+                Held::Postgres(tx)
+            }
+            Self::Sqlite(database) => {
+                let mut tx = database.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                    .execute(&mut *tx)
+                    .await
+                    .unwrap();
+                Held::Sqlite(tx)
+            }
+        }
+    }
+
     /// Statements without parameters.
     pub(crate) async fn run_plain(&self, sql: &str) -> Result<(), sqlx::Error> {
         on_pool!(self, sql, |pool, text| sqlx::raw_sql(text)
             .execute(pool)
             .await
             .map(drop))
+    }
+
+    /// Id, text and mood of an owner's rows.
+    pub(crate) async fn rows(&self, owner: i64) -> Vec<(i64, Option<Vec<u8>>, Vec<u8>)> {
+        let sql =
+            format!("SELECT id, text, mood FROM rotated_notes WHERE user_id = {owner} ORDER BY id");
+        on_pool!(self, sql, |pool, text| {
+            sqlx::query_as(text).fetch_all(pool).await.unwrap()
+        })
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
@@ -284,6 +325,24 @@ impl Database {
         on_pool!(self, sql, |pool, text| {
             sqlx::query_scalar(text).fetch_one(pool).await.unwrap()
         })
+    }
+}
+
+/// A transaction that is open.
+pub(crate) enum Held {
+    MariaDb(sqlx::Transaction<'static, sqlx::MySql>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+}
+
+impl Held {
+    pub(crate) async fn commit(self) {
+        match self {
+            Self::MariaDb(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+            Self::Sqlite(tx) => tx.commit().await,
+        }
+        .unwrap();
     }
 }
 

@@ -174,9 +174,11 @@ fn by_message(message: &str, dialect: Dialect) -> FailureKind {
         Dialect::Postgres if says("relation \"ophie_crypt_") && says("does not exist") => {
             FailureKind::NotMigrated
         }
+        Dialect::Postgres if says("lock timeout") => FailureKind::Busy,
         Dialect::Postgres if says("deadlock detected") => FailureKind::Retry,
         Dialect::Postgres if says("No space left on device") => FailureKind::Full,
         Dialect::Sqlite if message.starts_with("no such table") => FailureKind::NotMigrated,
+        Dialect::Sqlite if says("database is locked") => FailureKind::Busy,
         Dialect::Sqlite if says("database or disk is full") => FailureKind::Full,
         Dialect::Sqlite if says("readonly database") => FailureKind::ReadOnly,
         Dialect::Sqlite

@@ -142,6 +142,7 @@ impl<P: KeyPool<Backend = diesel::pg::Pg>> DieselKeyStore<P> {
 }
 
 ophie_crypt_sql::key_store!(DieselKeyStore<P: KeyPool>);
+ophie_crypt_sql::rotation_store!(DieselKeyStore<P: KeyPool>);
 ophie_crypt_sql::shred_store!(DieselKeyStore<P: KeyPool>);
 
 /// Keeps the audit trail in the library's tables: [`DieselKeyStore::audit`], or on a pool of its own.

@@ -3,8 +3,10 @@
 //! Invariant: each is one transaction on one connection; an owner's first keys are written whole or not at
 //! all, and stay. Absent: statements (`sql`), rows (`rows`), keys in clear.
 
+mod rotation;
 mod rows;
 mod sql;
+mod sql_rotation;
 
 use core::time::Duration;
 

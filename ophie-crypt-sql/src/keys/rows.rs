@@ -67,6 +67,15 @@ impl Record for Number {
     }
 }
 
+/// An owner's canonical bytes.
+pub(super) struct Owner(pub(super) Vec<u8>);
+
+impl Record for Owner {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(there(cells.bytes("owner")?)?))
+    }
+}
+
 /// A row of [`GRANT`](super::sql::GRANT).
 pub(super) struct Grant {
     pub(super) granted: i64,

@@ -50,7 +50,7 @@ impl<D: Driver> LedgerTable<D> {
                 if there.first().is_some_and(|row| row.0 > 0) {
                     return Ok(());
                 }
-                tx.batch(sql::create(D::DIALECT)).await
+                tx.batch(sql::create(D::DIALECT).to_owned()).await
             })
         });
         made.await.map_err(error)

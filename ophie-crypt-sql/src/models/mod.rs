@@ -11,9 +11,9 @@ mod tests;
 
 use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, Models, Reseal};
 
-use self::sql::{owned, quoted};
+use self::sql::{moment, owned, quoted, uncommitted, waits_briefly};
 use crate::{
-    Begin, Cells, Connection, Driver, Failure, Record, Statement,
+    Begin, Cells, Connection, Driver, Failure, FailureKind, Record, Statement,
     driver::there,
     run::{read, run},
 };
@@ -94,9 +94,10 @@ impl<D: Driver> ModelTables<D> {
         // One pass over the owner's rows for all of them, in words that every database knows.
         let name = quoted(D::DIALECT, column.name());
         let table = quoted(D::DIALECT, column.table());
+        let waits = waits_briefly(D::DIALECT);
         let mut statement = Statement::new(
             D::DIALECT,
-            format!("UPDATE {table} SET {name} = CASE {name}"),
+            format!("{waits}UPDATE {table} SET {name} = CASE {name}"),
         );
         let mut old = Vec::with_capacity(reseals.len());
         for reseal in reseals {
@@ -113,6 +114,56 @@ impl<D: Driver> ModelTables<D> {
             Box::pin(tx.execute(statement))
         });
         replaced.await.map_err(error)
+    }
+
+    /// See [`ModelStore::moment`](ophie_crypt::ModelStore::moment).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn moment(&self) -> Result<u64, ModelError> {
+        let Some(sql) = moment(D::DIALECT) else {
+            return Ok(0);
+        };
+        let statement = Statement::new(D::DIALECT, sql);
+        let rows: Vec<Counted> = read(&self.driver, statement).await.map_err(error)?;
+        Ok(rows.first().map_or(u64::MAX, |row| row.oldest))
+    }
+
+    /// See [`ModelStore::count_under`](ophie_crypt::ModelStore::count_under).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn count_under(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        let name = quoted(D::DIALECT, column.name());
+        let table = quoted(D::DIALECT, column.table());
+        let (oldest, locks) = uncommitted(D::DIALECT);
+        let waits = waits_briefly(D::DIALECT);
+        let mut statement = Statement::new(
+            D::DIALECT,
+            format!("{waits}SELECT COUNT(*) AS number, {oldest} AS oldest FROM {table} WHERE "),
+        );
+        owned(&mut statement, &self.owner_column(column)?, owner)?;
+        statement.push(&format!(" AND substr({name}, 2, 16) = "));
+        statement.push_bind(key_id.as_bytes().as_slice());
+        statement.push(locks);
+        let counted = run(&self.driver, Begin::Write, move |tx| {
+            let statement = statement.clone();
+            Box::pin(tx.fetch(statement))
+        });
+        let rows: Vec<Counted> = match counted.await.map_err(error) {
+            Err(ModelError::Busy) => return Ok(None),
+            counted => counted?,
+        };
+        let row = rows.first().filter(|row| row.oldest >= since);
+        Ok(row.map(|row| row.number))
     }
 
     /// The quoted name of the column that holds the owner of this column's rows.
@@ -137,8 +188,30 @@ impl Record for SealedRow {
     }
 }
 
+/// Rows, and the oldest transaction that may still commit some.
+struct Counted {
+    number: u64,
+    oldest: u64,
+}
+
+impl Record for Counted {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        let number = |column| {
+            let number = there(cells.int(column)?)?;
+            u64::try_from(number).map_err(|error| Failure::new(FailureKind::Unavailable, error))
+        };
+        Ok(Self {
+            number: number("number")?,
+            oldest: number("oldest")?,
+        })
+    }
+}
+
 fn error(failure: Failure) -> ModelError {
-    ModelError::unavailable(failure.into_source())
+    match failure.kind() {
+        FailureKind::Busy | FailureKind::Retry => ModelError::Busy,
+        _ => ModelError::unavailable(failure.into_source()),
+    }
 }
 
 /// Implements [`ModelStore`](ophie_crypt::ModelStore) and `Debug` for a type with a field `tables`, a
@@ -184,6 +257,20 @@ macro_rules! model_store {
 
             async fn lower_fence(&self) -> Result<(), $crate::private::ophie_crypt::ModelError> {
                 self.tables.lower_fence().await
+            }
+
+            async fn moment(&self) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
+                self.tables.moment().await
+            }
+
+            async fn count_under(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                column: &$crate::private::ophie_crypt::ColumnRef,
+                key_id: $crate::private::ophie_crypt::KeyId,
+                since: u64,
+            ) -> Result<Option<u64>, $crate::private::ophie_crypt::ModelError> {
+                self.tables.count_under(owner, column, key_id, since).await
             }
         }
 

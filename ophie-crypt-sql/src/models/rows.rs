@@ -21,7 +21,7 @@ impl<D: Driver> ModelTables<D> {
     /// [`ModelError`].
     pub async fn migrate(&self) -> Result<(), ModelError> {
         let made = run(&self.driver, Begin::Migrate, |tx| {
-            Box::pin(tx.batch(tombstones(D::DIALECT)))
+            Box::pin(tx.batch(tombstones(D::DIALECT).to_owned()))
         });
         made.await.map_err(error)
     }

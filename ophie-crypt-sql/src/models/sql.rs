@@ -72,6 +72,39 @@ pub(crate) fn owned(
     Ok(())
 }
 
+/// The first transaction that has not begun to write; none, where what is uncommitted is known otherwise.
+pub(crate) const fn moment(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::Postgres => Some(
+            "SELECT CAST(0 AS bigint) AS number, \
+             CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS oldest",
+        ),
+        Dialect::MySql | Dialect::Sqlite => None,
+    }
+}
+
+/// The oldest transaction whose rows a count does not see, and what makes it wait for such rows. MariaDB's waits where
+/// it locks; SQLite has one writer, which is the one that counts.
+pub(crate) const fn uncommitted(dialect: Dialect) -> (&'static str, &'static str) {
+    match dialect {
+        Dialect::MySql => ("0", " LOCK IN SHARE MODE"),
+        Dialect::Postgres => (
+            "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)",
+            "",
+        ),
+        Dialect::Sqlite => ("0", ""),
+    }
+}
+
+/// Before a statement that locks rows of the application: it waits a second for a row that somebody holds, as others
+/// wait for what it holds. On PostgreSQL `BEGIN` says so. MySQL takes it for a comment, and waits as it is set to.
+pub(crate) const fn waits_briefly(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MySql => "/*M! SET STATEMENT innodb_lock_wait_timeout = 1 FOR */ ",
+        Dialect::Postgres | Dialect::Sqlite => "",
+    }
+}
+
 /// A UUID as RFC 9562 writes it.
 fn hyphenated(id: &[u8]) -> String {
     let mut text = String::with_capacity(36);

@@ -71,6 +71,15 @@ impl MySqlKeyStore {
     /// GRANT SELECT, INSERT ON ophie_crypt_audit_records TO app;
     /// ```
     ///
+    /// What [rotates](ophie_crypt::Rotation) needs more than that, best as a role of its own:
+    ///
+    /// ```sql
+    /// GRANT UPDATE (version) ON ophie_crypt_owners TO rotator; -- to lock an owner
+    /// GRANT UPDATE (state, stated_at, kek, wrapped, sealed) ON ophie_crypt_deks TO rotator;
+    /// GRANT UPDATE (key_id, sealed) ON ophie_crypt_index_keys TO rotator;
+    /// GRANT UPDATE (announced_at) ON ophie_crypt_budgets TO rotator;
+    /// ```
+    ///
     /// A role that only calls `open_read_only` needs only SELECT on them. The role of a
     /// [`Shredder`](ophie_crypt::Shredder):
     ///
@@ -121,6 +130,7 @@ impl MySqlKeyStore {
 }
 
 ophie_crypt_sql::key_store!(MySqlKeyStore);
+ophie_crypt_sql::rotation_store!(MySqlKeyStore);
 ophie_crypt_sql::shred_store!(MySqlKeyStore);
 
 super::driver::driver!(

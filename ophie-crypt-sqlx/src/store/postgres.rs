@@ -90,6 +90,15 @@ impl PostgresKeyStore {
     /// GRANT SELECT, INSERT ON ophie_crypt_audit_writers, ophie_crypt_audit_records TO app;
     /// ```
     ///
+    /// What [rotates](ophie_crypt::Rotation) needs more than that, best as a role of its own:
+    ///
+    /// ```sql
+    /// GRANT UPDATE (version) ON ophie_crypt_owners TO rotator; -- to lock an owner
+    /// GRANT UPDATE (state, stated_at, kek, wrapped, sealed) ON ophie_crypt_deks TO rotator;
+    /// GRANT UPDATE (key_id, sealed) ON ophie_crypt_index_keys TO rotator;
+    /// GRANT UPDATE (announced_at) ON ophie_crypt_budgets TO rotator;
+    /// ```
+    ///
     /// A role that only calls `open_read_only` needs only SELECT on them. The role of a
     /// [`Shredder`](ophie_crypt::Shredder):
     ///
@@ -147,6 +156,7 @@ impl PostgresKeyStore {
 }
 
 ophie_crypt_sql::key_store!(PostgresKeyStore);
+ophie_crypt_sql::rotation_store!(PostgresKeyStore);
 ophie_crypt_sql::shred_store!(PostgresKeyStore);
 
 super::driver::driver!(
@@ -161,6 +171,7 @@ super::driver::driver!(
 fn meaning(error: &dyn DatabaseError) -> FailureKind {
     match error.code().as_deref() {
         Some("23505") => FailureKind::Duplicate, // unique_violation
+        Some("55P03") => FailureKind::Busy,      // lock_not_available
         Some("53100") => FailureKind::Full,      // disk_full
         Some("42P01") => FailureKind::NotMigrated, // undefined_table
         Some("25006") => FailureKind::ReadOnly,  // read_only_sql_transaction

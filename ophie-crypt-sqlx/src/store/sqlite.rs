@@ -115,6 +115,7 @@ impl SqliteKeyStore {
 }
 
 ophie_crypt_sql::key_store!(SqliteKeyStore);
+ophie_crypt_sql::rotation_store!(SqliteKeyStore);
 ophie_crypt_sql::shred_store!(SqliteKeyStore);
 
 super::driver::driver!(

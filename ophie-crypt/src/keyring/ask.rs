@@ -50,6 +50,7 @@ pub(super) trait Question: Sync {
 
 pub(super) struct MakeDek;
 pub(super) struct UnwrapDek<'a>(pub(super) &'a WrappedDek);
+pub(super) struct RewrapDek<'a>(pub(super) &'a WrappedDek);
 
 impl Question for MakeDek {
     type Answer = GeneratedDek;
@@ -62,6 +63,13 @@ impl Question for UnwrapDek<'_> {
     type Answer = crate::Dek;
     async fn ask(&self, kms: &dyn Kms, call: &KmsCall) -> Result<crate::Dek, KmsError> {
         kms.unwrap_dek(self.0, call).await
+    }
+}
+
+impl Question for RewrapDek<'_> {
+    type Answer = WrappedDek;
+    async fn ask(&self, kms: &dyn Kms, call: &KmsCall) -> Result<WrappedDek, KmsError> {
+        kms.rewrap_dek(self.0, call).await
     }
 }
 

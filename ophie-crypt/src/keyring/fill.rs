@@ -159,24 +159,15 @@ impl Inner {
         errand: &Errand,
         record: &OwnerRecord,
     ) -> Result<(OwnerKeys, u32), SessionError> {
-        let newest = record.newest().ok_or(SessionError::WrongKey)?;
-        let DekBlob::Wrapped(wrapped) = newest.blob() else {
-            return Err(SessionError::WrongKey);
-        };
-        let dek = self
-            .ask(errand, newest.generation(), UnwrapDek(wrapped))
-            .await?;
-        let first = DataKey::derive(&dek);
-        if *first.id() != newest.key_id() {
-            return Err(SessionError::WrongKey);
-        }
+        let (newest, _, first) = self.unwrap_newest(errand, record).await?;
         let index = record.index_keys().first();
         let index = index
             .and_then(|index| open_index_key(&first, &errand.owner, index))
             .ok_or(SessionError::WrongKey)?;
         let mut others = Vec::new();
         for older in record.deks().iter().skip(1) {
-            let key = open_older(&first, &errand.owner, older).ok_or(SessionError::WrongKey)?;
+            let opened = open_older(&first, &errand.owner, older);
+            let (_, key) = opened.ok_or(SessionError::WrongKey)?;
             others.push((older, key));
         }
         let mut keys: Vec<_> = core::iter::once((newest, first)).chain(others).collect();
@@ -192,6 +183,26 @@ impl Inner {
             index,
         };
         Ok((keys, sealing.generation()))
+    }
+
+    /// The newest DEK: the one that its record names.
+    pub(super) async fn unwrap_newest<'r>(
+        &self,
+        errand: &Errand,
+        record: &'r OwnerRecord,
+    ) -> Result<(&'r DekRecord, Dek, DataKey), SessionError> {
+        let newest = record.newest().ok_or(SessionError::WrongKey)?;
+        let DekBlob::Wrapped(wrapped) = newest.blob() else {
+            return Err(SessionError::WrongKey);
+        };
+        let dek = self
+            .ask(errand, newest.generation(), UnwrapDek(wrapped))
+            .await?;
+        let key = DataKey::derive(&dek);
+        if *key.id() != newest.key_id() {
+            return Err(SessionError::WrongKey);
+        }
+        Ok((newest, dek, key))
     }
 
     /// 70 to 90% of the time to live, so that owners are not renewed all at once.
@@ -219,8 +230,30 @@ const FORM: Form = Form {
 /// A random index key, sealed under the DEK as an envelope with associated data of its own.
 fn seal_index_key(key: &DataKey, owner: &CanonicalId) -> Option<Vec<u8>> {
     let index_key = Dek::make().ok()?;
-    seal_key(key, &index_key, |header| {
-        binding::index_key(header, owner, FIRST_INDEX_GENERATION)
+    seal_index(key, owner, FIRST_INDEX_GENERATION, &index_key)
+}
+
+/// An index key, sealed under a DEK.
+pub(super) fn seal_index(
+    under: &DataKey,
+    owner: &CanonicalId,
+    generation: u8,
+    index_key: &Dek,
+) -> Option<Vec<u8>> {
+    seal_key(under, index_key, |header| {
+        binding::index_key(header, owner, generation)
+    })
+}
+
+/// An older DEK, sealed under the newest.
+pub(super) fn seal_older(
+    newest: &DataKey,
+    owner: &CanonicalId,
+    generation: u32,
+    dek: &Dek,
+) -> Option<Vec<u8>> {
+    seal_key(newest, dek, |header| {
+        binding::older_dek(header, owner, generation)
     })
 }
 
@@ -238,15 +271,27 @@ fn seal_key(
 }
 
 fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &IndexKeyRecord) -> Option<IndexKey> {
-    let generation = record.generation();
-    let dek = open_key(key, record.sealed(), |header| {
-        binding::index_key(header, owner, generation)
-    })?;
-    Some(IndexKey::new(generation, dek.expose_secret()))
+    let bytes = open_index(key, owner, record)?;
+    Some(IndexKey::new(record.generation(), bytes.expose_secret()))
 }
 
-/// An older DEK, sealed under the newest.
-fn open_older(newest: &DataKey, owner: &CanonicalId, record: &DekRecord) -> Option<DataKey> {
+/// An index key's bytes.
+pub(super) fn open_index(
+    under: &DataKey,
+    owner: &CanonicalId,
+    record: &IndexKeyRecord,
+) -> Option<Dek> {
+    open_key(under, record.sealed(), |header| {
+        binding::index_key(header, owner, record.generation())
+    })
+}
+
+/// An older DEK, sealed under the newest; the one that its record names.
+pub(super) fn open_older(
+    newest: &DataKey,
+    owner: &CanonicalId,
+    record: &DekRecord,
+) -> Option<(Dek, DataKey)> {
     let DekBlob::Sealed(sealed) = record.blob() else {
         return None;
     };
@@ -254,7 +299,7 @@ fn open_older(newest: &DataKey, owner: &CanonicalId, record: &DekRecord) -> Opti
         binding::older_dek(header, owner, record.generation())
     })?;
     let key = DataKey::derive(&dek);
-    (*key.id() == record.key_id()).then_some(key)
+    (*key.id() == record.key_id()).then_some((dek, key))
 }
 
 fn open_key(
@@ -268,19 +313,6 @@ fn open_key(
     }
     let bytes = envelope.open(under.aead(), &aad(envelope.header())).ok()?;
     Dek::from_slice(&bytes).ok()
-}
-
-#[cfg(test)]
-pub(super) fn seal_older(
-    newest: &DataKey,
-    owner: &CanonicalId,
-    generation: u32,
-    dek: &Dek,
-) -> Vec<u8> {
-    seal_key(newest, dek, |header| {
-        binding::older_dek(header, owner, generation)
-    })
-    .unwrap()
 }
 
 #[cfg(test)]

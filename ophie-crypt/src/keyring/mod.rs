@@ -9,6 +9,7 @@ mod error;
 mod fill;
 mod flight;
 mod owners;
+mod rotate;
 mod shreds;
 mod slots;
 #[cfg(test)]

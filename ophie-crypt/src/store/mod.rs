@@ -7,6 +7,7 @@ mod error;
 mod memory;
 mod models;
 mod record;
+mod rotation;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -18,6 +19,10 @@ pub use self::{
     memory::MemoryKeyStore,
     models::{ModelError, ModelStore, Reseal},
     record::{DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord},
+    rotation::{
+        ANNOUNCED_FOR, Announcement, LEASES_OVER_FOR, RotationPolicy, RotationStore, Step,
+        StepError, StepTo, Which,
+    },
 };
 use crate::{owner::CanonicalId, shred::ShredId};
 

@@ -44,6 +44,27 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
         reseals: &[Reseal],
     ) -> Result<u64, ModelError>;
 
+    /// A moment in the history of these tables, for [`count_under`](Self::count_under).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn moment(&self) -> Result<u64, ModelError>;
+
+    /// How many of the owner's rows hold an envelope under the key of this id in this column, those among them that
+    /// were written and not committed at `since`; `None` while one of these may still be committed.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn count_under(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError>;
+
     /// The write fence as SQL, for a migration of the application's own: what [`raise_fence`](Self::raise_fence)
     /// runs. It is made for the types that the columns have in this database.
     ///
@@ -104,6 +125,20 @@ impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
         reseals: &[Reseal],
     ) -> Result<u64, ModelError> {
         (**self).replace(owner, column, reseals).await
+    }
+
+    async fn moment(&self) -> Result<u64, ModelError> {
+        (**self).moment().await
+    }
+
+    async fn count_under(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        (**self).count_under(owner, column, key_id, since).await
     }
 
     async fn fence(&self) -> Result<String, ModelError> {
@@ -174,6 +209,9 @@ impl fmt::Debug for Reseal {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// Others hold rows of the owner for longer than a job waits.
+    #[error("transactions of others hold rows of the owner; try again later")]
+    Busy,
     /// The database has no such column.
     #[error("the database has no column `{column}`; run the application's migrations first")]
     NoColumn {

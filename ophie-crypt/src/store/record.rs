@@ -131,6 +131,17 @@ impl DekRecord {
     pub const fn blob(&self) -> &DekBlob {
         &self.blob
     }
+
+    /// The same generation in another form.
+    pub(crate) fn with_blob(mut self, blob: DekBlob) -> Self {
+        self.blob = blob;
+        self
+    }
+
+    pub(crate) const fn in_state(mut self, state: DekState) -> Self {
+        self.state = state;
+        self
+    }
 }
 
 /// A DEK as stored.

@@ -5,10 +5,12 @@
 
 mod imports;
 mod meet;
+mod rotate;
 mod seal;
 mod serve;
 mod setup;
 mod shred;
+mod traffic;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
@@ -21,9 +23,11 @@ async fn main() {
     match role.as_str() {
         "imports" => imports::run(&settings).await,
         "meet" => meet::run(&settings).await,
+        "rotate" => rotate::run(&settings).await,
         "seal" => seal::run(&settings).await,
         "serve" => serve::run(&settings).await,
         "shred" => shred::run(&settings).await,
+        "traffic" => traffic::run(&settings).await,
         other => panic!("no role {other}"),
     }
 }

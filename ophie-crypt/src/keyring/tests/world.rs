@@ -125,7 +125,7 @@ impl World {
         let made = self.kms.local.make_dek(&context(2)).await.unwrap();
         let key = DataKey::derive(&made.dek);
         let index_key = fill::make_index_key(&key, owner);
-        let sealed = fill::seal_older(&key, owner, 1, &old_dek);
+        let sealed = fill::seal_older(&key, owner, 1, &old_dek).unwrap();
         OwnerRecord::living(
             old.version() + 1,
             [

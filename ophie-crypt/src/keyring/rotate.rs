@@ -1,0 +1,138 @@
+//! Makes an owner's next generation, and wraps the newest one anew.
+//!
+//! Invariant: what is written is sealed under a key that the KMS gave back, and a blob is replaced only by one that it
+//! unwrapped. Absent: how they are written (`store`), when (`rotation`).
+
+use std::sync::Arc;
+
+use super::{
+    Inner, Keyring,
+    ask::{Errand, MakeDek, NoAnswer, RewrapDek, UnwrapDek},
+    fill::{open_index, open_older, seal_index, seal_older},
+};
+use crate::{
+    audit::KmsOperation,
+    hazmat::data_key::DataKey,
+    kms::{GeneratedDek, WrappedDek},
+    owner::CanonicalId,
+    rotation::RotationError,
+    session::Purpose,
+    store::{Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord, StoreError},
+};
+
+impl Keyring {
+    /// The generation after the newest of `record`, and all other keys sealed under it: one unwrap, one new DEK.
+    pub(crate) async fn next_generation(
+        &self,
+        owner: &CanonicalId,
+        record: OwnerRecord,
+    ) -> Result<Announcement, RotationError> {
+        let (inner, owner) = (Arc::clone(&self.0), owner.clone());
+        // A task of its own, as a fetch is: a caller that goes away leaves no intent without its outcome.
+        let made = tokio::spawn(async move { inner.next_generation(&owner, &record).await }).await;
+        made.unwrap_or(Err(RotationError::Interrupted))
+    }
+
+    /// The newest DEK under the present KEK, and what the KMS made of it was unwrapped.
+    pub(crate) async fn rewrap(
+        &self,
+        owner: &CanonicalId,
+        newest: DekRecord,
+        wrapped: WrappedDek,
+    ) -> Result<WrappedDek, RotationError> {
+        let (inner, owner) = (Arc::clone(&self.0), owner.clone());
+        let made = tokio::spawn(async move { inner.rewrap(&owner, &newest, &wrapped).await }).await;
+        made.unwrap_or(Err(RotationError::Interrupted))
+    }
+}
+
+impl Inner {
+    async fn next_generation(
+        &self,
+        owner: &CanonicalId,
+        record: &OwnerRecord,
+    ) -> Result<Announcement, RotationError> {
+        let mut errand = errand(owner, KmsOperation::Unwrap);
+        let (newest, dek, key) = self.unwrap_newest(&errand, record).await?;
+        let damaged = || RotationError::Session(super::SessionError::WrongKey);
+        let mut olds = Vec::new();
+        for older in record.deks().iter().skip(1) {
+            let (dek, _) = open_older(&key, owner, older).ok_or_else(damaged)?;
+            olds.push((older, dek));
+        }
+        olds.push((newest, dek));
+        let mut index_keys = Vec::new();
+        for index_key in record.index_keys() {
+            let bytes = open_index(&key, owner, index_key).ok_or_else(damaged)?;
+            index_keys.push((index_key.generation(), bytes));
+        }
+
+        let generation = newest.generation().checked_add(1);
+        let generation = generation.ok_or(StoreError::corrupt("a generation out of range"))?;
+        errand.operation = KmsOperation::Make;
+        let made = self.ask(&errand, generation, MakeDek).await;
+        let GeneratedDek { dek, wrapped } = made.map_err(no_new_key)?;
+        let new = DataKey::derive(&dek);
+        let mut older = Vec::new();
+        for (record, dek) in &olds {
+            let sealed = seal_older(&new, owner, record.generation(), dek);
+            let sealed = sealed.ok_or(RotationError::Randomness)?;
+            let record = (*record).clone().with_blob(DekBlob::Sealed(sealed));
+            older.push(match record.state() {
+                // It was announced before a restore, and is overtaken.
+                DekState::Announced => record.in_state(DekState::Draining),
+                _ => record,
+            });
+        }
+        let mut sealed_index_keys = Vec::new();
+        for (generation, bytes) in &index_keys {
+            let sealed = seal_index(&new, owner, *generation, bytes);
+            let sealed = sealed.ok_or(RotationError::Randomness)?;
+            sealed_index_keys.push(IndexKeyRecord::new(*generation, *new.id(), sealed));
+        }
+        let blob = DekBlob::Wrapped(wrapped);
+        let dek = DekRecord::new(generation, DekState::Announced, *new.id(), blob);
+        Ok(Announcement::new(
+            record.version(),
+            dek,
+            older,
+            sealed_index_keys,
+        ))
+    }
+
+    async fn rewrap(
+        &self,
+        owner: &CanonicalId,
+        newest: &DekRecord,
+        wrapped: &WrappedDek,
+    ) -> Result<WrappedDek, RotationError> {
+        let generation = newest.generation();
+        let mut errand = errand(owner, KmsOperation::Rewrap);
+        let rewrapped = self.ask(&errand, generation, RewrapDek(wrapped)).await;
+        let rewrapped = rewrapped.map_err(no_new_key)?;
+        errand.operation = KmsOperation::Unwrap;
+        let dek = self.ask(&errand, generation, UnwrapDek(&rewrapped)).await;
+        let dek = dek.map_err(no_new_key)?;
+        if *DataKey::derive(&dek).id() == newest.key_id() {
+            Ok(rewrapped)
+        } else {
+            Err(super::SessionError::WrongKey.into())
+        }
+    }
+}
+
+fn errand(owner: &CanonicalId, operation: KmsOperation) -> Errand {
+    Errand {
+        owner: owner.clone(),
+        purpose: Purpose::new("rotation"),
+        reason: None,
+        operation,
+    }
+}
+
+fn no_new_key(why: NoAnswer) -> RotationError {
+    match why {
+        NoAnswer::Audit(error) => RotationError::Audit(error),
+        NoAnswer::Kms(error) => RotationError::Kms(error),
+    }
+}

@@ -1,0 +1,419 @@
+//! Takes owners' DEKs through their generations, and seals values anew on the way.
+//!
+//! Invariant: a generation is retired only when nobody can seal under it, no transaction that wrote under it is open,
+//! and no registered column holds a value of it; its key is destroyed by a call of its own. Absent: SQL, ciphers, the
+//! states themselves (`store`).
+
+mod error;
+mod jobs;
+mod reseal;
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "counts of rows, far from any limit"
+)]
+mod tests;
+
+use core::{fmt, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+pub use self::{error::RotationError, jobs::Tally};
+use crate::{
+    keyring::{Keyring, SessionError},
+    owner::{CanonicalId, OwnerId},
+    store::{
+        DekBlob, DekRecord, DekState, ModelStore, OwnerRecord, RotationStore, Step, StepError,
+        StepTo,
+    },
+};
+
+/// How often an owner's keys that others change meanwhile are read again.
+const TRIES: u32 = 4;
+/// Rows of a page.
+const PAGE: u32 = 200;
+
+/// Gives owners new data encryption keys while the application runs, and rids their rows of the old ones.
+///
+/// Each call does what can be done now and says what it waits for, so a job calls it again until it waits for nothing.
+/// It may be dropped or killed anywhere, and several processes may work on one owner: what is done is in the database,
+/// and a value is replaced only where the one that was read still stands.
+///
+/// 1. [`begin`](Self::begin) announces a new generation. Every process loads it within the next
+///    [two minutes](crate::ANNOUNCED_FOR).
+/// 2. [`advance`](Self::advance) then lets it seal, seals all rows of all models anew under it, and retires the old
+///    generation when the last lease under that has expired and no row is left.
+/// 3. [`destroy`](Self::destroy), a call of its own, erases the key of a generation that was retired long ago: after
+///    it, what is still sealed under that, in a backup say, cannot be read.
+///
+/// ```
+/// use ophie_crypt::{ANNOUNCED_FOR, EncryptedModel, Models, ModelStore, Rotation, WaitsFor};
+/// # use ophie_crypt::{CanonicalId, ColumnRef, KeyId, Keyring, LocalKms, MemoryKeyStore, ModelError, Purpose, Reseal};
+/// # use std::sync::Arc;
+/// # #[derive(Debug, Default)] struct NoTables(Models);
+/// # #[async_trait::async_trait]
+/// # impl ModelStore for NoTables {
+/// #     fn models(&self) -> &Models { &self.0 }
+/// #     async fn sealed_under(&self, _: &CanonicalId, _: &ColumnRef, _: KeyId, _: Option<&[u8]>, _: u32)
+/// #         -> Result<Vec<Vec<u8>>, ModelError> { Ok(vec![]) }
+/// #     async fn replace(&self, _: &CanonicalId, _: &ColumnRef, _: &[Reseal]) -> Result<u64, ModelError> { Ok(0) }
+/// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
+/// #     async fn count_under(&self, _: &CanonicalId, _: &ColumnRef, _: KeyId, _: u64)
+/// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Arc::new(MemoryKeyStore::new());
+/// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(Arc::clone(&store)).build()?;
+/// # keyring.provision("ada").await?;
+/// # let models = NoTables::default();
+/// let rotation = Rotation::new(keyring, store, models);
+/// assert_eq!(rotation.begin("ada").await?, 2);
+/// let progress = rotation.advance("ada").await?;
+/// assert_eq!(progress.waits_for, Some(WaitsFor::Announcement)); // call again in two minutes
+/// # Ok(()) }
+/// ```
+///
+/// # Security
+///
+/// Name every model, and every table that holds envelopes as bytes of its own: what is not named is not sealed anew,
+/// and is unreadable once the key is destroyed. Values that are bound to their rows are counted, not sealed anew: open
+/// each with `open_row` and write it with `seal_row`.
+pub struct Rotation {
+    keyring: Keyring,
+    keys: Arc<dyn RotationStore>,
+    models: Arc<dyn ModelStore>,
+    page: u32,
+    watch: Option<Watch>,
+    /// When each generation was first found idle here: what was uncommitted then must be over.
+    moments: Mutex<HashMap<(CanonicalId, u32), u64>>,
+}
+
+type Watch = Box<dyn Fn(&CanonicalId, &Progress) + Send + Sync>;
+
+/// How far an owner's rotation came in one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Rows that hold a new envelope now.
+    pub resealed: u64,
+    /// Envelopes that are bound to their rows, which the application must seal anew.
+    pub row_bound: u64,
+    /// Envelopes that do not open: changed, or another owner's or column's. They stay as they are.
+    pub failed: u64,
+    /// Rows under old generations when they were counted last.
+    pub left: u64,
+    /// Generations whose keys were destroyed.
+    pub destroyed: u64,
+    /// What the rest waits for; `None` when all is done.
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// What a rotation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitsFor {
+    /// That every process has loaded the new generation: two minutes.
+    Announcement,
+    /// That the old generation has been retired for long enough.
+    Horizon,
+    /// That the last lease under the old generation expires: up to the time to live of keys.
+    Leases,
+    /// That a transaction ends which was open when that lease expired.
+    Transactions,
+    /// Rows that are left: written meanwhile, bound to their rows, or not to be opened.
+    Values,
+}
+
+impl Rotation {
+    /// Over these keys and tables. `keys` is the keyring's own key store, or the same tables as another role.
+    pub fn new(keyring: Keyring, keys: impl RotationStore, models: impl ModelStore) -> Self {
+        Self {
+            keyring,
+            keys: Arc::new(keys),
+            models: Arc::new(models),
+            page: PAGE,
+            watch: None,
+            moments: Mutex::default(),
+        }
+    }
+
+    /// How many rows are read and written at a time: 200 by default. Fewer where values are large.
+    #[must_use]
+    pub fn page(mut self, rows: u32) -> Self {
+        self.page = rows.clamp(1, MOST_ROWS);
+        self
+    }
+
+    /// Calls this after each page.
+    #[must_use]
+    pub fn watch(
+        mut self,
+        watch: impl Fn(&CanonicalId, &Progress) + Send + Sync + 'static,
+    ) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+
+    /// Announces the owner's next generation, and says which. If one is announced already, that one.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    pub async fn begin(&self, owner: &(impl OwnerId + ?Sized)) -> Result<u32, RotationError> {
+        let owner = owner.canonical();
+        for _ in 0..TRIES {
+            let record = self.load(&owner).await?;
+            if let Some(generation) = announced(&record) {
+                match self.step(&owner, generation, StepTo::Sealing).await {
+                    Ok(()) | Err(StepError::TooEarly) => return Ok(generation),
+                    Err(StepError::Store(error)) => return Err(error.into()),
+                    // Another's step; or it was announced before a restore, and must never seal.
+                    Err(StepError::Changed) => {
+                        if self.load(&owner).await?.version() != record.version() {
+                            continue;
+                        }
+                    }
+                }
+            }
+            let next = self.keyring.next_generation(&owner, record).await?;
+            let generation = next.dek.generation();
+            match self.keys.announce(&owner, &next).await {
+                Ok(()) => {
+                    // Its time begins to run when it is known to be committed.
+                    match self.step(&owner, generation, StepTo::Sealing).await {
+                        Err(StepError::Store(error)) => return Err(error.into()),
+                        _ => return Ok(generation),
+                    }
+                }
+                Err(StepError::Store(error)) => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        Err(RotationError::Interrupted)
+    }
+
+    /// Takes the owner's generations as far as they can go now.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    pub async fn advance(
+        &self,
+        owner: &(impl OwnerId + ?Sized),
+    ) -> Result<Progress, RotationError> {
+        let owner = owner.canonical();
+        let mut progress = Progress::default();
+        let mut record = self.load(&owner).await?;
+        if let Some(generation) = announced(&record) {
+            match self.step(&owner, generation, StepTo::Sealing).await {
+                Err(StepError::TooEarly) => {}
+                Err(StepError::Store(error)) => return Err(error.into()),
+                Ok(()) | Err(StepError::Changed) => record = self.load(&owner).await?,
+            }
+            if announced(&record).is_some() {
+                progress.wait_for(WaitsFor::Announcement);
+            }
+        }
+        for old in in_state(&record, DekState::Draining) {
+            if self.is_empty(&owner, &record, old, &mut progress).await? {
+                match self.step(&owner, old.generation(), StepTo::Retired).await {
+                    Ok(()) | Err(StepError::Changed) => self.forget(&owner, old.generation()),
+                    Err(StepError::TooEarly) => progress.wait_for(WaitsFor::Leases),
+                    Err(StepError::Store(error)) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Destroys the keys of the owner's generations that have been retired for this long, if no row is left under
+    /// them. Rows that came late, from a queue say, are sealed anew first.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    ///
+    /// # Security
+    ///
+    /// There is no way back: let `retired_for` be longer than your backups are kept, and than anything may lie in a
+    /// queue.
+    pub async fn destroy(
+        &self,
+        owner: &(impl OwnerId + ?Sized),
+        retired_for: Duration,
+    ) -> Result<Progress, RotationError> {
+        let owner = owner.canonical();
+        let mut progress = Progress::default();
+        let record = self.load(&owner).await?;
+        for old in in_state(&record, DekState::Retired) {
+            if self.is_empty(&owner, &record, old, &mut progress).await? {
+                let to = StepTo::Destroyed { after: retired_for };
+                match self.step(&owner, old.generation(), to).await {
+                    Ok(()) => progress.destroyed = progress.destroyed.saturating_add(1),
+                    Err(StepError::Changed) => {}
+                    Err(StepError::TooEarly) => progress.wait_for(WaitsFor::Horizon),
+                    Err(StepError::Store(error)) => return Err(error.into()),
+                }
+                self.forget(&owner, old.generation());
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Wraps the owner's newest DEK anew, under the present KEK of the keyring's KMS. The KMS unwrapped the new blob
+    /// before the old one is dropped. Values stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    pub async fn rewrap(&self, owner: &(impl OwnerId + ?Sized)) -> Result<(), RotationError> {
+        let owner = owner.canonical();
+        for _ in 0..TRIES {
+            let record = self.load(&owner).await?;
+            let newest = record.newest().ok_or(SessionError::WrongKey)?;
+            let DekBlob::Wrapped(old) = newest.blob() else {
+                return Err(SessionError::WrongKey.into());
+            };
+            let rewrapped = self.keyring.rewrap(&owner, newest.clone(), old.clone());
+            let new = rewrapped.await?;
+            let stored = self.keys.rewrap(&owner, newest.generation(), old, &new);
+            match stored.await {
+                Ok(()) => return Ok(()),
+                Err(StepError::Store(error)) => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        Err(RotationError::Interrupted)
+    }
+
+    async fn load(&self, owner: &CanonicalId) -> Result<OwnerRecord, RotationError> {
+        let record = self.keys.load(owner).await?;
+        let record = record.ok_or(SessionError::UnknownOwner)?;
+        if record.is_shredded() {
+            return Err(SessionError::Shredded.into());
+        }
+        Ok(record)
+    }
+
+    async fn step(
+        &self,
+        owner: &CanonicalId,
+        generation: u32,
+        to: StepTo,
+    ) -> Result<(), StepError> {
+        self.keys
+            .step(&Step::new(owner.clone(), generation, to))
+            .await
+    }
+
+    /// Whether no value of an old generation is left, and none can come; after sealing anew what there is.
+    async fn is_empty(
+        &self,
+        owner: &CanonicalId,
+        record: &OwnerRecord,
+        old: &DekRecord,
+        progress: &mut Progress,
+    ) -> Result<bool, RotationError> {
+        let mut sealing = in_state(record, DekState::Sealing);
+        let new = sealing.next().ok_or(SessionError::WrongKey)?.key_id();
+        let moment = match self.keys.is_idle(owner, old.generation()).await? {
+            true => Some(self.moment(owner, old.generation()).await?),
+            false => None,
+        };
+        let keys = (old.key_id(), new);
+        self.reseal(owner, keys, progress).await?;
+        let Some(moment) = moment else {
+            progress.wait_for(WaitsFor::Leases);
+            return Ok(false);
+        };
+        if progress.waits_for == Some(WaitsFor::Transactions) {
+            return Ok(false);
+        }
+        let mut left: u64 = 0;
+        for column in self.models.models().sealed_columns() {
+            let counting = self
+                .models
+                .count_under(owner, &column, old.key_id(), moment);
+            let Some(count) = counting.await? else {
+                progress.wait_for(WaitsFor::Transactions);
+                return Ok(false);
+            };
+            left = left.saturating_add(count);
+        }
+        progress.left = progress.left.saturating_add(left);
+        if left > 0 {
+            progress.wait_for(WaitsFor::Values);
+        }
+        Ok(left == 0)
+    }
+
+    /// A moment at which the generation was idle; the first that this process took.
+    async fn moment(&self, owner: &CanonicalId, generation: u32) -> Result<u64, RotationError> {
+        let key = (owner.clone(), generation);
+        let known = self.moments().get(&key).copied();
+        match known {
+            Some(moment) => Ok(moment),
+            None => {
+                let moment = self.models.moment().await?;
+                Ok(*self.moments().entry(key).or_insert(moment))
+            }
+        }
+    }
+
+    fn forget(&self, owner: &CanonicalId, generation: u32) {
+        self.moments().remove(&(owner.clone(), generation));
+    }
+
+    fn moments(&self) -> std::sync::MutexGuard<'_, HashMap<(CanonicalId, u32), u64>> {
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    /// The first reason stays.
+    fn wait_for(&mut self, reason: WaitsFor) {
+        self.waits_for.get_or_insert(reason);
+    }
+}
+
+/// The newest generation, if it is announced.
+fn announced(record: &OwnerRecord) -> Option<u32> {
+    let newest = record.newest()?;
+    (newest.state() == DekState::Announced).then_some(newest.generation())
+}
+
+fn in_state(record: &OwnerRecord, state: DekState) -> impl Iterator<Item = &DekRecord> {
+    let deks = record.deks().iter();
+    deks.filter(move |dek| dek.state() == state)
+}
+
+/// What every database takes as parameters of one statement.
+const MOST_ROWS: u32 = 10_000;
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation")
+            .field("keyring", &self.keyring)
+            .field("page", &self.page)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! Keys and tables in memory, on a clock that jumps.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
+
+use async_trait::async_trait;
+
+use super::super::*;
+use crate::{
+    __private::Derived,
+    adapter,
+    clock::Clock,
+    column::{ColumnRef, ColumnType, Kind},
+    envelope::Envelope,
+    hazmat::data_key::KeyId,
+    kms::LocalKms,
+    model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
+    plaintext::{Codec, Plaintext},
+    session::{Purpose, Session},
+    store::{ANNOUNCED_FOR, KeyStore, LEASES_OVER_FOR, MemoryKeyStore, ModelError, Reseal},
+};
+
+pub(super) const ADA: &str = "ada";
+const PURPOSE: Purpose = Purpose::new("test");
+pub(super) const TEXT: ColumnRef = ColumnRef::new("notes", "text");
+pub(super) const NAME: ColumnRef = ColumnRef::new("notes", "name").with_padding(32);
+
+struct Text;
+
+impl ColumnType for Text {
+    const KIND: Kind = Kind::Encrypted;
+    const CODEC: Option<Codec> = Some(String::CODEC);
+    type Plain = String;
+    type Made = String;
+
+    fn make(plain: String) -> String {
+        plain
+    }
+}
+
+struct Note;
+
+impl Derived for Note {}
+
+impl EncryptedModel for Note {
+    const MODEL: ModelInfo = ModelInfo::new(
+        "notes",
+        &[
+            ColumnInfo::new(ColumnRef::new("notes", "user_id"), Kind::Owner),
+            ColumnInfo::of::<Text>(TEXT),
+            ColumnInfo::of::<Text>(NAME),
+        ],
+    );
+}
+
+/// Ada's cells, all of one owner.
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) models: Models,
+    pub(super) cells: Mutex<Vec<(ColumnRef, Vec<u8>)>>,
+    /// As PostgreSQL counts transactions.
+    pub(super) now: AtomicU64,
+    /// The oldest that is open.
+    pub(super) open_since: AtomicU64,
+    /// Happens before a page is replaced.
+    pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce(&mut Vec<(ColumnRef, Vec<u8>)>) + Send>>>,
+    /// Pages that were read.
+    pub(super) pages: AtomicU64,
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tables")
+    }
+}
+
+fn is_under(cell: &(ColumnRef, Vec<u8>), column: &ColumnRef, key_id: KeyId) -> bool {
+    cell.0 == *column && Envelope::parse(&cell.1).is_ok_and(|envelope| envelope.key_id() == key_id)
+}
+
+#[async_trait]
+impl ModelStore for Tables {
+    fn models(&self) -> &Models {
+        &self.models
+    }
+
+    async fn sealed_under(
+        &self,
+        _: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        after: Option<&[u8]>,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, ModelError> {
+        self.pages.fetch_add(1, SeqCst);
+        let cells = self.cells.lock().unwrap();
+        let mut found: Vec<_> = cells
+            .iter()
+            .filter(|cell| is_under(cell, column, key_id))
+            .map(|cell| cell.1.clone())
+            .filter(|bytes| after.is_none_or(|after| bytes.as_slice() > after))
+            .collect();
+        found.sort();
+        found.truncate(limit.try_into().unwrap());
+        Ok(found)
+    }
+
+    async fn replace(
+        &self,
+        _: &CanonicalId,
+        column: &ColumnRef,
+        reseals: &[Reseal],
+    ) -> Result<u64, ModelError> {
+        let mut cells = self.cells.lock().unwrap();
+        if let Some(happens) = self.meanwhile.lock().unwrap().take() {
+            happens(&mut cells);
+        }
+        let mut replaced = 0;
+        for cell in cells.iter_mut().filter(|cell| cell.0 == *column) {
+            if let Some(reseal) = reseals.iter().find(|reseal| reseal.old() == cell.1) {
+                cell.1 = reseal.new_bytes().to_vec();
+                replaced += 1;
+            }
+        }
+        Ok(replaced)
+    }
+
+    async fn moment(&self) -> Result<u64, ModelError> {
+        Ok(self.now.fetch_add(1, SeqCst))
+    }
+
+    async fn count_under(
+        &self,
+        _: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        if self.open_since.load(SeqCst) < since {
+            return Ok(None);
+        }
+        let cells = self.cells.lock().unwrap();
+        let under = cells.iter().filter(|cell| is_under(cell, column, key_id));
+        Ok(Some(under.count().try_into().unwrap()))
+    }
+}
+
+pub(super) struct World {
+    pub(super) clock: Clock,
+    pub(super) keys: Arc<MemoryKeyStore>,
+    pub(super) keyring: Keyring,
+    pub(super) tables: Arc<Tables>,
+    pub(super) rotation: Rotation,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let clock = Clock::default();
+        let keys = Arc::new(MemoryKeyStore::with_clock(clock.clone()));
+        let keyring = Keyring::builder()
+            .kms(LocalKms::ephemeral().unwrap())
+            .key_store(Arc::clone(&keys))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        keyring.provision(ADA).await.unwrap();
+        let tables = Arc::new(Tables {
+            models: Models::new().with::<Note>(),
+            open_since: AtomicU64::new(u64::MAX),
+            ..Tables::default()
+        });
+        let rotation = Rotation::new(keyring.clone(), Arc::clone(&keys), Arc::clone(&tables));
+        Self {
+            clock,
+            keys,
+            keyring,
+            tables,
+            rotation: rotation.page(3),
+        }
+    }
+
+    pub(super) async fn session(&self) -> Session {
+        self.keyring.open(ADA, PURPOSE).await.unwrap()
+    }
+
+    pub(super) async fn write(&self, count: usize) {
+        let session = self.session().await;
+        for n in 0..count {
+            for column in [TEXT, NAME] {
+                let sealed = adapter::seal_in(&session, column, None, &format!("{column} {n}"));
+                self.put(column, sealed.unwrap());
+            }
+        }
+    }
+
+    pub(super) fn put(&self, column: ColumnRef, bytes: Vec<u8>) {
+        self.tables.cells.lock().unwrap().push((column, bytes));
+    }
+
+    /// What can be read, and how many cells cannot.
+    pub(super) async fn read(&self) -> (Vec<String>, usize) {
+        let session = self.session().await;
+        let cells = self.tables.cells.lock().unwrap().clone();
+        let total = cells.len();
+        let open = |(column, bytes): &(ColumnRef, Vec<u8>)| {
+            adapter::open_in::<String>(&session, *column, None, bytes).ok()
+        };
+        let mut texts: Vec<_> = cells.iter().filter_map(open).collect();
+        texts.sort();
+        let failed = total - texts.len();
+        (texts, failed)
+    }
+
+    pub(super) async fn states(&self) -> Vec<(u32, DekState)> {
+        let record = self.keys.load(&ADA.canonical()).await.unwrap().unwrap();
+        let deks = record.deks().iter();
+        deks.map(|dek| (dek.generation(), dek.state())).collect()
+    }
+
+    /// How many cells are under each generation, newest first.
+    pub(super) async fn under(&self) -> Vec<usize> {
+        let record = self.keys.load(&ADA.canonical()).await.unwrap().unwrap();
+        let cells = self.tables.cells.lock().unwrap().clone();
+        let count = |dek: &DekRecord| {
+            let under = |cell: &&(ColumnRef, Vec<u8>)| is_under(cell, &cell.0, dek.key_id());
+            cells.iter().filter(under).count()
+        };
+        record.deks().iter().map(count).collect()
+    }
+
+    pub(super) async fn advance(&self) -> Progress {
+        self.rotation.advance(ADA).await.unwrap()
+    }
+
+    /// A second generation that seals, and the old one's leases are over.
+    pub(super) async fn to_the_end_of_leases(&self) {
+        self.rotation.begin(ADA).await.unwrap();
+        self.clock.pass(ANNOUNCED_FOR);
+        let progress = self.advance().await;
+        assert_eq!(progress.waits_for, Some(WaitsFor::Leases));
+        self.clock
+            .pass(Keyring::MAX_TTL + LEASES_OVER_FOR + Duration::from_secs(1));
+    }
+}
