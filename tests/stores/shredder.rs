@@ -7,10 +7,11 @@ use std::{
 
 use futures_util::future::try_join_all;
 use ophie_crypt::{CanonicalId, LedgerHead, LocalKms, Models, ReceiptError, ShredStep, Shredder};
+use ophie_crypt_sqlx::{MySqlModels, PostgresModels, SqliteModels};
 
 use crate::{
     shredding::{Note, World, ada},
-    world::{Kind, provision},
+    world::{Database, Kind, provision},
 };
 
 every_database!(
@@ -247,4 +248,34 @@ async fn a_worker_that_died_after_the_append_adds_no_second_entry(kind: Kind) {
     assert_eq!(world.ledger.appended.load(SeqCst), 1, "the entry was there");
     assert_eq!(second.receipt(&ada()).await.unwrap().entry, 1);
     assert_eq!(first.receipt(&ada()).await.unwrap().shred.id, shred.id);
+}
+
+/// Beside the keys it is there; elsewhere the application makes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tombstones_have_a_table_wherever_rows_are() {
+    for kind in [Kind::SqlxMariaDb, Kind::SqlxPostgres, Kind::SqlxSqlite] {
+        let database = Database::create(kind).await;
+        for _ in 0..2 {
+            let none = Models::new();
+            let made = match &database {
+                Database::MariaDb(rows) => {
+                    MySqlModels::new(rows.pool().clone(), none).migrate().await
+                }
+                Database::Postgres(rows) => {
+                    PostgresModels::new(rows.pool().clone(), none)
+                        .migrate()
+                        .await
+                }
+                Database::Sqlite(rows) => {
+                    SqliteModels::new(rows.pool().clone(), none).migrate().await
+                }
+                Database::Memory(_) => unreachable!("its kind says so"),
+            };
+            made.unwrap();
+            let rows = database.models(kind, Models::new()).await;
+            rows.bury(&ada()).await.unwrap();
+        }
+        let buried = "SELECT COUNT(*) FROM ophie_crypt_tombstones";
+        assert_eq!(database.number(buried).await, 1);
+    }
 }
