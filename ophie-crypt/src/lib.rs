@@ -29,9 +29,12 @@ mod owner;
 mod plaintext;
 mod scope;
 mod session;
+#[cfg(feature = "sidecar")]
+mod sidecar;
 mod store;
 mod sync;
 mod value;
+mod vectors;
 #[cfg(feature = "tower")]
 mod web;
 
@@ -41,6 +44,8 @@ pub use ophie_crypt_derive::EncryptedModel;
 pub use self::kms::{AwsKms, AwsKmsBuilder, AwsKmsError};
 #[cfg(feature = "json")]
 pub use self::plaintext::Json;
+#[cfg(feature = "sidecar")]
+pub use self::sidecar::{Opened, Sidecar};
 #[cfg(feature = "axum")]
 pub use self::web::SessionRejection;
 #[cfg(feature = "tower")]
@@ -73,4 +78,5 @@ pub use self::{
         MAX_INVOCATIONS, MemoryKeyStore, OwnerRecord, StoreError,
     },
     value::MAX_PLAINTEXT_LEN,
+    vectors::{VectorStore, VectorStoreError, VectorsDeleted},
 };
