@@ -15,6 +15,7 @@ mod migrations;
 #[cfg(feature = "notifications")]
 mod notifications;
 mod run;
+mod vectors;
 
 #[cfg(feature = "notifications")]
 pub use self::notifications::{CHANNEL, Listen, Notifications};
@@ -24,6 +25,7 @@ pub use self::{
     driver::{Begin, Cells, Driver, Failure, FailureKind, Param, Record, Statement, Transaction},
     keys::KeyTables,
     migrations::{Migration, migrate},
+    vectors::VectorRows,
 };
 
 #[doc(hidden)]

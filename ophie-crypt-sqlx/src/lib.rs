@@ -128,8 +128,12 @@ mod error;
 mod hooks;
 #[cfg(feature = "_store")]
 mod store;
+#[cfg(feature = "postgres")]
+mod vectors;
 
 pub use self::error::find_error;
+#[cfg(feature = "postgres")]
+pub use self::vectors::PgVectors;
 #[cfg(feature = "mysql")]
 pub use self::{audit::mysql::MySqlAudit, store::mysql::MySqlKeyStore};
 #[cfg(feature = "postgres")]

@@ -13,7 +13,8 @@ use crate::owner::CanonicalId;
 /// A store of vectors (embeddings) that stands outside the tables of the models.
 ///
 /// An embedding says much of the text that it was made of, and cannot be encrypted where it is to be searched, so a
-/// shred does not make it unreadable: it has to be deleted. `ophie-crypt-pinecone` has one for Pinecone.
+/// shred does not make it unreadable: it has to be deleted. `ophie-crypt-pinecone` has one for Pinecone,
+/// `ophie-crypt-sqlx` one for a table in PostgreSQL with pgvector.
 ///
 /// # For implementers
 ///
