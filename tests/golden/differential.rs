@@ -21,7 +21,7 @@ use super::{
     file::{hex, load},
     folder,
     given::{Given, PURPOSE, keyring, parts},
-    places::{INDEXES, PLACES, index, place},
+    places::{INDEXES, PLACES, index, place_of},
     reader::Reader,
 };
 
@@ -125,14 +125,15 @@ impl Writer {
         let owner = self.id("owner");
         let row = (self.random.below(3) == 0).then(|| self.id("row"));
         let dek = self.random.bytes();
-        self.put_all(&[("what", "value"), ("table", table), ("column", column)]);
+        let what = self.random.pick(&["value", "value", "sidecar"]);
+        self.put_all(&[("what", what), ("table", table), ("column", column)]);
         self.put_all(&[("codec", codec), ("dek", &hex(&dek))]);
         if let Some(integer) = integer {
             self.put("type", integer);
         }
         let keyring = keyring(Given(dek), MemoryKeyStore::new());
         let session = keyring.open_or_provision(&owner, PURPOSE).await.unwrap();
-        let at = (table, column, &session, row.as_ref());
+        let at = (what, table, column, &session, row.as_ref());
         let plaintext = self.random.plaintext(codec, integer);
         self.put("plaintext", &hex(&plaintext));
         let (stored, value) = with_type(codec, integer, Seal(at, &plaintext));
@@ -228,6 +229,7 @@ impl Writer {
 type At<'a> = (
     &'a str,
     &'a str,
+    &'a str,
     &'a ophie_crypt::Session,
     Option<&'a CanonicalId>,
 );
@@ -238,10 +240,11 @@ impl Task for Seal<'_> {
     type Out = (Vec<u8>, Option<String>);
 
     fn run<T: Shown>(self) -> Self::Out {
-        let Self((table, column, session, row), plaintext) = self;
+        let Self((what, table, column, session, row), plaintext) = self;
         let value = T::decode(Zeroizing::new(plaintext.to_vec())).unwrap();
         let shown = value.show();
-        ((place::<T>(table, column).seal)(value, session, row), shown)
+        let place = place_of::<T>(what, table, column);
+        ((place.seal)(value, session, row), shown)
     }
 }
 
@@ -251,8 +254,8 @@ impl Task for OpenRaw<'_> {
     type Out = String;
 
     fn run<T: Shown>(self) -> String {
-        let Self((table, column, session, row), stored) = self;
-        (place::<T>(table, column).open)(stored, session, row)
+        let Self((what, table, column, session, row), stored) = self;
+        (place_of::<T>(what, table, column).open)(stored, session, row)
             .unwrap()
             .unwrap()
     }

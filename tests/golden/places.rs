@@ -2,7 +2,10 @@
 //!
 //! Invariant: a vector of a place that has no marker here is an error. Absent: keys, the vectors.
 
-use ophie_crypt::{BoundColumn, CanonicalId, ColumnRef, Error, IndexColumn, Normalizer, Session};
+use ophie_crypt::{
+    BoundColumn, CanonicalId, ColumnRef, Error, IndexColumn, Normalizer, NotAnEnvelope, OpenError,
+    Session, Sidecar,
+};
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Sealed, find_error};
 use sqlx::{Row, sqlite::SqliteRow};
 
@@ -35,7 +38,23 @@ macro_rules! places {
                 _ => panic!("no marker for {table}.{column}"),
             }
         }
+
+        /// The same for sidecars, whose text is what is stored.
+        fn sidecar<T: Shown>(table: &str, column: &str) -> Place<T> {
+            match (table, column) {
+                $(($table, $column) => Place { seal: seal_sidecar::<T, $marker>, open: open_sidecar::<T, $marker> },)+
+                _ => panic!("no marker for {table}.{column}"),
+            }
+        }
     };
+}
+
+/// At the place of a vector of this kind.
+pub(crate) fn place_of<T: Shown>(what: &str, table: &str, column: &str) -> Place<T> {
+    match what {
+        "sidecar" => sidecar(table, column),
+        _ => place(table, column),
+    }
 }
 
 places! {
@@ -74,6 +93,39 @@ fn open<T: Shown, C: BoundColumn>(
         Ok(value) => Ok(value.expose_secret().show()),
         Err(error) => Err(error.get().clone()),
     }
+}
+
+fn seal_sidecar<T: Shown, C: BoundColumn>(
+    value: T,
+    session: &Session,
+    row: Option<&CanonicalId>,
+) -> Vec<u8> {
+    let sealed = match row {
+        None => Sidecar::<T, C>::seal(value, session),
+        Some(row) => Sidecar::seal_row(value, session, row),
+    };
+    sealed.unwrap().as_str().into()
+}
+
+fn open_sidecar<T: Shown, C: BoundColumn>(
+    stored: &[u8],
+    session: &Session,
+    row: Option<&CanonicalId>,
+) -> Result<Option<String>, Error> {
+    let parsed = match core::str::from_utf8(stored) {
+        Ok(text) => text.parse::<Sidecar<T, C>>(),
+        Err(_) => "not UTF-8".parse(),
+    };
+    let refused = |reason: NotAnEnvelope| OpenError::NotAnEnvelope {
+        column: C::COLUMN,
+        reason,
+    };
+    let sidecar = parsed.map_err(refused)?;
+    let opened = match row {
+        None => sidecar.open(session),
+        Some(row) => sidecar.open_row(session, row),
+    };
+    Ok(opened?.expose_secret().show())
 }
 
 /// What can be done with one type at one index.

@@ -17,7 +17,7 @@ use super::{
     codecs::{Shown, Task, with_raw_type, with_time_type, with_type},
     file::{Vector, hex},
     given::{self, Given, PURPOSE, insert, keyring, parts},
-    places::{index, place},
+    places::{index, place_of},
 };
 
 /// `Err` is the reason to reject.
@@ -44,7 +44,7 @@ enum Keys {
 impl<'a> Reader<'a> {
     pub(crate) async fn new(vector: &'a Vector) -> Self {
         let keys = match vector.field("what") {
-            "value" => {
+            "value" | "sidecar" => {
                 let keyring = keyring(given(vector), MemoryKeyStore::new());
                 let owner = vector.id("owner");
                 Keys::Value(keyring.open_or_provision(&owner, PURPOSE).await.unwrap())
@@ -145,7 +145,8 @@ impl Task for Open<'_> {
 
     fn run<T: Shown>(self) -> Self::Out {
         let Self(vector, session, stored) = self;
-        let place = place::<T>(vector.field("table"), vector.field("column"));
+        let [what, table, column] = ["what", "table", "column"].map(|name| vector.field(name));
+        let place = place_of::<T>(what, table, column);
         let row = vector.get("row").map(|_| vector.id("row"));
         (place.open)(stored, session, row.as_ref()).map_err(|error| reason(&error))
     }

@@ -7,12 +7,10 @@
 
 use std::sync::Arc;
 
-use ophie_crypt::{
-    EncryptedModel, Keyring, LocalKms, ModelError, ModelStore, Models, Purpose, Session,
-};
+use ophie_crypt::{EncryptedModel, Keyring, LocalKms, ModelError, Models, Purpose, Session};
 use ophie_crypt_sqlx::{Encrypted, Owner};
 
-use crate::world::{Database, Kind};
+use crate::world::{Database, Kind, Tables};
 
 every_database!(
     the_owners_own_values_get_in,
@@ -67,7 +65,7 @@ struct Fenced {
     kind: Kind,
     database: Database,
     keyring: Keyring,
-    models: Arc<dyn ModelStore>,
+    models: Arc<dyn Tables>,
     ada: Session,
     ben: Session,
 }

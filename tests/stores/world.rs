@@ -14,8 +14,8 @@ use diesel_async::{
 };
 use ophie_crypt::{
     AuditStore, CanonicalId, FileLedger, KeyStore, LeaseRequest, Ledger, LedgerError,
-    MemoryKeyStore, ModelStore, Models, OwnerRecord, RotationStore, RowStore, ShredStore,
-    StoreError,
+    MemoryKeyStore, Models, OwnerRecord, RotationStore, RowStore, ShredStore, StoreError,
+    WriteFence,
 };
 use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, KeyPool};
 use ophie_crypt_sqlx::{
@@ -43,6 +43,11 @@ pub(crate) enum Kind {
     /// Over a pool of deadpool's.
     AsyncPostgres,
 }
+
+/// The application's tables, for every job.
+pub(crate) trait Tables: RowStore + WriteFence {}
+
+impl<T: RowStore + WriteFence> Tables for T {}
 
 /// A key store of any kind, with what the trait of the core does not have.
 #[async_trait]
@@ -226,7 +231,7 @@ impl Database {
     }
 
     /// The application's tables, over the driver of this kind.
-    pub(crate) async fn models(&self, kind: Kind, models: Models) -> Arc<dyn RowStore> {
+    pub(crate) async fn models(&self, kind: Kind, models: Models) -> Arc<dyn Tables> {
         let url = match self {
             Self::Memory(_) => unreachable!("there are no tables in memory"),
             Self::MariaDb(database) => database.url(),

@@ -48,11 +48,11 @@ def fields_of(what, expect, defaults, fields):
     }
 
 
-def value(name, expect, codec, plaintext, text=None, otherwise=None, change=None, **fields):
+def value(name, expect, codec, plaintext, text=None, otherwise=None, change=None, what="value", **fields):
     place = {"table": "memories", "column": "value", "codec": codec, "type": "i64" if codec == "int" else None}
-    fields = fields_of("value", expect, place, {**fields, "plaintext": plaintext.hex(), "value": text})
+    fields = fields_of(what, expect, place, {**fields, "plaintext": plaintext.hex(), "value": text})
     hidden = () if expect in ("opens", "codec") else ("plaintext",)
-    add(f"value_{name}", writer.value, fields, hidden, otherwise, change)
+    add(f"{what}_{name}", getattr(writer, what), fields, hidden, otherwise, change)
 
 
 def index_key(name, expect, otherwise=None, change=None, **fields):
@@ -317,6 +317,46 @@ value("codec_int_beyond_i16", "codec", "int", struct.pack(">q", 2**15), type="i1
 value("codec_int_below_i32", "codec", "int", struct.pack(">q", -(2**31) - 1), type="i32")
 value("codec_text_invalid_utf8_padded", "codec", "text", b"\xff", bucket="16")
 value("codec_bool_2_row_bound", "codec", "bool", b"\2", row="integer 7")
+
+# ---- Sidecars.
+
+for name, more in [
+    ("text", {}),
+    ("owner_text", {"owner": BEN}),
+    ("padded", {"bucket": "16", "column": "note"}),
+    ("row_bound", {"row": "text memory-1"}),
+    ("row_bound_and_padded", {"row": "uuid 0b5e9b1e-5ad0-4c5c-9a5d-6f2f0f0a7c11", "bucket": "16", "column": "note"}),
+]:
+    text(name, "slept badly", what="sidecar", **more)
+text("empty", "", what="sidecar")
+value("int", "opens", "int", struct.pack(">q", 7), "7", what="sidecar")
+value("bytes_of_one", "opens", "bytes", b"\0", what="sidecar")
+for name, change in [
+    ("of_nothing", lambda stored: b""),
+    ("plaintext", lambda stored: b"slept badly"),
+    ("prefix_alone", lambda stored: b"ophie1."),
+    ("without_prefix", lambda stored: stored[7:]),
+    ("prefix_of_2", lambda stored: b"ophie2." + stored[7:]),
+    ("prefix_in_upper_case", lambda stored: b"OPHIE1." + stored[7:]),
+    ("with_padding", lambda stored: stored + b"=" * (-len(stored[7:]) % 4)),
+    ("other_alphabet", lambda stored: stored.replace(b"-", b"+").replace(b"_", b"/")),
+    ("white_space_at_its_end", lambda stored: stored + b"\n"),
+    ("white_space_inside", lambda stored: stored[:20] + b" " + stored[20:]),
+    ("left_over_bits", lambda stored: stored[:-1] + bytes([stored[-1] + 1])),
+    ("one_character_more", lambda stored: stored + b"A" * (1 + -len(stored[7:]) % 4)),
+    ("of_44_bytes", lambda stored: stored[: 7 + 59]),
+    ("envelope_in_bytes", lambda stored: writer.base64.urlsafe_b64decode(stored[7:] + b"==")),
+    ("not_ascii", lambda stored: stored[:-1] + "ü".encode()),
+]:
+    rejected(name, "not an envelope", change=change, what="sidecar")
+rejected("cut_short", change=lambda stored: stored[:-3], what="sidecar")
+rejected("other_owner", otherwise={"owner": BEN}, what="sidecar", note="sealed under the same DEK")
+rejected("other_column", otherwise={"column": "note"}, what="sidecar")
+rejected("other_codec", otherwise={"codec": "bytes"}, what="sidecar")
+rejected("other_row", row="text memory-1", otherwise={"row": "text memory-2"}, what="sidecar")
+rejected("row_bound_without_row", "row binding", otherwise={"row": "text memory-1"}, what="sidecar")
+rejected("other_dek", "unknown key", otherwise={"dek": OTHER_DEK.hex()}, what="sidecar")
+value("codec_text_invalid_utf8", "codec", "text", b"\xff", what="sidecar")
 
 # ---- Index keys.
 

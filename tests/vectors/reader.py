@@ -8,6 +8,8 @@ and, where it opens, if every case derived from it is rejected for the right rea
 Invariant: nothing here was taken from the Rust code. Absent: writing (`writer.py`).
 """
 
+import base64
+import binascii
 import datetime
 import functools
 import hashlib
@@ -105,6 +107,21 @@ def open_value(case, stored):
         require(marked.endswith(b"\x80"), "rejected")
         plaintext = marked[:-1]
     return plaintext
+
+
+PREFIX = b"ophie1."
+
+
+def envelope_of(text):
+    """The envelope in a sidecar. Python's decoder takes more than SPEC.md does, so what it read is written again."""
+    body = text.removeprefix(PREFIX)
+    require(text.startswith(PREFIX), "not an envelope")
+    try:
+        envelope = base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4))
+    except binascii.Error:
+        raise Rejected("not an envelope") from None
+    require(base64.urlsafe_b64encode(envelope).rstrip(b"=") == body, "not an envelope")
+    return envelope
 
 
 def open_index_key(case, stored):
@@ -305,6 +322,10 @@ def read_value(case, stored):
     assert value == given, f"value {value}"
 
 
+def read_sidecar(case, stored):
+    read_value(case, envelope_of(stored))
+
+
 def read_index_key(case, stored):
     key = open_index_key(case, stored)
     assert key.hex() == case.get("index key", key.hex())
@@ -326,6 +347,7 @@ def read_wrapped_key(case, stored):
 
 READERS = {
     "value": read_value,
+    "sidecar": read_sidecar,
     "index key": read_index_key,
     "fingerprint": read_fingerprint,
     "wrapped key": read_wrapped_key,
@@ -343,18 +365,25 @@ def read(case, stored):
 def derived(what, stored):
     """What follows from a file that opens: how it was changed, to what, and why that is rejected."""
     for length in range(len(stored)):
-        yield "cut short", stored[:length], reason(what, stored[:length], length)
+        yield "cut short", stored[:length], reason(what, stored[:length], length, stored)
     longer = stored + b"\0"
-    yield "lengthened", longer, reason(what, longer, len(stored))
+    yield "lengthened", longer, reason(what, longer, len(stored), stored)
     for bit in range(len(stored) * 8):
         at = bit // 8
         flipped = bytearray(stored)
         flipped[at] ^= 1 << bit % 8
-        yield "flipped", bytes(flipped), reason(what, flipped, at)
+        yield "flipped", bytes(flipped), reason(what, bytes(flipped), at, stored)
 
 
-def reason(what, changed, at):
+def reason(what, changed, at, stored):
     """Why bytes are rejected that were changed from offset `at` on."""
+    if what == "sidecar":
+        try:
+            before, after = envelope_of(stored), envelope_of(changed)
+        except Rejected as rejected:
+            return str(rejected)
+        at = next((i for i, (a, b) in enumerate(zip(before, after)) if a != b), min(len(before), len(after)))
+        return reason("value", after, at, before)
     if what == "value":
         if len(changed) < OVERHEAD or changed[0] not in FORMS:
             return "not an envelope"

@@ -5,6 +5,7 @@
 Invariant: a file that exists is never written. Absent: the cases of this folder (`cases.py`).
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -56,6 +57,10 @@ def value(was, nonce):
     aad = was.get("pae", pae)("ophie-crypt/v1/value", header, canonical(was["owner"]), *names, row)
     plaintext = plaintext if padded is None else padded
     return seal(was.get("key", seal_key(dek)), header, nonce, aad, plaintext)
+
+
+def sidecar(was, nonce):
+    return b"ophie1." + base64.urlsafe_b64encode(value(was, nonce)).rstrip(b"=")
 
 
 def index_key(was, nonce):
@@ -165,7 +170,8 @@ def random_value(fields):
     fields["bucket"] = random.choice([None, "1", "16", "300"])
     fields["row"] = random.choice([None, random_owner()])
     fields["value"] = CODECS[codec](plaintext, fields) if codec in CODECS else None
-    return fields, value(fields, os.urandom(12))
+    fields["what"] = random.choice(["value", "value", "sidecar"])
+    return fields, (value if fields["what"] == "value" else sidecar)(fields, os.urandom(12))
 
 
 def random_fingerprint(fields):

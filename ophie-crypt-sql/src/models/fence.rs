@@ -26,7 +26,7 @@ CREATE OR REPLACE FUNCTION ophie_crypt_owner(uuid) RETURNS bytea
 ";
 
 impl<D: Driver> ModelTables<D> {
-    /// See [`ModelStore::fence`](ophie_crypt::ModelStore::fence).
+    /// See [`WriteFence::fence`](ophie_crypt::WriteFence::fence).
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl<D: Driver> ModelTables<D> {
         Ok(sql)
     }
 
-    /// See [`ModelStore::raise_fence`](ophie_crypt::ModelStore::raise_fence).
+    /// See [`WriteFence::raise_fence`](ophie_crypt::WriteFence::raise_fence).
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl<D: Driver> ModelTables<D> {
         self.batch(self.fence().await?).await
     }
 
-    /// See [`ModelStore::lower_fence`](ophie_crypt::ModelStore::lower_fence).
+    /// See [`WriteFence::lower_fence`](ophie_crypt::WriteFence::lower_fence).
     ///
     /// # Errors
     ///

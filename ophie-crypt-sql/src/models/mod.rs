@@ -247,18 +247,6 @@ macro_rules! model_store {
                 self.tables.replace(owner, column, reseals).await
             }
 
-            async fn fence(&self) -> Result<String, $crate::private::ophie_crypt::ModelError> {
-                self.tables.fence().await
-            }
-
-            async fn raise_fence(&self) -> Result<(), $crate::private::ophie_crypt::ModelError> {
-                self.tables.raise_fence().await
-            }
-
-            async fn lower_fence(&self) -> Result<(), $crate::private::ophie_crypt::ModelError> {
-                self.tables.lower_fence().await
-            }
-
             async fn moment(&self) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
                 self.tables.moment().await
             }
@@ -271,6 +259,21 @@ macro_rules! model_store {
                 since: u64,
             ) -> Result<Option<u64>, $crate::private::ophie_crypt::ModelError> {
                 self.tables.count_under(owner, column, key_id, since).await
+            }
+        }
+
+        #[$crate::private::async_trait]
+        impl $(<$param: $bound>)? $crate::private::ophie_crypt::WriteFence for $store $(<$param>)? {
+            async fn fence(&self) -> Result<String, $crate::private::ophie_crypt::ModelError> {
+                self.tables.fence().await
+            }
+
+            async fn raise_fence(&self) -> Result<(), $crate::private::ophie_crypt::ModelError> {
+                self.tables.raise_fence().await
+            }
+
+            async fn lower_fence(&self) -> Result<(), $crate::private::ophie_crypt::ModelError> {
+                self.tables.lower_fence().await
             }
         }
 

@@ -4,6 +4,7 @@
 //! granted under a DEK than [`MAX_INVOCATIONS`]. Absent: SQL (the adapters' stores), key bytes in clear.
 
 mod error;
+mod fence;
 mod memory;
 mod models;
 mod record;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 
 pub use self::{
     error::{LeaseError, StoreError},
+    fence::WriteFence,
     memory::MemoryKeyStore,
     models::{ModelError, ModelStore, Reseal},
     record::{DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord},

@@ -202,7 +202,7 @@ async fn all_owners_and_policies() {
     let begun = world.rotation.begin_due(&policy).await.unwrap();
     assert_eq!(begun, Tally::default());
     world.clock.pass(Duration::from_secs(3601));
-    world.keys.shred(&"cy".canonical());
+    world.keys.shred(&"cy".canonical()).await.unwrap();
     let begun = world.rotation.begin_due(&policy).await.unwrap();
     assert_eq!((begun.owners, begun.done), (2, 2));
     assert_eq!(world.rotation.begin_due(&policy).await.unwrap().owners, 0);
