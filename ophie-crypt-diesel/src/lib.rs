@@ -159,7 +159,7 @@ pub use self::{bind::Bind, error::find_error, sql_type::Ciphertext};
 #[cfg(feature = "_store")]
 pub use self::{
     migrations::Migrations,
-    store::{DieselAudit, DieselKeyStore, KeyBackend, KeyPool},
+    store::{DieselAudit, DieselKeyStore, DieselModels, KeyBackend, KeyPool},
 };
 
 ophie_crypt::column_types!("ophie_crypt_diesel");

@@ -61,7 +61,7 @@ pub trait Transaction: Send + Sized {
     /// # Errors
     ///
     /// [`Failure`].
-    async fn batch(&mut self, sql: &'static str) -> Result<(), Failure>;
+    async fn batch(&mut self, sql: String) -> Result<(), Failure>;
 
     /// Commits.
     ///
@@ -211,11 +211,17 @@ impl Statement {
         self.sql.push_str(sql);
     }
 
-    /// Adds a parameter, and its place to the text.
-    pub(crate) fn push_bind(&mut self, param: impl Into<Param>) {
+    /// Adds a parameter, and its place to the text; gives the place, to be used again.
+    pub(crate) fn push_bind(&mut self, param: impl Into<Param>) -> String {
         self.params.push(param.into());
-        self.sql.push('$');
-        self.sql.push_str(&self.params.len().to_string());
+        let place = format!("${}", self.params.len());
+        self.sql.push_str(&place);
+        place
+    }
+
+    /// Whose SQL it is.
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// For the driver. MySQL's places have no numbers, so a parameter that stands twice is given twice. SQLite

@@ -1,8 +1,8 @@
-//! What the adapters of [`ophie_crypt`] share: the library's own tables, and the key store and the audit upon
-//! them, over any driver.
+//! What the adapters of [`ophie_crypt`] share: the library's own tables, the key store and the audit upon them, and
+//! envelopes in the application's tables, over any driver.
 //!
-//! An adapter implements [`Driver`] for its connections, and [`key_store!`] and [`audit_store!`] make its types
-//! the core's stores. Statements, transactions and the reading of rows stand here, once for all adapters and
+//! An adapter implements [`Driver`] for its connections, and [`key_store!`], [`audit_store!`] and
+//! [`model_store!`] make its types the core's stores. Statements, transactions and the reading of rows stand here, once for all adapters and
 //! databases. Not for applications, and exempt from semantic versioning.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod dialect;
 mod driver;
 mod keys;
 mod migrations;
+mod models;
 #[cfg(feature = "notifications")]
 mod notifications;
 mod run;
@@ -25,6 +26,7 @@ pub use self::{
     driver::{Begin, Cells, Driver, Failure, FailureKind, Param, Record, Statement, Transaction},
     keys::KeyTables,
     migrations::{Migration, migrate},
+    models::ModelTables,
     vectors::VectorRows,
 };
 

@@ -127,6 +127,8 @@ mod audit;
 mod error;
 mod hooks;
 #[cfg(feature = "_store")]
+mod models;
+#[cfg(feature = "_store")]
 mod store;
 #[cfg(feature = "postgres")]
 mod vectors;
@@ -135,10 +137,12 @@ pub use self::error::find_error;
 #[cfg(feature = "postgres")]
 pub use self::vectors::PgVectors;
 #[cfg(feature = "mysql")]
-pub use self::{audit::mysql::MySqlAudit, store::mysql::MySqlKeyStore};
+pub use self::{audit::mysql::MySqlAudit, models::MySqlModels, store::mysql::MySqlKeyStore};
 #[cfg(feature = "postgres")]
-pub use self::{audit::postgres::PostgresAudit, store::postgres::PostgresKeyStore};
+pub use self::{
+    audit::postgres::PostgresAudit, models::PostgresModels, store::postgres::PostgresKeyStore,
+};
 #[cfg(feature = "sqlite")]
-pub use self::{audit::sqlite::SqliteAudit, store::sqlite::SqliteKeyStore};
+pub use self::{audit::sqlite::SqliteAudit, models::SqliteModels, store::sqlite::SqliteKeyStore};
 
 ophie_crypt::column_types!("ophie_crypt_sqlx");

@@ -1,7 +1,7 @@
-//! What the derive knows of a table, for the tools that come after it.
+//! What the derive knows of a table, and the list of an application's tables for jobs that reach all of them.
 //!
 //! Invariant: constants only; what a model says is fixed when it is compiled.
-//! Absent: proofs about field types (`private`).
+//! Absent: proofs about field types (`private`), rows (`store`).
 
 use crate::{
     __private::Derived,
@@ -172,4 +172,65 @@ impl ColumnInfo {
 pub trait EncryptedModel: Derived {
     /// Its table and columns.
     const MODEL: ModelInfo;
+}
+
+/// The application's tables that hold encrypted columns: what rotation seals anew and deletion reaches.
+///
+/// Name every model. Of a table that is missing here, nothing is sealed anew and nothing is deleted.
+///
+/// ```
+/// use ophie_crypt::{EncryptedModel, Models};
+/// # use ophie_crypt::{ColumnInfo, ColumnRef, Kind, ModelInfo};
+///
+/// # struct Note;
+/// # impl ophie_crypt::__private::Derived for Note {}
+/// # impl EncryptedModel for Note {
+/// #     const MODEL: ModelInfo = ModelInfo::new("notes", &[
+/// #         ColumnInfo::new(ColumnRef::new("notes", "user_id"), Kind::Owner),
+/// #         ColumnInfo::new(ColumnRef::new("notes", "text"), Kind::Encrypted),
+/// #     ]);
+/// # }
+/// let models = Models::new().with::<Note>();
+/// assert_eq!(models.sealed_columns().map(|column| column.to_string()).collect::<Vec<_>>(), ["notes.text"]);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Models(Vec<ModelInfo>);
+
+impl Models {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// And this one. Several structs of one table may be named; each column counts once.
+    #[must_use]
+    pub fn with<M: EncryptedModel>(mut self) -> Self {
+        self.0.push(M::MODEL);
+        self
+    }
+
+    /// The models, in the order in which they were named.
+    pub fn iter(&self) -> impl Iterator<Item = &ModelInfo> {
+        self.0.iter()
+    }
+
+    /// The model of this table.
+    #[must_use]
+    pub fn of_table(&self, table: &str) -> Option<&ModelInfo> {
+        self.0.iter().find(|model| model.table == table)
+    }
+
+    /// Every column that holds envelopes, once.
+    pub fn sealed_columns(&self) -> impl Iterator<Item = ColumnRef> {
+        let sealed = |info: &ColumnInfo| matches!(info.kind, Kind::Encrypted | Kind::Sealed);
+        let columns = self.0.iter().flat_map(|model| model.columns);
+        let mut columns: Vec<ColumnRef> = columns
+            .filter(|info| sealed(info))
+            .map(|info| info.column)
+            .collect();
+        columns.sort_by_key(|column| (column.table(), column.name()));
+        columns.dedup_by_key(|column| (column.table(), column.name()));
+        columns.into_iter()
+    }
 }

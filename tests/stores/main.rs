@@ -1,5 +1,5 @@
-//! The contract of key stores and audit stores, on every store: in memory, of SQLx and of Diesel, on each
-//! database; and stores of both ORMs on one database.
+//! The contract of key stores, audit stores and model stores, on every store: in memory, of SQLx and of Diesel, on
+//! each database; and stores of both ORMs on one database.
 //!
 //! Absent: what only one database does (`sqlx/`).
 
@@ -82,11 +82,15 @@ mod both;
 #[cfg(test)]
 mod cancelled;
 #[cfg(test)]
+mod fence;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod leases;
+#[cfg(test)]
+mod models;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]

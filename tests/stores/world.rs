@@ -13,10 +13,13 @@ use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool},
 };
 use ophie_crypt::{
-    AuditStore, CanonicalId, KeyStore, LeaseRequest, MemoryKeyStore, OwnerRecord, StoreError,
+    AuditStore, CanonicalId, KeyStore, LeaseRequest, MemoryKeyStore, ModelStore, Models,
+    OwnerRecord, StoreError,
 };
-use ophie_crypt_diesel::{DieselKeyStore, KeyPool};
-use ophie_crypt_sqlx::{MySqlKeyStore, PostgresKeyStore, SqliteKeyStore};
+use ophie_crypt_diesel::{DieselKeyStore, DieselModels, KeyPool};
+use ophie_crypt_sqlx::{
+    MySqlKeyStore, MySqlModels, PostgresKeyStore, PostgresModels, SqliteKeyStore, SqliteModels,
+};
 use ophie_crypt_tests::{mariadb, postgres, sqlite};
 use sqlx::AssertSqlSafe;
 
@@ -114,6 +117,44 @@ macro_rules! on_pool {
     };
 }
 
+/// One of SQLx's types, or Diesel's, over a new pool of the kind's connections.
+macro_rules! over_pool {
+    ($kind:expr, $url:expr, [$mysql:ident, $postgres:ident, $sqlite:ident, $diesel:ident] $(, $more:expr)?) => {
+        match $kind {
+            Kind::Memory => unreachable!("a database has no memory store"),
+            Kind::SqlxMariaDb => {
+                Arc::new($mysql::new(mariadb::Pool::connect($url).await.unwrap() $(, $more)?))
+            }
+            Kind::SqlxPostgres => {
+                Arc::new($postgres::new(postgres::Pool::connect($url).await.unwrap() $(, $more)?))
+            }
+            Kind::SqlxSqlite => {
+                Arc::new($sqlite::new(sqlite::Pool::connect($url).await.unwrap() $(, $more)?))
+            }
+            Kind::DieselMariaDb => {
+                Arc::new($diesel::new(pool::<MysqlConnection>($url, Plain) $(, $more)?))
+            }
+            Kind::DieselPostgres => {
+                Arc::new($diesel::new(pool::<PgConnection>($url, Plain) $(, $more)?))
+            }
+            Kind::DieselSqlite => {
+                let path = $url.trim_start_matches("sqlite://");
+                Arc::new($diesel::new(pool::<SqliteConnection>(path, Patient) $(, $more)?))
+            }
+            Kind::AsyncMariaDb => {
+                let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new($url);
+                let pool = bb8::Pool::builder().max_size(4).build(manager);
+                Arc::new($diesel::new(pool.await.unwrap() $(, $more)?))
+            }
+            Kind::AsyncPostgres => {
+                let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new($url);
+                let pool = deadpool::Pool::builder(manager).max_size(4).build();
+                Arc::new($diesel::new(pool.unwrap() $(, $more)?))
+            }
+        }
+    };
+}
+
 impl Database {
     pub(crate) async fn create(kind: Kind) -> Self {
         match kind {
@@ -136,43 +177,32 @@ impl Database {
             Self::Postgres(database) => database.url(),
             Self::Sqlite(database) => database.url(),
         };
-        match kind {
-            Kind::Memory => unreachable!("a database has no memory store"),
-            Kind::SqlxMariaDb => Arc::new(MySqlKeyStore::new(
-                mariadb::Pool::connect(url).await.unwrap(),
-            )),
-            Kind::SqlxPostgres => Arc::new(PostgresKeyStore::new(
-                postgres::Pool::connect(url).await.unwrap(),
-            )),
-            Kind::SqlxSqlite => Arc::new(SqliteKeyStore::new(
-                sqlite::Pool::connect(url).await.unwrap(),
-            )),
-            Kind::DieselMariaDb => {
-                Arc::new(DieselKeyStore::new(pool::<MysqlConnection>(url, Plain)))
-            }
-            Kind::DieselPostgres => Arc::new(DieselKeyStore::new(pool::<PgConnection>(url, Plain))),
-            Kind::DieselSqlite => {
-                let path = url.trim_start_matches("sqlite://");
-                Arc::new(DieselKeyStore::new(pool::<SqliteConnection>(path, Patient)))
-            }
-            Kind::AsyncMariaDb => {
-                let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new(url);
-                let pool = bb8::Pool::builder()
-                    .max_size(4)
-                    .build(manager)
-                    .await
-                    .unwrap();
-                Arc::new(DieselKeyStore::new(pool))
-            }
-            Kind::AsyncPostgres => {
-                let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
-                let pool = deadpool::Pool::builder(manager)
-                    .max_size(4)
-                    .build()
-                    .unwrap();
-                Arc::new(DieselKeyStore::new(pool))
-            }
-        }
+        over_pool!(
+            kind,
+            url,
+            [
+                MySqlKeyStore,
+                PostgresKeyStore,
+                SqliteKeyStore,
+                DieselKeyStore
+            ]
+        )
+    }
+
+    /// The application's tables, over the driver of this kind.
+    pub(crate) async fn models(&self, kind: Kind, models: Models) -> Arc<dyn ModelStore> {
+        let url = match self {
+            Self::Memory(_) => unreachable!("there are no tables in memory"),
+            Self::MariaDb(database) => database.url(),
+            Self::Postgres(database) => database.url(),
+            Self::Sqlite(database) => database.url(),
+        };
+        over_pool!(
+            kind,
+            url,
+            [MySqlModels, PostgresModels, SqliteModels, DieselModels],
+            models
+        )
     }
 
     /// A statement whose `$1` is the owner.

@@ -1,6 +1,7 @@
-//! Key store and audit on the library's own tables, over pools of connections.
+//! Key store and audit on the library's own tables, and the application's tables for jobs, over pools of
+//! connections.
 //!
-//! Absent: what they do there (`ophie_crypt_sql`), keys in clear, the application's tables.
+//! Absent: what they do there (`ophie_crypt_sql`), keys in clear.
 
 #[cfg(all(
     any(feature = "async-mysql", feature = "async-postgres"),
@@ -23,6 +24,7 @@ mod blocking;
 mod keys;
 #[cfg(feature = "async-postgres")]
 mod listen;
+mod models;
 
 mod sealed {
     /// Keeps a trait to the types of this crate's choice.
@@ -33,4 +35,5 @@ mod sealed {
 pub use self::{
     backend::KeyBackend,
     keys::{DieselAudit, DieselKeyStore, KeyPool},
+    models::DieselModels,
 };

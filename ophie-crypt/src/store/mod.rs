@@ -5,6 +5,7 @@
 
 mod error;
 mod memory;
+mod models;
 mod record;
 
 use core::time::Duration;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 pub use self::{
     error::{LeaseError, StoreError},
     memory::MemoryKeyStore,
+    models::{ModelError, ModelStore, Reseal},
     record::{DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord},
 };
 use crate::owner::CanonicalId;

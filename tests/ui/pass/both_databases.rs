@@ -12,6 +12,10 @@ struct Note {
 }
 
 fn main() {
-    let _ = sqlx::query_as::<sqlx::Sqlite, Note>("SELECT 1").bind(note::text("x")).bind(note::text::NULL);
-    let _ = sqlx::query_as::<sqlx::Postgres, Note>("SELECT 1").bind(vec![note::text("x")]).bind(Owner(7_i64));
+    let _ = sqlx::query_as::<sqlx::Sqlite, Note>("SELECT 1")
+        .bind(note::text("x"))
+        .bind(note::text::NULL);
+    let _ = sqlx::query_as::<sqlx::Postgres, Note>("SELECT 1")
+        .bind(vec![note::text("x")])
+        .bind(Owner(7_i64));
 }

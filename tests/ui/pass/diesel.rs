@@ -57,6 +57,9 @@ fn main() {
         people::user_id.eq(7),
     ));
     let _ = person::name_fp("Mom").map(|of| {
-        diesel::debug_query::<diesel::mysql::Mysql, _>(&people::table.filter(people::name_fp.eq_any([of]))).to_string()
+        diesel::debug_query::<diesel::mysql::Mysql, _>(
+            &people::table.filter(people::name_fp.eq_any([of])),
+        )
+        .to_string()
     });
 }

@@ -26,7 +26,10 @@ mod models {
 
     pub(crate) fn outer() {
         person_link::used();
-        let _ = (person_link::person_link::nick("x"), person_link::person_link::name("x"));
+        let _ = (
+            person_link::person_link::nick("x"),
+            person_link::person_link::name("x"),
+        );
         let _ = person_link::person_link::nick::NULL;
     }
 }

@@ -14,8 +14,15 @@ struct Note {
 }
 
 fn main() {
-    let columns: Vec<_> = Note::MODEL.columns().iter().map(|info| info.column()).collect();
-    let names: Vec<_> = columns.iter().map(|column| (column.name(), column.table_id(), column.id())).collect();
+    let columns: Vec<_> = Note::MODEL
+        .columns()
+        .iter()
+        .map(|info| info.column())
+        .collect();
+    let names: Vec<_> = columns
+        .iter()
+        .map(|column| (column.name(), column.table_id(), column.id()))
+        .collect();
     assert_eq!(
         names,
         [

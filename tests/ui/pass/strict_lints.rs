@@ -1,4 +1,11 @@
-#![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, non_camel_case_types, unused)]
+#![deny(
+    warnings,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    non_camel_case_types,
+    unused
+)]
 #![deny(rust_2018_idioms, rust_2024_compatibility)]
 //! Lints of the user's do not fire on what the derive writes.
 

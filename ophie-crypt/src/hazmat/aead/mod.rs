@@ -15,7 +15,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{KEY_STACK, NoRandomness, VALUE_STACK, fill_random, with_stack_wiped};
+use super::{KEY_STACK, NoRandomness, fill_random, with_stack_wiped, with_value_stack_wiped};
 
 pub(crate) const NONCE_LEN: usize = 12;
 pub(crate) const TAG_LEN: usize = 16;
@@ -79,8 +79,8 @@ impl<C: Cipher> AeadKey<C> {
         aad: &[u8],
         buf: &mut [u8],
     ) -> Result<[u8; TAG_LEN], Rejected> {
-        // Opening was seen to leave its last blocks there; sealing was not, and is treated alike.
-        with_stack_wiped::<VALUE_STACK, _>(|| self.0.seal(&nonce.0, aad, buf))
+        // Opening was seen to leave its last blocks there, both a part of the key where vectors are wide.
+        with_value_stack_wiped(|| self.0.seal(&nonce.0, aad, buf))
     }
 
     /// Checks the tag and decrypts `ciphertext` into a buffer of its own.
@@ -92,7 +92,7 @@ impl<C: Cipher> AeadKey<C> {
         tag: &[u8; TAG_LEN],
     ) -> Result<Zeroizing<Vec<u8>>, Rejected> {
         let mut plain = Zeroizing::new(ciphertext.to_vec());
-        with_stack_wiped::<VALUE_STACK, _>(|| self.0.open(nonce, aad, &mut plain, tag))?;
+        with_value_stack_wiped(|| self.0.open(nonce, aad, &mut plain, tag))?;
         Ok(plain)
     }
 }

@@ -1,0 +1,80 @@
+//! The application's tables, for the jobs that seal anew and delete.
+//!
+//! Absent: what they do there (`ophie_crypt_sql`), the library's own tables (`store`).
+
+use ophie_crypt::Models;
+use ophie_crypt_sql::ModelTables;
+
+/// A `ModelStore` over a pool.
+macro_rules! models {
+    ($name:ident, $pool:ident, $driver:path, $feature:literal, $database:literal, $url:literal) => {
+        #[doc = concat!("The application's tables in ", $database, ", as jobs reach them: on the application's own database,")]
+        /// which need not be that of the keys.
+        ///
+        /// ```no_run
+        /// use ophie_crypt::{EncryptedModel, Models};
+        #[doc = concat!("use ophie_crypt_sqlx::{Encrypted, Owner, ", stringify!($name), "};")]
+        ///
+        /// #[derive(EncryptedModel)]
+        /// #[crypt(table = "notes")]
+        /// struct Note {
+        ///     user_id: Owner<i64>,
+        ///     text: Encrypted<String, note::text>,
+        /// }
+        ///
+        /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+        #[doc = concat!("let pool = sqlx::", stringify!($pool), "::connect(\"", $url, "\").await?;")]
+        #[doc = concat!("let models = ", stringify!($name), "::new(pool, Models::new().with::<Note>());")]
+        /// # Ok(()) }
+        /// ```
+        ///
+        /// # Security
+        ///
+        /// Its role needs SELECT on the models' tables, and UPDATE on their encrypted columns. It sees no
+        /// plaintext, and neither does the database.
+        #[cfg(feature = $feature)]
+        #[derive(Clone)]
+        pub struct $name {
+            tables: ModelTables<$driver>,
+        }
+
+        #[cfg(feature = $feature)]
+        impl $name {
+            /// These models in the database of this pool.
+            #[must_use]
+            pub const fn new(pool: sqlx::$pool, models: Models) -> Self {
+                Self {
+                    tables: ModelTables::new($driver(pool), models),
+                }
+            }
+        }
+
+        #[cfg(feature = $feature)]
+        ophie_crypt_sql::model_store!($name);
+    };
+}
+
+models!(
+    MySqlModels,
+    MySqlPool,
+    crate::store::mysql::MySqlDriver,
+    "mysql",
+    "MariaDB",
+    "mysql://localhost/app"
+);
+models!(
+    PostgresModels,
+    PgPool,
+    crate::store::postgres::PostgresDriver,
+    "postgres",
+    "PostgreSQL",
+    "postgres://localhost/app"
+);
+models!(
+    SqliteModels,
+    SqlitePool,
+    crate::store::sqlite::SqliteDriver,
+    "sqlite",
+    "SQLite",
+    "sqlite:app.db"
+);

@@ -1,0 +1,217 @@
+//! The application's own tables, as jobs reach them: envelopes of one owner, whatever the rows mean.
+//!
+//! Invariant: an envelope is replaced only where the one that was read still stands, so that no write of the
+//! application is lost. Absent: keys (`KeyStore`), SQL (the adapters).
+
+use core::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{column::ColumnRef, hazmat::data_key::KeyId, model::Models, owner::CanonicalId};
+
+/// The tables of the models that an application names. The adapters bring one for each database.
+#[async_trait]
+pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
+    /// The models.
+    fn models(&self) -> &Models;
+
+    /// Envelopes in this column of the owner's rows that are sealed under the key of this id: at most `limit`, in the
+    /// order of their bytes, behind `after`. Equal ones may come once or several times.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn sealed_under(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        after: Option<&[u8]>,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, ModelError>;
+
+    /// Puts a new envelope in place of each old one in this column of the owner's rows, where the old one
+    /// still stands; all in one transaction. Says how many rows changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]; nothing is changed then, or the connection was lost at the commit.
+    async fn replace(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        reseals: &[Reseal],
+    ) -> Result<u64, ModelError>;
+
+    /// The write fence as SQL, for a migration of the application's own: what [`raise_fence`](Self::raise_fence)
+    /// runs. It is made for the types that the columns have in this database.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn fence(&self) -> Result<String, ModelError>;
+
+    /// Raises the write fence: triggers on every model's table, which admit a new or changed envelope only under a key
+    /// that the owner of its row may seal under now. They refuse an UPDATE by primary key from another owner's session,
+    /// what a process writes late for an owner who was shredded, generations that are retired, and bytes that are no
+    /// envelope. Raised again, it is made anew.
+    ///
+    /// The tables must be in the database of the keys, and whoever writes them must be able to read
+    /// `ophie_crypt_owners` and `ophie_crypt_deks`. On SQLite, where keys have a file of their own, the fence only
+    /// knows whether bytes are an envelope. Run it like a migration, as the role that owns the tables, and leave a
+    /// table out by not naming its model.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    ///
+    /// # Security
+    ///
+    /// What stood in the tables before is not looked at. Whoever may drop triggers may drop these.
+    async fn raise_fence(&self) -> Result<(), ModelError>;
+
+    /// Takes the write fence down.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn lower_fence(&self) -> Result<(), ModelError>;
+}
+
+#[async_trait]
+impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
+    fn models(&self) -> &Models {
+        (**self).models()
+    }
+
+    async fn sealed_under(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        key_id: KeyId,
+        after: Option<&[u8]>,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, ModelError> {
+        let rows = (**self).sealed_under(owner, column, key_id, after, limit);
+        rows.await
+    }
+
+    async fn replace(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        reseals: &[Reseal],
+    ) -> Result<u64, ModelError> {
+        (**self).replace(owner, column, reseals).await
+    }
+
+    async fn fence(&self) -> Result<String, ModelError> {
+        (**self).fence().await
+    }
+
+    async fn raise_fence(&self) -> Result<(), ModelError> {
+        (**self).raise_fence().await
+    }
+
+    async fn lower_fence(&self) -> Result<(), ModelError> {
+        (**self).lower_fence().await
+    }
+}
+
+/// An envelope and the one that takes its place.
+///
+/// ```
+/// let reseal = ophie_crypt::Reseal::new([1, 2], [3, 4, 5]);
+/// assert_eq!(format!("{reseal:?}"), "Reseal(2 bytes, 3 bytes)");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reseal {
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Reseal {
+    /// Old and new.
+    #[must_use]
+    pub fn new(old: impl Into<Vec<u8>>, new: impl Into<Vec<u8>>) -> Self {
+        Self {
+            old: old.into(),
+            new: new.into(),
+        }
+    }
+
+    /// As it was read.
+    #[must_use]
+    pub fn old(&self) -> &[u8] {
+        &self.old
+    }
+
+    /// What takes its place.
+    #[must_use]
+    pub fn new_bytes(&self) -> &[u8] {
+        &self.new
+    }
+}
+
+impl fmt::Debug for Reseal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Reseal({} bytes, {} bytes)",
+            self.old.len(),
+            self.new.len()
+        )
+    }
+}
+
+/// The application's tables could not be read or written.
+///
+/// ```
+/// let error = ophie_crypt::ModelError::unavailable("connection refused");
+/// assert!(error.to_string().contains("try again"));
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The database has no such column.
+    #[error("the database has no column `{column}`; run the application's migrations first")]
+    NoColumn {
+        /// The column.
+        column: ColumnRef,
+    },
+    /// An owner's canonical bytes are none.
+    #[error("the owner's id is damaged; canonical ids are a type tag and an id")]
+    NotAnOwner,
+    /// A dollar sign in the name of a table or column, which statements cannot tell from a parameter.
+    #[error("the column `{column}` has a `$` in its name or its table's; rename it")]
+    Dollar {
+        /// The column.
+        column: ColumnRef,
+    },
+    /// No model of this table was named.
+    #[error("no model of the table `{table}` is named; name each one in `Models`")]
+    Unknown {
+        /// The table.
+        table: &'static str,
+    },
+    /// The database could not be reached, or refused.
+    #[error(
+        "the application's tables are unavailable; mend what the database's error names, or try again"
+    )]
+    Unavailable {
+        /// What happened.
+        #[source]
+        source: Arc<dyn core::error::Error + Send + Sync>,
+    },
+}
+
+impl ModelError {
+    /// Tables that cannot be reached.
+    #[must_use]
+    pub fn unavailable(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable {
+            source: source.into().into(),
+        }
+    }
+}
