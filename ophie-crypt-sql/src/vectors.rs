@@ -6,8 +6,9 @@
 use ophie_crypt::{CanonicalId, VectorStoreError, VectorsDeleted};
 
 use crate::{
-    Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
+    Begin, Cells, Connection, Driver, Failure, FailureKind, Record, Statement,
     driver::there,
+    models::sql::{owned, quoted},
     run::{read, run},
 };
 
@@ -16,18 +17,17 @@ use crate::{
 pub struct VectorRows<D> {
     driver: D,
     table: String,
-    owner: String,
+    column: String,
 }
 
 impl<D: Driver> VectorRows<D> {
     /// Of this table, perhaps with its schema and a dot before it, whose rows have their owner in this column.
     #[must_use]
     pub fn new(driver: D, table: &str, owner: &str) -> Self {
-        let parts: Vec<_> = table.split('.').map(quoted).collect();
         Self {
             driver,
-            table: parts.join("."),
-            owner: quoted(owner),
+            table: quoted(D::DIALECT, table),
+            column: quoted(D::DIALECT, owner),
         }
     }
 
@@ -56,18 +56,14 @@ impl<D: Driver> VectorRows<D> {
     }
 
     async fn delete_batch(&self, owner: &CanonicalId) -> Result<u64, VectorStoreError> {
-        let Self {
-            table,
-            owner: column,
-            ..
-        } = self;
+        let Self { table, column, .. } = self;
+        let mut statement = self.statement(format!("DELETE FROM {table} WHERE "), owner)?;
         // With the owner outside too: partitions use the same ctids.
-        let statement = of(owner, |owner| {
-            format!(
-                "DELETE FROM {table} WHERE {column} = {owner} AND ctid = ANY (ARRAY(
-                     SELECT ctid FROM {table} WHERE {column} = {owner} LIMIT {BATCH}))"
-            )
-        })?;
+        statement.push(&format!(
+            " AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE "
+        ));
+        owned(&mut statement, column, owner).map_err(VectorStoreError::refused)?;
+        statement.push(&format!(" LIMIT {BATCH}))"));
         let deleted = run(&self.driver, Begin::Write, move |tx| {
             let statement = statement.clone();
             Box::pin(tx.execute(statement))
@@ -76,21 +72,23 @@ impl<D: Driver> VectorRows<D> {
     }
 
     async fn look(&self, owner: &CanonicalId) -> Result<Look, VectorStoreError> {
-        let Self {
-            table,
-            owner: column,
-            ..
-        } = self;
-        let statement = of(owner, |owner| {
-            format!(
-                "SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} = {owner})::int::bigint AS left_over,
-                     row_security_active($2::text::regclass)::int::bigint AS hidden"
-            )
-        })?;
-        let rows = read::<_, Look>(&self.driver, statement.bind(table.as_str()));
+        let table = &self.table;
+        let look = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE ");
+        let mut statement = self.statement(look, owner)?;
+        statement.push(")::int::bigint AS left_over, row_security_active(CAST(");
+        statement.push_bind(table.as_str());
+        statement.push(" AS text)::regclass)::int::bigint AS hidden");
+        let rows = read::<_, Look>(&self.driver, statement);
         let mut rows = rows.await.map_err(error)?;
         rows.pop()
             .ok_or_else(|| VectorStoreError::unavailable("a row is missing from the answer"))
+    }
+
+    /// A statement, as far as its first condition.
+    fn statement(&self, sql: String, owner: &CanonicalId) -> Result<Statement, VectorStoreError> {
+        let mut statement = Statement::new(D::DIALECT, sql);
+        owned(&mut statement, &self.column, owner).map_err(VectorStoreError::refused)?;
+        Ok(statement)
     }
 }
 
@@ -109,37 +107,6 @@ impl Record for Look {
             hidden: there(cells.int("hidden")?)? != 0,
         })
     }
-}
-
-/// A statement with the owner as its first parameter, in the column's own type.
-fn of(owner: &CanonicalId, sql: impl Fn(&str) -> String) -> Result<Statement, VectorStoreError> {
-    let statement = |place| Statement::new(Dialect::Postgres, sql(place));
-    match owner.as_bytes() {
-        [b'i', id @ ..] => {
-            let id = id.try_into().map_err(|_| no_owner())?;
-            Ok(statement("$1").bind(i64::from_be_bytes(id)))
-        }
-        [b't', id @ ..] => {
-            let id = core::str::from_utf8(id).map_err(|_| no_owner())?;
-            Ok(statement("$1").bind(id))
-        }
-        [b'u', id @ ..] if id.len() == 16 => {
-            let hex = owner.to_hex();
-            let id = hex.get(2..).unwrap_or_default(); // behind the tag
-            Ok(statement("$1::text::uuid").bind(id))
-        }
-        _ => Err(no_owner()),
-    }
-}
-
-fn no_owner() -> VectorStoreError {
-    VectorStoreError::refused(
-        "not the canonical bytes of an owner; pass what `OwnerId::canonical` gives",
-    )
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn error(failure: Failure) -> VectorStoreError {

@@ -5,7 +5,7 @@
 
 mod fence;
 mod rows;
-mod sql;
+pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
 
