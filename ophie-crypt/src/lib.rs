@@ -61,7 +61,7 @@ pub use self::{
     keyring::{BuildError, Keyring, KeyringBuilder, ProvisionError, ReserveError, SessionError},
     kms::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
-        WrappedDek,
+        MovingKms, WrappedDek,
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},

@@ -4,8 +4,10 @@ use std::{pin::pin, str::FromStr, time::Duration};
 
 use futures_util::{FutureExt, future::join, poll};
 use ophie_crypt::{
-    CanonicalId, ChainedAudit, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, StoreError,
+    CanonicalId, ChainedAudit, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, Models, Rotation,
+    StoreError, WaitsFor,
 };
+use ophie_crypt_sqlx::PostgresModels;
 use sqlx::{
     AssertSqlSafe,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -161,10 +163,14 @@ async fn a_read_only_server_is_refused() {
     assert_eq!(store.version(&keys.owner).await.unwrap(), Some(1));
 }
 
-/// The SQL in the docs of `migrate`.
-fn documented_grants() -> String {
+/// The SQL in the docs of `migrate`: the application's, and what rotates needs more.
+fn documented_grants() -> [String; 2] {
     const DOCS: &str = include_str!("../../../ophie-crypt-sqlx/src/store/postgres.rs");
-    let lines = DOCS.lines().map(str::trim);
+    let mut lines = DOCS.lines().map(str::trim);
+    [block_of(&mut lines), block_of(&mut lines)]
+}
+
+fn block_of<'a>(lines: &mut impl Iterator<Item = &'a str>) -> String {
     let block = lines.skip_while(|line| *line != "/// ```sql").skip(1);
     let lines = block.map_while(|line| line.strip_prefix("/// ").filter(|sql| *sql != "```"));
     lines.map(|line| format!("{line}\n")).collect()
@@ -175,7 +181,8 @@ fn documented_grants() -> String {
 async fn a_role_that_may_change_no_key() {
     let keys = Keys::new().await;
     let role = format!("app_{}", Uuid::new_v4().simple());
-    let grants = documented_grants().replace(" app;", &format!(" {role};"));
+    let [grants, _] = documented_grants();
+    let grants = grants.replace(" app;", &format!(" {role};"));
     assert_eq!(grants.matches(&role).count(), 4, "{grants}");
     let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
     sqlx::raw_sql(AssertSqlSafe(grants))
@@ -224,6 +231,44 @@ async fn a_role_that_may_change_no_key() {
         let code = error.as_database_error().and_then(|error| error.code());
         assert_eq!(code.as_deref(), Some("42501"), "{sql}: {error}"); // insufficient_privilege
     }
+}
+
+/// A role with both, from the announcement to the end of the old key.
+#[tokio::test]
+async fn a_role_that_rotates() {
+    let keys = Keys::new().await;
+    let role = format!("rotator_{}", Uuid::new_v4().simple());
+    let [app, rotator] = documented_grants();
+    let grants = (app + &rotator).replace(" app;", &format!(" {role};"));
+    let grants = grants.replace("rotator;", &format!("{role};"));
+    let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
+    let run = async |sql: String| {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&keys.pool);
+        done.await.unwrap();
+    };
+    run(grants).await;
+    let options = options(&keys).username(&role);
+    let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let store = || Store::new(pool.clone());
+    let keyring = Keyring::builder().kms(kms()).key_store(store());
+    let keyring = keyring.build().unwrap();
+    keyring.provision(&ALICE).await.unwrap();
+    let models = PostgresModels::new(pool.clone(), Models::new());
+    let rotation = Rotation::new(keyring, store(), models);
+    assert_eq!(rotation.begin(&ALICE).await.unwrap(), 2);
+    run(
+        "UPDATE ophie_crypt_budgets SET announced_at = announced_at - interval '1 hour', \
+         leased_until = leased_until - interval '1 hour'"
+            .to_owned(),
+    )
+    .await;
+    assert_eq!(rotation.advance(&ALICE).await.unwrap().waits_for, None);
+    rotation.rewrap(&ALICE).await.unwrap();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let early = rotation.destroy(&ALICE, week).await.unwrap();
+    assert_eq!(early.waits_for, Some(WaitsFor::Horizon));
+    let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 1);
 }
 
 #[tokio::test]
