@@ -70,7 +70,7 @@ pub use self::{
     },
     kms::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
-        WrappedDek,
+        MovingKms, WrappedDek,
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},

@@ -128,7 +128,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The Terraform module `deploy/terraform/aws-kms` of the repository makes a key with a policy that also asks for each of
 /// these keys by a `Null` condition: `ForAllValues` alone holds where they are missing.
 ///
-/// List each region's ARN of a multi-Region key. Moving wrapped keys to another KMS key needs
+/// List each region's ARN of a multi-Region key. Moving keys here from another kind of KMS ([`MovingKms`](crate::MovingKms))
+/// needs `kms:Encrypt`, for the role that moves, while it moves. Moving wrapped keys to another KMS key needs
 /// `kms:ReEncryptFrom` on the old and `kms:ReEncryptTo` on the new one: give them to the role that moves,
 /// while it moves.
 ///
@@ -281,6 +282,28 @@ impl Kms for AwsKms {
         operation.expect(&from.arn, answer.source_key_id())?;
         operation.expect(&to.arn, answer.key_id())?;
         operation.take_wrapped(&to.arn, answer.ciphertext_blob)
+    }
+
+    async fn wrap_dek(&self, dek: &Dek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
+        let key = pick(&self.present.iter().collect::<Vec<_>>(), call)?;
+        let operation = Operation::new("Encrypt", call);
+        let answer = key
+            .client
+            .encrypt()
+            .key_id(key.arn.as_str())
+            .plaintext(Blob::new(dek.expose_secret()))
+            .set_encryption_context(Some(context(call)))
+            .customize()
+            .config_override(one_attempt())
+            .send()
+            .await;
+        let answer = operation.settle(answer)?;
+        operation.expect(&key.arn, answer.key_id())?;
+        operation.take_wrapped(&key.arn, answer.ciphertext_blob)
+    }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.holders(&WrappedDek::new(kek, [])).is_ok()
     }
 }
 

@@ -248,10 +248,15 @@ impl Kms for LocalKms {
         call: &KmsCall,
     ) -> Result<WrappedDek, KmsError> {
         let dek = self.unwrap_dek(wrapped, call).await?;
-        Ok(WrappedDek::new(
-            self.kek(),
-            self.wrap(&dek, call.context())?,
-        ))
+        self.wrap_dek(&dek, call).await
+    }
+
+    async fn wrap_dek(&self, dek: &Dek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
+        Ok(WrappedDek::new(self.kek(), self.wrap(dek, call.context())?))
+    }
+
+    fn holds(&self, kek: &str) -> bool {
+        kek == self.kek()
     }
 }
 

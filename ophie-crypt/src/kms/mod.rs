@@ -6,6 +6,7 @@
 #[cfg(feature = "aws-kms")]
 mod aws;
 mod local;
+mod moving;
 
 use core::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,10 @@ use async_trait::async_trait;
 
 #[cfg(feature = "aws-kms")]
 pub use self::aws::{AwsKms, AwsKmsBuilder, AwsKmsError};
-pub use self::local::{LocalKms, LocalKmsError};
+pub use self::{
+    local::{LocalKms, LocalKmsError},
+    moving::MovingKms,
+};
 use crate::{audit::WriterId, hazmat::data_key::Dek, owner::CanonicalId};
 
 /// A key management service that holds the KEK and never gives it away.
@@ -69,6 +73,23 @@ pub trait Kms: Send + Sync + 'static {
         wrapped: &WrappedDek,
         call: &KmsCall,
     ) -> Result<WrappedDek, KmsError>;
+
+    /// Wraps a DEK that another KMS made under the present KEK: for [`MovingKms`].
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError`]. By default it is refused.
+    async fn wrap_dek(&self, _: &Dek, _: &KmsCall) -> Result<WrappedDek, KmsError> {
+        Err(KmsError::refused(
+            "this KMS wraps no key that it did not make",
+        ))
+    }
+
+    /// Whether it can unwrap what was wrapped under the KEK of this name, as far as it knows without asking. By
+    /// default it says so of each.
+    fn holds(&self, _: &str) -> bool {
+        true
+    }
 }
 
 /// One attempt of a call: what it is for, which attempt it is, and the KMS's own id of it.
@@ -343,5 +364,13 @@ impl<K: Kms + ?Sized> Kms for Arc<K> {
         call: &KmsCall,
     ) -> Result<WrappedDek, KmsError> {
         (**self).rewrap_dek(wrapped, call).await
+    }
+
+    async fn wrap_dek(&self, dek: &Dek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
+        (**self).wrap_dek(dek, call).await
+    }
+
+    fn holds(&self, kek: &str) -> bool {
+        (**self).holds(kek)
     }
 }

@@ -1,9 +1,21 @@
 //! What the key store does on MariaDB only: the rights of an application's role.
 
-use ophie_crypt::{KeyStore, MAX_INVOCATIONS, Shred, ShredId, ShredStore};
+use std::time::Duration;
+
+use ophie_crypt::{
+    KeyStore, Keyring, MAX_INVOCATIONS, Models, Rotation, Shred, ShredId, ShredStore,
+};
+use ophie_crypt_sqlx::MySqlModels;
 use sqlx::AssertSqlSafe;
 
-use crate::{Store, db::Pool, paths::store::Keys};
+use crate::{
+    Store,
+    db::Pool,
+    paths::{
+        store::Keys,
+        world::{ALICE, kms},
+    },
+};
 
 /// What `MySqlKeyStore::migrate` lists, without the audit.
 const GRANTS: [&str; 8] = [
@@ -16,6 +28,50 @@ const GRANTS: [&str; 8] = [
     "SELECT, INSERT (owner, id, requested_at, entry, appended_at) ON {}.ophie_crypt_shreds",
     "UPDATE (epoch, ledger_position, ledger_hash) ON {}.ophie_crypt_installation",
 ];
+
+/// And what it lists for rotation.
+const ROTATOR: [&str; 4] = [
+    "UPDATE (version) ON {}.ophie_crypt_owners",
+    "UPDATE (state, stated_at, kek, wrapped, sealed) ON {}.ophie_crypt_deks",
+    "UPDATE (key_id, sealed) ON {}.ophie_crypt_index_keys",
+    "UPDATE (announced_at) ON {}.ophie_crypt_budgets",
+];
+
+/// From the announcement to the end of the old key.
+#[tokio::test]
+async fn a_role_that_rotates() {
+    let keys = Keys::new().await;
+    let name = keys.database.name();
+    let run = async |text: String| {
+        let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&keys.pool);
+        done.await.unwrap();
+    };
+    let user = name.trim_start_matches("test_");
+    let role = format!("{user}@'127.0.0.1'");
+    run(format!("CREATE USER {role}")).await;
+    for grant in GRANTS.iter().chain(&ROTATOR) {
+        run(format!("GRANT {} TO {role}", grant.replace("{}", name))).await;
+    }
+    let url = keys.database.url().replace("root@", &format!("{user}@"));
+    let pool = Pool::connect(&url).await.unwrap();
+    let store = || Store::new(pool.clone());
+    let keyring = Keyring::builder().kms(kms()).key_store(store());
+    let keyring = keyring.build().unwrap();
+    keyring.provision(&ALICE).await.unwrap();
+    let models = MySqlModels::new(pool.clone(), Models::new());
+    let rotation = Rotation::new(keyring, store(), models);
+    assert_eq!(rotation.begin(&ALICE).await.unwrap(), 2);
+    run(
+        "UPDATE ophie_crypt_budgets SET announced_at = announced_at - INTERVAL 1 HOUR, \
+         leased_until = leased_until - INTERVAL 1 HOUR"
+            .to_owned(),
+    )
+    .await;
+    assert_eq!(rotation.advance(&ALICE).await.unwrap().waits_for, None);
+    rotation.rewrap(&ALICE).await.unwrap();
+    let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 1);
+}
 
 #[tokio::test]
 async fn a_role_that_may_change_no_key() {

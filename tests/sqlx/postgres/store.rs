@@ -4,9 +4,10 @@ use std::{pin::pin, str::FromStr, time::Duration};
 
 use futures_util::{FutureExt, future::join, poll};
 use ophie_crypt::{
-    CanonicalId, ChainedAudit, FileLedger, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, OwnerId,
-    RestoreGuard, Shred, ShredId, ShredStore, Shredder, StoreError,
+    CanonicalId, ChainedAudit, FileLedger, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, Models,
+    OwnerId, RestoreGuard, Rotation, Shred, ShredId, ShredStore, Shredder, StoreError, WaitsFor,
 };
+use ophie_crypt_sqlx::PostgresModels;
 use sqlx::{
     AssertSqlSafe,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -162,8 +163,7 @@ async fn a_read_only_server_is_refused() {
     assert_eq!(store.version(&keys.owner).await.unwrap(), Some(1));
 }
 
-/// The SQL in the docs of `migrate`.
-/// The block of this number.
+/// The SQL in the docs of `migrate`, block by block: the application's, what rotates needs more, what shreds.
 fn documented_grants(number: usize) -> String {
     const DOCS: &str = include_str!("../../../ophie-crypt-sqlx/src/store/postgres.rs");
     let blocks = DOCS.split("/// ```sql\n");
@@ -225,7 +225,7 @@ async fn a_role_that_may_change_no_key() {
     guarded.raise_epoch(2, &head).await.unwrap();
 
     let role = format!("shredder_{}", Uuid::new_v4().simple());
-    let grants = documented_grants(1).replace(" shredder;", &format!(" {role};"));
+    let grants = documented_grants(2).replace(" shredder;", &format!(" {role};"));
     assert_eq!(grants.matches(&role).count(), 3, "{grants}");
     let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
     let granted = sqlx::raw_sql(AssertSqlSafe(grants))
@@ -262,6 +262,44 @@ async fn a_role_that_may_change_no_key() {
         let code = error.as_database_error().and_then(|error| error.code());
         assert_eq!(code.as_deref(), Some("42501"), "{sql}: {error}"); // insufficient_privilege
     }
+}
+
+/// A role with both, from the announcement to the end of the old key.
+#[tokio::test]
+async fn a_role_that_rotates() {
+    let keys = Keys::new().await;
+    let role = format!("rotator_{}", Uuid::new_v4().simple());
+    let grants =
+        (documented_grants(0) + &documented_grants(1)).replace(" app;", &format!(" {role};"));
+    let grants = grants.replace("rotator;", &format!("{role};"));
+    let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
+    let run = async |sql: String| {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&keys.pool);
+        done.await.unwrap();
+    };
+    run(grants).await;
+    let options = options(&keys).username(&role);
+    let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let store = || Store::new(pool.clone());
+    let keyring = Keyring::builder().kms(kms()).key_store(store());
+    let keyring = keyring.build().unwrap();
+    keyring.provision(&ALICE).await.unwrap();
+    let models = PostgresModels::new(pool.clone(), Models::new());
+    let rotation = Rotation::new(keyring, store(), models);
+    assert_eq!(rotation.begin(&ALICE).await.unwrap(), 2);
+    run(
+        "UPDATE ophie_crypt_budgets SET announced_at = announced_at - interval '1 hour', \
+         leased_until = leased_until - interval '1 hour'"
+            .to_owned(),
+    )
+    .await;
+    assert_eq!(rotation.advance(&ALICE).await.unwrap().waits_for, None);
+    rotation.rewrap(&ALICE).await.unwrap();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let early = rotation.destroy(&ALICE, week).await.unwrap();
+    assert_eq!(early.waits_for, Some(WaitsFor::Horizon));
+    let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 1);
 }
 
 #[tokio::test]
