@@ -4,7 +4,7 @@
 //! destroys an owner's key does not make it unreadable: it has to be deleted. [`Pinecone`] is the
 //! [`VectorStore`](ophie_crypt::VectorStore) for that. It writes and searches nothing: for this, use the client that you
 //! have, with the names that [`Pinecone::namespace`] and [`Pinecone::vector_id`] give, and put what belongs to the
-//! vector beside it as an [`ophie_crypt::Sidecar`].
+//! vector beside it as a `Sidecar` of `ophie_crypt`.
 //!
 //! ```no_run
 //! use ophie_crypt::{CanonicalId, OwnerId, VectorStore};

@@ -11,7 +11,7 @@ use crate::store::postgres::PostgresDriver;
 
 /// The vectors in one table of PostgreSQL with pgvector, each row with its owner.
 ///
-/// For a table that has **no** model: embeddings of their own, say, with a [`Sidecar`](ophie_crypt::Sidecar) beside
+/// For a table that has **no** model: embeddings of their own, say, with a `Sidecar` beside
 /// each. A table whose rows have a derived model needs none, also if one of its columns is a `vector` (marked
 /// `plain`): its rows go with the model's.
 ///
