@@ -27,8 +27,8 @@ impl From<Error> for DieselError {
 
 /// Finds the error of a hook inside Diesel's.
 ///
-/// `None` if there is none. A search along `Error::source()` alone finds none either: Diesel's skips
-/// the error that it holds.
+/// `None` if there is none. A search along `Error::source()` alone does not always find it: Diesel's skips the error
+/// of a refused bind.
 ///
 /// ```
 /// use diesel::{prelude::*, sql_types::BigInt};

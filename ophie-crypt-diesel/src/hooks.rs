@@ -14,6 +14,9 @@ use ophie_crypt::{BoundColumn, IndexColumn, OwnerId, Plaintext, adapter};
 use crate::{BlindIndex, Encrypted, Error, Owner, Sealed, sql_type::Holds};
 
 /// A back end that takes bytes which the hook has made.
+#[diagnostic::on_unimplemented(
+    note = "turn on the feature `mysql`, `postgres` or `sqlite` of ophie-crypt-diesel"
+)]
 trait TakesBytes: Backend {
     fn take(out: &mut Output<'_, '_, Self>, bytes: Vec<u8>) -> serialize::Result;
 }

@@ -72,6 +72,55 @@
 //! Two seals of one value differ, so `.eq(..)` on an `Encrypted` column finds nothing; compare the
 //! fingerprint. Fingerprints are bound to their column: those of two columns never match.
 //!
+//! A second struct on the same table, without the columns that the database fills in, or with fewer, takes the
+//! markers of the first:
+//!
+//! ```
+//! use diesel::prelude::*;
+//! use ophie_crypt::EncryptedModel;
+//! use ophie_crypt_diesel::{Encrypted, Owner};
+//!
+//! #[derive(EncryptedModel, Queryable, Selectable)]
+//! #[crypt(table = "notes")]
+//! #[diesel(table_name = notes)]
+//! pub struct Note {
+//!     #[crypt(plain)]
+//!     pub id: i64,
+//!     pub user_id: Owner<i64>,
+//!     pub text: Encrypted<String, note::text>,
+//!     pub title: Option<Encrypted<String, note::title>>,
+//! }
+//!
+//! #[derive(EncryptedModel, Insertable)]
+//! #[crypt(like = Note)]
+//! #[diesel(table_name = notes)]
+//! pub struct NewNote<'a> {
+//!     pub user_id: Owner<i64>,
+//!     pub text: &'a Encrypted<String, note::text>,
+//! }
+//!
+//! diesel::table! {
+//!     use diesel::sql_types::{BigInt, Nullable};
+//!     use ophie_crypt_diesel::Ciphertext;
+//!     use super::note;
+//!
+//!     notes (id) {
+//!         id -> BigInt,
+//!         user_id -> BigInt,
+//!         text -> Ciphertext<note::text>,
+//!         title -> Nullable<Ciphertext<note::title>>,
+//!     }
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # Synchronous programs
+//!
+//! The keyring works on tokio's runtime also between calls: it refills leases, renews keys and writes the audit. Keep one
+//! multi-thread runtime for the life of the program, and give its threads sessions by
+//! [`scope_sync`](ophie_crypt::Session::scope_sync). Under a runtime that is not running, sealing ends with the lease, after
+//! some thousand values.
+//!
 //! # Owners
 //!
 //! [`Owner<T>`](Owner) has the SQL type of `T`. Diesel knows `uuid::Uuid` on PostgreSQL only (its feature
@@ -87,6 +136,10 @@
 //! read. What a server outside strict mode has cut, and what a wider `BINARY` has padded, is lost: it never opens
 //! again. Diesel has neither RETURNING nor `excluded` there: in an upsert, set the value itself.
 //!
+//! An owner column of text needs a collation that knows case and spaces, such as `utf8mb4_nopad_bin`: under others
+//! `user_id = 'Ada'` finds the rows of `ada`, too, and [`Owner`] refuses the whole result. Where the binary log is on, making
+//! the library's triggers needs `log_bin_trust_function_creators`.
+//!
 //! # NULL
 //!
 //! A nullable column is `Option`, and Diesel asks for it when the program is compiled. A NULL where the
@@ -101,7 +154,7 @@
 //! share a pool.
 //!
 //! - Values are sealed when `execute` or `load` is *called*, not when it is awaited; rows are opened where they are
-//!   *polled*. Call and await in one scope. Called outside and awaited inside, a statement with a value fails;
+//!   *polled*. Call and await in one scope: `session.scope(async { query.execute(&mut db).await })`. Called outside and awaited inside, a statement with a value fails;
 //!   called inside and awaited outside, rows do not open.
 //! - A stream of `load_stream` opens each row in the session that polls it, and is not itself in a scope: consume it
 //!   in the scope, or wrap it by [`in_session`](ophie_crypt::InSession).
@@ -138,7 +191,7 @@
 //!
 //! None by default.
 //!
-//! - `sqlite`, `postgres`, `mysql`: writing on that back end. `postgres` and `mysql` take no client library; that
+//! - `sqlite`, `postgres`, `mysql`: writing on that back end, without which no column type has Diesel's `ToSql` there. `postgres` and `mysql` take no client library; that
 //!   is the application's choice, by Diesel's features.
 //! - `r2d2`: [`DieselKeyStore`] and [`DieselAudit`] over Diesel's pools, and [`Migrations`].
 //! - `bb8`, `deadpool`: the same over pools of diesel-async, with `async-postgres` or `async-mysql` for the

@@ -26,8 +26,14 @@ use crate::KeyBackend;
 /// ```
 ///
 /// Diesel remembers them among the application's own. Use either this or a key store's `migrate`, which needs no
-/// harness: a `migrate` after the harness finds nothing to do, but the harness does not know what a `migrate` did,
-/// and fails because the tables are there, with nothing changed.
+/// harness: a `migrate` after the harness finds nothing to do, but the harness does not know what a `migrate` did.
+/// On PostgreSQL and SQLite it fails then, because the tables are there, with nothing changed; on MariaDB it finds
+/// nothing to do.
+///
+/// # Security
+///
+/// Reverting it drops every wrapped key, and no value opens again: `revert_all_migrations` is for databases of tests.
+/// While it is the newest, Diesel's `revert` and `redo` of the application's own fail; give these a later version.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::exhaustive_structs,

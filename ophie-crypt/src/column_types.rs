@@ -413,6 +413,13 @@ macro_rules! column_types {
         /// `Option<Owner<T>>` is for outer joins. Results over several owners are read with `Sealed` and
         /// the plain id.
         /// `Debug` shows no id.
+        ///
+        /// # Security
+        ///
+        /// It sees what is bound and what is read, not which rows a statement touches: filter every UPDATE and DELETE by
+        /// `Owner(user)`, or one by primary key changes another owner's row. The
+        #[doc = concat!("[write fence](", "https://docs.rs/ophie-crypt/latest/ophie_crypt/trait.WriteFence.html", ")")]
+        /// makes the database refuse such an UPDATE of encrypted columns.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(
             clippy::exhaustive_structs,

@@ -108,7 +108,7 @@ pub enum SealError {
     /// This process has used up what the key store granted it for the owner's DEK.
     #[error(
         "cannot seal {column}: this process has used up its lease under the owner's key; \
-         call `session.reserve(n).await` before bulk work"
+         call `session.reserve(n).await` before bulk work, and keep the keyring's runtime running, which refills it"
     )]
     NoBudget {
         /// Where it was to go.
@@ -282,7 +282,7 @@ pub enum OwnerError {
     /// Another's row.
     #[error(
         "the row belongs to another owner than the session; restrict the query to the session's owner, \
-         or read rows of several owners as `Sealed`"
+         under a collation that tells upper from lower case, or read rows of several owners as `Sealed`"
     )]
     OtherOwner,
 }

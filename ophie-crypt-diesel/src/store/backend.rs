@@ -15,6 +15,9 @@ use diesel::{
 use ophie_crypt_sql::{Cells, Dialect, Failure, FailureKind, Param, Record, Statement};
 
 /// A back end that can hold the library's tables: PostgreSQL, MariaDB, SQLite.
+#[diagnostic::on_unimplemented(
+    note = "turn on the feature `mysql`, `postgres` or `sqlite` of ophie-crypt-diesel"
+)]
 pub trait KeyBackend: super::sealed::Sealed + diesel::backend::Backend + Sized + 'static {
     #[doc(hidden)]
     const DIALECT: Dialect;

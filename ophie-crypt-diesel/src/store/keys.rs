@@ -14,6 +14,10 @@ use super::sealed::Sealed;
 
 /// A pool of connections for the key store: Diesel's r2d2 (feature `r2d2`), or diesel-async's bb8 or deadpool
 /// (features of these names, with `async-postgres` or `async-mysql`).
+#[diagnostic::on_unimplemented(
+    note = "pools are those of r2d2, bb8 and deadpool; turn on the feature of that name of ophie-crypt-diesel, and for \
+            asynchronous connections `async-postgres` or `async-mysql`"
+)]
 pub trait KeyPool: Sealed + Clone + Send + Sync + 'static {
     /// What the connections speak to.
     type Backend;

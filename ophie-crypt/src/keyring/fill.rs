@@ -218,7 +218,9 @@ impl Inner {
 pub(super) async fn in_time<T, E: From<StoreError>>(
     asked: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let silent = |_| Err(StoreError::unavailable("no answer within five seconds").into());
+    let silent = |_| {
+        Err(StoreError::unavailable("no answer within five seconds; look for a lock, or for a pool with no connection to spare").into())
+    };
     timeout(STORE_WITHIN, asked).await.unwrap_or_else(silent)
 }
 
