@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ophie_crypt::{
-    BoundColumn, ColumnRef, Dek, GeneratedDek, Keyring, Kms, KmsCall, KmsError, LocalKms,
+    BoundColumn, ColumnRef, Dek, GeneratedDek, KeyStore, Keyring, Kms, KmsCall, KmsError, LocalKms,
     MemoryKeyStore, NoSession, OwnerId, Purpose, Session, WrappedDek,
 };
 
