@@ -102,6 +102,12 @@ impl Budget {
         self.stopped.store(true, Relaxed);
     }
 
+    /// Nobody remembers what was granted, so nothing of it is used any more, and no more will be granted.
+    pub(crate) fn forfeit(&self) {
+        self.stop();
+        self.left.store(0, Relaxed);
+    }
+
     /// The refill failed; the next one who takes asks again.
     pub(crate) fn ask_again(&self) {
         self.asked.store(false, Relaxed);
@@ -124,6 +130,16 @@ mod tests {
         budget.stop();
         assert_eq!(budget.take(1), Err(NoBudget::Stopped));
         assert_eq!(budget.granted(), 11);
+    }
+
+    #[test]
+    fn what_is_forfeited_is_not_used() {
+        let budget = Budget::new(1, || {});
+        budget.add(&Lease::new(10, 10, 1));
+        budget.take(1).unwrap();
+        budget.forfeit();
+        assert_eq!(budget.take(1), Err(NoBudget::Stopped));
+        assert!(!budget.needs_lease());
     }
 
     #[test]

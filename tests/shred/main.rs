@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::unwrap_in_result,
     clippy::unwrap_used,

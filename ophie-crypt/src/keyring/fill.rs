@@ -144,7 +144,7 @@ impl Inner {
                     count = 0;
                 }
                 Err(LeaseError::OldEpoch) => {
-                    budget.stop();
+                    budget.forfeit();
                     self.metrics.refused("old-epoch");
                     return Ok(in_time(self.store.version(owner)).await?);
                 }
