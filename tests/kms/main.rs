@@ -8,6 +8,7 @@ mod emulators;
 mod faults;
 mod keys;
 mod leaks;
+mod moves;
 mod regions;
 mod strict;
 
