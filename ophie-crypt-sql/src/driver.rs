@@ -61,7 +61,7 @@ pub trait Transaction: Send + Sized {
     /// # Errors
     ///
     /// [`Failure`].
-    async fn batch(&mut self, sql: &'static str) -> Result<(), Failure>;
+    async fn batch(&mut self, sql: String) -> Result<(), Failure>;
 
     /// Commits.
     ///

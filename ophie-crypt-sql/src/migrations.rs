@@ -142,7 +142,7 @@ async fn bring_up_to_date<D: Driver>(tx: &mut D::Transaction) -> Result<(), Fail
     }
     for migration in Migration::all(D::DIALECT) {
         if migration.number > done {
-            tx.batch(migration.up).await?;
+            tx.batch(migration.up.to_owned()).await?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ mod faults;
 mod keys;
 mod leaks;
 mod moves;
+mod policies;
 mod regions;
 mod strict;
 

@@ -84,8 +84,8 @@ impl<P: Connections> Transaction for Open<P> {
         rows.map_err(|error| failure(error, BackendOf::<P>::DIALECT))
     }
 
-    async fn batch(&mut self, sql: &'static str) -> Result<(), Failure> {
-        let done = diesel_async::SimpleAsyncConnection::batch_execute(&mut *self.0, sql).await;
+    async fn batch(&mut self, sql: String) -> Result<(), Failure> {
+        let done = diesel_async::SimpleAsyncConnection::batch_execute(&mut *self.0, &sql).await;
         done.map_err(|error| failure(error, BackendOf::<P>::DIALECT))
     }
 

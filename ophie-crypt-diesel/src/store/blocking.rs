@@ -113,8 +113,8 @@ impl<C: KeyConnection> Transaction for Open<C> {
             .await
     }
 
-    async fn batch(&mut self, sql: &'static str) -> Result<(), Failure> {
-        self.step(move |connection| connection.batch_execute(sql))
+    async fn batch(&mut self, sql: String) -> Result<(), Failure> {
+        self.step(move |connection| connection.batch_execute(&sql))
             .await
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: an envelope is replaced only where the one that was read still stands. Absent: which key seals it
 //! (the core), the library's own tables (`keys`).
 
+mod fence;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -257,6 +258,18 @@ macro_rules! model_store {
                 since: u64,
             ) -> Result<Option<u64>, $crate::private::ophie_crypt::ModelError> {
                 self.tables.count_under(owner, column, key_id, since).await
+            }
+
+            async fn fence(&self) -> Result<String, $crate::private::ophie_crypt::ModelError> {
+                self.tables.fence().await
+            }
+
+            async fn raise_fence(&self) -> Result<(), $crate::private::ophie_crypt::ModelError> {
+                self.tables.raise_fence().await
+            }
+
+            async fn lower_fence(&self) -> Result<(), $crate::private::ophie_crypt::ModelError> {
+                self.tables.lower_fence().await
             }
         }
 

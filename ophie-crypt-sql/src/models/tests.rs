@@ -1,3 +1,5 @@
+//! Names and owners in statements.
+
 use ophie_crypt::{CanonicalId, ModelError};
 
 use super::sql::{owned, quoted};

@@ -68,7 +68,8 @@ macro_rules! driver {
                 rows.iter().map(|row| R::read(&$row(row))).collect()
             }
 
-            async fn batch(&mut self, sql: &'static str) -> Result<(), ::ophie_crypt_sql::Failure> {
+            async fn batch(&mut self, sql: String) -> Result<(), ::ophie_crypt_sql::Failure> {
+                let sql = ::sqlx::AssertSqlSafe(sql);
                 let done = ::sqlx::raw_sql(sql).execute(&mut *self.0).await;
                 done.map(|_| ()).map_err(failure)
             }

@@ -125,6 +125,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// }
 /// ```
 ///
+/// The Terraform module `deploy/terraform/aws-kms` of the repository makes a key with a policy that also asks for each of
+/// these keys by a `Null` condition: `ForAllValues` alone holds where they are missing.
+///
 /// List each region's ARN of a multi-Region key. Moving keys here from another kind of KMS ([`MovingKms`](crate::MovingKms))
 /// needs `kms:Encrypt`, for the role that moves, while it moves. Moving wrapped keys to another KMS key needs
 /// `kms:ReEncryptFrom` on the old and `kms:ReEncryptTo` on the new one: give them to the role that moves,

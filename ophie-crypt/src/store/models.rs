@@ -64,6 +64,40 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
         key_id: KeyId,
         since: u64,
     ) -> Result<Option<u64>, ModelError>;
+
+    /// The write fence as SQL, for a migration of the application's own: what [`raise_fence`](Self::raise_fence)
+    /// runs. It is made for the types that the columns have in this database.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn fence(&self) -> Result<String, ModelError>;
+
+    /// Raises the write fence: triggers on every model's table, which admit a new or changed envelope only under a key
+    /// that the owner of its row may seal under now. They refuse an UPDATE by primary key from another owner's session,
+    /// what a process writes late for an owner who was shredded, generations that are retired, and bytes that are no
+    /// envelope. Raised again, it is made anew.
+    ///
+    /// The tables must be in the database of the keys, and whoever writes them must be able to read
+    /// `ophie_crypt_owners` and `ophie_crypt_deks`. On SQLite, where keys have a file of their own, the fence only
+    /// knows whether bytes are an envelope. Run it like a migration, as the role that owns the tables, and leave a
+    /// table out by not naming its model.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    ///
+    /// # Security
+    ///
+    /// What stood in the tables before is not looked at. Whoever may drop triggers may drop these.
+    async fn raise_fence(&self) -> Result<(), ModelError>;
+
+    /// Takes the write fence down.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn lower_fence(&self) -> Result<(), ModelError>;
 }
 
 #[async_trait]
@@ -105,6 +139,18 @@ impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
         since: u64,
     ) -> Result<Option<u64>, ModelError> {
         (**self).count_under(owner, column, key_id, since).await
+    }
+
+    async fn fence(&self) -> Result<String, ModelError> {
+        (**self).fence().await
+    }
+
+    async fn raise_fence(&self) -> Result<(), ModelError> {
+        (**self).raise_fence().await
+    }
+
+    async fn lower_fence(&self) -> Result<(), ModelError> {
+        (**self).lower_fence().await
     }
 }
 
@@ -166,6 +212,12 @@ pub enum ModelError {
     /// Others hold rows of the owner for longer than a job waits.
     #[error("transactions of others hold rows of the owner; try again later")]
     Busy,
+    /// The database has no such column.
+    #[error("the database has no column `{column}`; run the application's migrations first")]
+    NoColumn {
+        /// The column.
+        column: ColumnRef,
+    },
     /// An owner's canonical bytes are none.
     #[error("the owner's id is damaged; canonical ids are a type tag and an id")]
     NotAnOwner,

@@ -5,7 +5,7 @@
 use super::Refusal;
 use super::keys::{Context, Key};
 use super::operations::Request;
-use super::policy::Verdict;
+use super::policy::{Asked, Verdict};
 
 impl Key {
     /// `action` as policies name it, without `kms:`; grants name operations, which for `ReEncrypt` are two too.
@@ -14,11 +14,15 @@ impl Key {
         request: &Request<'_>,
         action: &str,
         context: &Context,
+        same_key: Option<bool>,
     ) -> Result<(), Refusal> {
         let policy_action = format!("kms:{action}");
-        let verdict = self
-            .policy
-            .judge(request.principal, &policy_action, context);
+        let verdict = self.policy.judge(&Asked {
+            principal: request.principal,
+            action: &policy_action,
+            context,
+            same_key,
+        });
         let mut grants = self.grants.values();
         let allowed = match verdict {
             Verdict::Allowed => true,

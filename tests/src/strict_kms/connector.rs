@@ -102,11 +102,13 @@ fn read_head(request: &HttpRequest) -> Option<Head> {
         return None;
     }
     let operation = headers.get("x-amz-target")?.strip_prefix("TrentService.")?;
-    // AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/kms/aws4_request, ...
+    // AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/kms/aws4_request, ... From its end: an ARN for a key has slashes too.
     let (_, credential) = headers.get("authorization")?.split_once("Credential=")?;
-    let mut scope = credential.split('/');
-    let (principal, _, region) = (scope.next()?, scope.next()?, scope.next()?);
-    (scope.next()? == "kms").then(|| Head {
+    let (credential, _) = credential.split_once(',')?;
+    let mut scope = credential.rsplitn(5, '/').skip(1);
+    let (service, region, _) = (scope.next()?, scope.next()?, scope.next()?);
+    let principal = scope.next()?;
+    (service == "kms").then(|| Head {
         region: region.to_owned(),
         principal: principal.to_owned(),
         operation: operation.to_owned(),

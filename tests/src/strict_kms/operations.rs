@@ -77,13 +77,23 @@ impl Request<'_> {
         action: &str,
         context: &Context,
     ) -> Result<KeyName, Refusal> {
+        let same_key = self.same_key(keys);
         let key = keys.find(self.region, name)?;
-        key.allows(self, action, context)?;
+        key.allows(self, action, context, same_key)?;
         key.usable()?;
         Ok(KeyName {
             id: key.id.clone(),
             arn: key.arn(),
         })
+    }
+
+    /// Of `ReEncrypt`, whether it ends under the key where it began.
+    fn same_key(&self, keys: &mut Keys) -> Option<bool> {
+        let destination = self.optional_text("DestinationKeyId")?;
+        let blob = self.bytes("CiphertextBlob", MAX_BLOB).ok()?;
+        let source = keys.maker(&blob)?.to_owned();
+        let destination = keys.find(self.region, destination).ok()?;
+        Some(destination.id == source)
     }
 
     /// As `key`, of the key that made a blob; `name`, if given, must be that one.

@@ -1,7 +1,8 @@
 //! Key policies: who may do what with a key, and under which encryption context.
 //!
 //! Invariant: an element, operator or condition key that is not known here is refused when the policy is
-//! put, never ignored. Absent: IAM policies; a key policy that allows nobody allows nobody.
+//! put, never ignored. Absent: IAM policies; a key policy that allows nobody allows nobody, and one that names an
+//! account is taken to allow all of its principals.
 
 use serde_json::{Map, Value};
 
@@ -24,9 +25,31 @@ struct Statement {
 #[derive(Clone, Debug)]
 struct Condition {
     operator: Operator,
-    /// Of `kms:EncryptionContext:KEY`; `None` for `kms:EncryptionContextKeys`.
-    key: Option<String>,
+    key: ConditionKey,
     values: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum ConditionKey {
+    /// `kms:EncryptionContext:KEY`.
+    Context(String),
+    /// `kms:EncryptionContextKeys`.
+    ContextKeys,
+    /// `aws:PrincipalType`.
+    PrincipalType,
+    /// `kms:ReEncryptOnSameKey`.
+    SameKey,
+}
+
+/// What a policy is asked.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) principal: &'a str,
+    /// With `kms:`.
+    pub(super) action: &'a str,
+    pub(super) context: &'a Context,
+    /// Whether `ReEncrypt` ends under the key where it began.
+    pub(super) same_key: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,10 +98,10 @@ impl Policy {
     }
 
     /// A denial goes before everything.
-    pub(super) fn judge(&self, principal: &str, action: &str, context: &Context) -> Verdict {
+    pub(super) fn judge(&self, asked: &Asked<'_>) -> Verdict {
         let matching = self.statements.iter();
         let mut verdict = Verdict::Silent;
-        for statement in matching.filter(|one| one.applies(principal, action, context)) {
+        for statement in matching.filter(|one| one.applies(asked)) {
             if statement.deny {
                 return Verdict::Denied;
             }
@@ -118,10 +141,12 @@ impl Statement {
         })
     }
 
-    fn applies(&self, principal: &str, action: &str, context: &Context) -> bool {
-        self.principals.iter().any(|one| like(one, principal))
-            && self.actions.iter().any(|one| like(one, action))
-            && self.conditions.iter().all(|one| one.holds(context))
+    fn applies(&self, asked: &Asked<'_>) -> bool {
+        self.principals
+            .iter()
+            .any(|one| like(one, asked.principal) || is_account_of(one, asked.principal))
+            && self.actions.iter().any(|one| like(one, asked.action))
+            && self.conditions.iter().all(|one| one.holds(asked))
     }
 }
 
@@ -133,14 +158,16 @@ impl Condition {
                 "ForAllValues:StringEquals" => Operator::AllStringEquals,
                 "ForAnyValue:StringEquals" => Operator::AnyStringEquals,
                 "Null" => Operator::Null,
-                "StringEquals" => Operator::StringEquals,
+                "Bool" | "StringEquals" => Operator::StringEquals,
                 "StringNotEquals" => Operator::StringNotEquals,
                 _ => return None,
             };
             for (key, values) in keys.as_object()? {
                 let key = match key.strip_prefix("kms:EncryptionContext:") {
-                    Some(key) => Some(key.to_owned()),
-                    None if key == "kms:EncryptionContextKeys" => None,
+                    Some(key) => ConditionKey::Context(key.to_owned()),
+                    None if key == "kms:EncryptionContextKeys" => ConditionKey::ContextKeys,
+                    None if key == "aws:PrincipalType" => ConditionKey::PrincipalType,
+                    None if key == "kms:ReEncryptOnSameKey" => ConditionKey::SameKey,
                     None => return None,
                 };
                 conditions.push(Self {
@@ -153,15 +180,23 @@ impl Condition {
         Some(conditions)
     }
 
-    fn holds(&self, context: &Context) -> bool {
+    fn holds(&self, asked: &Asked<'_>) -> bool {
         let found: Vec<&str> = match &self.key {
             // AWS compares condition keys without case.
-            Some(key) => context
+            ConditionKey::Context(key) => asked
+                .context
                 .iter()
                 .filter(|(name, _)| name.eq_ignore_ascii_case(key))
                 .map(|(_, value)| value.as_str())
                 .collect(),
-            None => context.keys().map(String::as_str).collect(),
+            ConditionKey::ContextKeys => asked.context.keys().map(String::as_str).collect(),
+            ConditionKey::PrincipalType if asked.principal.ends_with(":root") => vec!["Account"],
+            ConditionKey::PrincipalType => vec!["AssumedRole"],
+            ConditionKey::SameKey => asked
+                .same_key
+                .map(|same| if same { "true" } else { "false" })
+                .into_iter()
+                .collect(),
         };
         let listed = |found: &&str| self.values.iter().any(|value| value == found);
         match self.operator {
@@ -171,6 +206,12 @@ impl Condition {
             Operator::StringNotEquals => !found.iter().any(listed),
         }
     }
+}
+
+/// Whether it is the account of a principal: `arn:aws:iam::ACCOUNT:root`.
+fn is_account_of(pattern: &str, principal: &str) -> bool {
+    let account = pattern.strip_suffix("root");
+    account.is_some_and(|account| account.ends_with(':') && principal.starts_with(account))
 }
 
 /// A `*` at the end stands for anything.

@@ -145,6 +145,18 @@ impl ModelStore for Tables {
         let under = cells.iter().filter(|cell| is_under(cell, column, key_id));
         Ok(Some(under.count().try_into().unwrap()))
     }
+
+    async fn fence(&self) -> Result<String, ModelError> {
+        Ok(String::new())
+    }
+
+    async fn raise_fence(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    async fn lower_fence(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
 }
 
 pub(super) struct World {
