@@ -92,6 +92,8 @@ mod leases;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod place;
+#[cfg(test)]
 mod rotating;
 #[cfg(test)]
 mod rotation;
