@@ -8,6 +8,7 @@ mod emulators;
 mod faults;
 mod keys;
 mod leaks;
+mod moves;
 mod policies;
 mod regions;
 mod strict;

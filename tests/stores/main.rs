@@ -94,6 +94,8 @@ mod ledgers;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod place;
+#[cfg(test)]
 mod rotating;
 #[cfg(test)]
 mod rotation;

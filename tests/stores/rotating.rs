@@ -1,7 +1,6 @@
 //! Rotations of real tables, while others read and write them.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -9,170 +8,21 @@ use std::{
     time::Duration,
 };
 
-use ophie_crypt::{
-    EncryptedModel, KeyStore, Keyring, LocalKms, Models, OwnerId, Progress, Purpose, Rotation,
-    RotationStore, Session, WaitsFor,
-};
-use ophie_crypt_sqlx::{Encrypted, Owner, Sealed};
+use ophie_crypt::{KeyStore, OwnerId, Progress, Rotation, WaitsFor};
+use ophie_crypt_sqlx::Sealed;
 use tokio::sync::watch;
 
-use crate::world::{Database, Kind, Store};
+use crate::{
+    place::{ADA, BEN, Place, expected, note, said, seal_mood, seal_text},
+    world::Kind,
+};
 
 every_database!(
     all_rows_while_others_write,
     what_is_cut_off_goes_on,
     odd_values_stay_as_they_are,
+    what_was_announced_before_a_restore_never_seals,
 );
-
-const PURPOSE: Purpose = Purpose::new("tests");
-const ADA: i64 = 7;
-const BEN: i64 = 8;
-
-#[derive(EncryptedModel)]
-#[crypt(table = "rotated_notes")]
-#[expect(dead_code, reason = "its markers and its model are what the tests use")]
-struct Note {
-    #[crypt(plain)]
-    id: i64,
-    user_id: Owner<i64>,
-    text: Option<Encrypted<String, note::text>>,
-    #[crypt(pad = 64)]
-    mood: Encrypted<String, note::mood>,
-}
-
-/// Keys in one database, the application's rows in another.
-struct Place {
-    kind: Kind,
-    keys: Database,
-    app: Database,
-    kms: Arc<LocalKms>,
-    keyring: Keyring,
-    store: Arc<dyn Store>,
-}
-
-impl Place {
-    async fn new(kind: Kind) -> Self {
-        let (keys, app) = (Database::create(kind).await, Database::create(kind).await);
-        let bytes = if is_postgres(kind) { "BYTEA" } else { "BLOB" };
-        let table = format!(
-            "CREATE TABLE rotated_notes (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, \
-             text {bytes}, mood {bytes} NOT NULL); \
-             CREATE INDEX by_owner ON rotated_notes (user_id)"
-        );
-        app.run_plain(&table).await.unwrap();
-        let kms = Arc::new(LocalKms::ephemeral().unwrap());
-        let store = keys.store(kind).await;
-        store.migrate().await.unwrap();
-        let keyring = keyring(&kms, Arc::clone(&store));
-        for owner in [ADA, BEN] {
-            keyring.provision(&owner).await.unwrap();
-        }
-        Self {
-            kind,
-            keys,
-            app,
-            kms,
-            keyring,
-            store,
-        }
-    }
-
-    /// As another process would rotate.
-    async fn rotation(&self) -> Rotation {
-        let store = self.keys.store(self.kind).await;
-        let models = self.app.models(self.kind, Models::new().with::<Note>());
-        let keys: Arc<dyn RotationStore> = store.clone();
-        Rotation::new(keyring(&self.kms, store), keys, models.await).page(7)
-    }
-
-    async fn session(&self, owner: i64) -> Session {
-        self.keyring.open(&owner, PURPOSE).await.unwrap()
-    }
-
-    fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
-    }
-
-    async fn put(&self, id: i64, owner: i64, text: Option<&[u8]>, mood: &[u8]) {
-        let sql = self.insert(id, owner, text, mood);
-        self.app.run_plain(&sql).await.unwrap();
-    }
-
-    fn insert(&self, id: i64, owner: i64, text: Option<&[u8]>, mood: &[u8]) -> String {
-        let text = text.map_or_else(|| "NULL".to_owned(), |bytes| self.literal(bytes));
-        let mood = self.literal(mood);
-        format!(
-            "INSERT INTO rotated_notes (id, user_id, text, mood) VALUES ({id}, {owner}, {text}, {mood})"
-        )
-    }
-
-    /// A row whose values say whose and which they are; every fifth has no text.
-    async fn write(&self, session: &Session, id: i64, owner: i64) {
-        let (text, mood) = (
-            seal_text(session, &said(id, owner)),
-            seal_mood(session, "fine"),
-        );
-        let text = (id % 5 != 0).then_some(text.as_slice());
-        self.put(id, owner, text, &mood).await;
-    }
-
-    /// Time passes for generation 2: it was announced, and the leases of the first are over.
-    async fn pass(&self, announced: bool) {
-        let (table, set) = match announced {
-            true => ("budgets", "announced_at = '2020-01-01 00:00:00'"),
-            false => ("budgets", "leased_until = '2020-01-01 00:00:00'"),
-        };
-        let sql = format!("UPDATE ophie_crypt_{table} SET {set} WHERE owner = $1");
-        self.keys.run(&sql, &ADA.canonical()).await.unwrap();
-    }
-
-    /// What each row holds, opened.
-    async fn read(&self, owner: i64) -> BTreeMap<i64, Option<String>> {
-        let session = self.session(owner).await;
-        session.refresh().await.unwrap();
-        let mut read = BTreeMap::new();
-        for (id, text, mood) in self.app.rows(owner).await {
-            let mood = Sealed::<String, note::mood>::from_bytes(mood);
-            let mood = mood
-                .open(&session)
-                .unwrap_or_else(|error| panic!("{id}: {error}"));
-            assert_eq!(mood.expose_secret(), "fine");
-            let text = text.map(|text| {
-                let text = Sealed::<String, note::text>::from_bytes(text);
-                let text = text
-                    .open(&session)
-                    .unwrap_or_else(|error| panic!("{id}: {error}"));
-                text.expose_secret().clone()
-            });
-            read.insert(id, text);
-        }
-        read
-    }
-
-    /// Rows whose text or mood is not under the newest generation.
-    async fn old_rows(&self, owner: i64) -> usize {
-        let record = self.store.load(&owner.canonical()).await.unwrap().unwrap();
-        let newest = record.deks()[0].key_id();
-        let under = |bytes: &[u8]| bytes[1..17] == *newest.as_bytes();
-        let rows = self.app.rows(owner).await;
-        let old = rows.iter().filter(|(_, text, mood)| {
-            !under(mood) || text.as_ref().is_some_and(|text| !under(text))
-        });
-        old.count()
-    }
-
-    /// To a generation that seals.
-    async fn begin(&self, rotation: &Rotation) {
-        assert_eq!(rotation.begin(&ADA).await.unwrap(), 2);
-        let waits = rotation.advance(&ADA).await.unwrap().waits_for;
-        assert_eq!(waits, Some(WaitsFor::Announcement));
-        self.pass(true).await;
-    }
-}
 
 /// As far as it comes. PostgreSQL does not say whose transactions are open: those of other tests are waited for too.
 async fn settle(rotation: &Rotation) -> Progress {
@@ -194,36 +44,6 @@ async fn destroy(rotation: &Rotation) {
         assert_eq!(progress.waits_for, Some(WaitsFor::Transactions));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn is_postgres(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
-    )
-}
-
-fn keyring(kms: &Arc<LocalKms>, store: Arc<dyn Store>) -> Keyring {
-    let store: Arc<dyn KeyStore> = store;
-    let builder = Keyring::builder().kms(Arc::clone(kms)).key_store(store);
-    builder.recheck(Duration::from_millis(50)).build().unwrap()
-}
-
-fn said(id: i64, owner: i64) -> String {
-    format!("note {id} of {owner}")
-}
-
-fn seal_text(session: &Session, text: &str) -> Vec<u8> {
-    note::text(text).seal(session).unwrap().into_bytes()
-}
-
-fn seal_mood(session: &Session, text: &str) -> Vec<u8> {
-    note::mood(text).seal(session).unwrap().into_bytes()
-}
-
-fn expected(ids: impl Iterator<Item = i64>, owner: i64) -> BTreeMap<i64, Option<String>> {
-    ids.map(|id| (id, (id % 5 != 0).then(|| said(id, owner))))
-        .collect()
 }
 
 /// Two workers of two processes, and the application, which inserts, changes and reads in a third.
@@ -400,6 +220,34 @@ async fn odd_values_stay_as_they_are(kind: Kind) {
         place.app.run_plain(change).await.unwrap();
     }
     assert_eq!(settle(&rotation).await.waits_for, None);
+}
+
+async fn what_was_announced_before_a_restore_never_seals(kind: Kind) {
+    let place = Place::new(kind).await;
+    let session = place.session(ADA).await;
+    for id in 0..5 {
+        place.write(&session, id, ADA).await;
+    }
+    drop(session);
+    let rotation = place.rotation().await;
+    place.begin(&rotation).await;
+    let epoch = "UPDATE ophie_crypt_installation SET epoch = 2";
+    place.keys.run_plain(epoch).await.unwrap();
+    assert_eq!(rotation.begin(&ADA).await.unwrap(), 3);
+    assert_eq!(rotation.begin(&ADA).await.unwrap(), 3);
+    place.pass(true).await;
+    rotation.advance(&ADA).await.unwrap();
+    place.pass(false).await;
+    assert_eq!(settle(&rotation).await.waits_for, None);
+    assert_eq!(place.old_rows(ADA).await, 0);
+    assert_eq!(place.read(ADA).await, expected(0..5, ADA));
+    let record = place.store.load(&ADA.canonical()).await.unwrap().unwrap();
+    let states: Vec<_> = record
+        .deks()
+        .iter()
+        .map(|dek| dek.state().as_str())
+        .collect();
+    assert_eq!(states, ["sealing", "retired", "retired"]);
 }
 
 /// Rows of the old generation that are not committed: one that is to be sealed anew, and one that nobody sees when

@@ -63,6 +63,9 @@ const PAGE: u32 = 200;
 /// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
 /// #     async fn count_under(&self, _: &CanonicalId, _: &ColumnRef, _: KeyId, _: u64)
 /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
+/// #     async fn fence(&self) -> Result<String, ModelError> { Ok(String::new()) }
+/// #     async fn raise_fence(&self) -> Result<(), ModelError> { Ok(()) }
+/// #     async fn lower_fence(&self) -> Result<(), ModelError> { Ok(()) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let store = Arc::new(MemoryKeyStore::new());

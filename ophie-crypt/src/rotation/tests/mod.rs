@@ -33,6 +33,9 @@ async fn a_rotation_from_its_beginning_to_its_end() {
     world.clock.pass(Duration::from_secs(3));
     let progress = world.advance().await;
     assert_eq!((progress.resealed, progress.failed), (20, 0));
+    // Each is counted, and so are the two keys that were sealed to announce it.
+    let budget = world.session().await.budget().unwrap();
+    assert_eq!(budget.granted() - budget.left(), 22);
     assert_eq!(progress.waits_for, Some(WaitsFor::Leases));
     let states = world.states().await;
     assert_eq!(states, [(2, DekState::Sealing), (1, DekState::Draining)]);
