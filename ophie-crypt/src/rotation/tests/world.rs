@@ -55,6 +55,9 @@ impl EncryptedModel for Note {
     );
 }
 
+/// What happens to the cells.
+type Event = Box<dyn FnOnce(&mut Vec<(ColumnRef, Vec<u8>)>) + Send>;
+
 /// Ada's cells, all of one owner.
 #[derive(Default)]
 pub(super) struct Tables {
@@ -65,7 +68,7 @@ pub(super) struct Tables {
     /// The oldest that is open.
     pub(super) open_since: AtomicU64,
     /// Happens before a page is replaced.
-    pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce(&mut Vec<(ColumnRef, Vec<u8>)>) + Send>>>,
+    pub(super) meanwhile: Mutex<Option<Event>>,
     /// Pages that were read.
     pub(super) pages: AtomicU64,
 }
