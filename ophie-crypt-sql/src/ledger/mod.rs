@@ -19,7 +19,7 @@ use crate::{
 const PAGE: i64 = 500;
 
 /// The table of a ledger over a driver. Its methods are those of [`Ledger`](ophie_crypt::Ledger), which
-/// [`ledger!`](crate::ledger) implements with them.
+/// [`ledger!`](crate::ledger!) implements with them.
 #[derive(Clone, Debug)]
 pub struct LedgerTable<D> {
     driver: D,
