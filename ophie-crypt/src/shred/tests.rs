@@ -12,7 +12,7 @@ use crate::{
     hazmat::fill_random,
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead},
     owner::CanonicalId,
-    store::MemoryKeyStore,
+    store::{KeyStore, MemoryKeyStore},
 };
 
 /// A file, or silence.
@@ -139,4 +139,36 @@ async fn an_entry_that_is_none_is_damage() {
             "{followed:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn in_the_background_shreds_are_finished_until_it_is_stopped() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let shredder = Shredder::builder(Arc::clone(&store), Arc::clone(&ledger)).build();
+    let task = shredder.start(core::time::Duration::from_millis(5));
+    let provision = |owner: &str| {
+        let id = crate::KeyId::from_bytes([7; 16]);
+        let blob = crate::DekBlob::Sealed(vec![1]);
+        let dek = crate::DekRecord::new(1, crate::DekState::Sealing, id, blob);
+        let index_key = crate::IndexKeyRecord::new(1, id, [2]);
+        let (store, owner) = (Arc::clone(&store), CanonicalId::text(owner));
+        async move {
+            store
+                .insert_if_absent(&owner, &dek, &index_key)
+                .await
+                .unwrap();
+            store.shred(&owner).await.unwrap().unwrap();
+        }
+    };
+    provision("ada").await;
+    while shredder.receipt("ada").await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    task.stop().await;
+    provision("ben").await;
+    for _ in 0..100 {
+        tokio::time::sleep(core::time::Duration::from_millis(1)).await;
+    }
+    let early = shredder.receipt("ben").await;
+    assert!(matches!(early, Err(ReceiptError::TooEarly)), "{early:?}");
 }
