@@ -167,6 +167,7 @@ async fn a_session_of_before_is_refreshed() {
     world.clock.pass(ANNOUNCED_FOR);
     let progress = world.advance().await;
     assert_eq!(progress.resealed, 2);
+    assert_eq!(world.under().await, [2, 0]);
     let cells = world.tables.cells.lock().unwrap().clone();
     for (column, bytes) in &cells {
         adapter::open_in::<String>(&session, *column, None, bytes).unwrap();
