@@ -63,7 +63,7 @@ const PAGE: u32 = 200;
 /// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
 /// #     async fn count_under(&self, _: &CanonicalId, _: &ColumnRef, _: KeyId, _: u64)
 /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
-/// #     async fn fence(&self) -> Result<String, ModelError> { Ok(String::new()) }
+/// # }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let store = Arc::new(MemoryKeyStore::new());
 /// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(Arc::clone(&store)).build()?;

@@ -46,7 +46,7 @@ async fn a_role_that_rotates() {
         let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&keys.pool);
         done.await.unwrap();
     };
-    let user = name.trim_start_matches("test_");
+    let user = name;
     let role = format!("{user}@'127.0.0.1'");
     run(format!("CREATE USER {role}")).await;
     for grant in GRANTS.iter().chain(&ROTATOR) {
@@ -81,12 +81,12 @@ async fn a_role_that_may_change_no_key() {
         let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&keys.pool);
         done.await.unwrap();
     };
-    let role = format!("{}@'127.0.0.1'", name.trim_start_matches("test_"));
+    let role = format!("{}@'127.0.0.1'", name);
     run(format!("CREATE USER {role}")).await;
     for grant in GRANTS {
         run(format!("GRANT {} TO {role}", grant.replace("{}", name))).await;
     }
-    let user = name.trim_start_matches("test_");
+    let user = name;
     let url = keys.database.url().replace("root@", &format!("{user}@"));
     let pool = Pool::connect(&url).await.unwrap();
     let store = Store::new(pool.clone());
