@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::{blind_index::Normalizer, plaintext::Codec};
+use crate::{blind_index::Normalizer, owner::OwnerKind, plaintext::Codec};
 
 /// Names a column: in SQL for errors and tools, and by logical ids for the AAD.
 ///
@@ -156,6 +156,8 @@ pub trait ColumnType {
     const CODEC: Option<Codec>;
     /// Whether it takes NULL.
     const NULLABLE: bool = false;
+    /// Of an owner, what kind of id it is.
+    const OWNER: Option<OwnerKind> = None;
     /// What its constructor takes.
     type Plain;
     /// What its constructor gives.
@@ -168,6 +170,7 @@ impl<F: ColumnType> ColumnType for Option<F> {
     const KIND: Kind = F::KIND;
     const CODEC: Option<Codec> = F::CODEC;
     const NULLABLE: bool = true;
+    const OWNER: Option<OwnerKind> = F::OWNER;
     type Plain = F::Plain;
     type Made = F::Made;
 
@@ -180,6 +183,7 @@ impl<F: ColumnType> ColumnType for &F {
     const KIND: Kind = F::KIND;
     const CODEC: Option<Codec> = F::CODEC;
     const NULLABLE: bool = F::NULLABLE;
+    const OWNER: Option<OwnerKind> = F::OWNER;
     type Plain = F::Plain;
     type Made = F::Made;
 

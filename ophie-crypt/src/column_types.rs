@@ -436,6 +436,7 @@ macro_rules! column_types {
         impl<T: $crate::OwnerId> $crate::ColumnType for Owner<T> {
             const KIND: $crate::Kind = $crate::Kind::Owner;
             const CODEC: Option<$crate::Codec> = None;
+            const OWNER: Option<$crate::OwnerKind> = T::KIND;
             type Plain = T;
             type Made = Self;
 
@@ -445,6 +446,8 @@ macro_rules! column_types {
         }
 
         impl<T: $crate::OwnerId> $crate::OwnerId for Owner<T> {
+            const KIND: Option<$crate::OwnerKind> = T::KIND;
+
             fn canonical(&self) -> $crate::CanonicalId {
                 self.0.canonical()
             }

@@ -74,7 +74,7 @@ pub use self::{
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
-    owner::{CanonicalId, OwnerId},
+    owner::{CanonicalId, OwnerId, OwnerKind},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
     rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
     scope::{InSession, Scoped},

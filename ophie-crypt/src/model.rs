@@ -7,6 +7,7 @@ use crate::{
     __private::Derived,
     blind_index::Normalizer,
     column::{ColumnRef, ColumnType, IndexColumn, Kind},
+    owner::OwnerKind,
     plaintext::Codec,
 };
 
@@ -24,6 +25,7 @@ pub struct ModelInfo {
     table: &'static str,
     columns: &'static [ColumnInfo],
     owner: ColumnRef,
+    owner_kind: Option<OwnerKind>,
     tombstone: Option<&'static str>,
 }
 
@@ -43,7 +45,7 @@ impl ModelInfo {
                     owner.is_none(),
                     "a model has exactly one field of type `Owner<..>`; this one has more"
                 );
-                owner = Some(column.column);
+                owner = Some(column);
             }
             rest = others;
         }
@@ -53,7 +55,8 @@ impl ModelInfo {
         Self {
             table,
             columns,
-            owner,
+            owner: owner.column,
+            owner_kind: owner.owner,
             tombstone: None,
         }
     }
@@ -84,6 +87,12 @@ impl ModelInfo {
         self.owner
     }
 
+    /// What kind of id the owner's is, where its type says so.
+    #[must_use]
+    pub const fn owner_kind(&self) -> Option<OwnerKind> {
+        self.owner_kind
+    }
+
     /// Every field that is not marked plain, the owner among them.
     #[must_use]
     pub const fn columns(&self) -> &'static [ColumnInfo] {
@@ -107,6 +116,7 @@ pub struct ColumnInfo {
     codec: Option<Codec>,
     index_of: Option<(ColumnRef, Normalizer)>,
     twin: Option<&'static str>,
+    owner: Option<OwnerKind>,
 }
 
 impl ColumnInfo {
@@ -120,6 +130,7 @@ impl ColumnInfo {
             codec: None,
             index_of: None,
             twin: None,
+            owner: None,
         }
     }
 
@@ -129,6 +140,7 @@ impl ColumnInfo {
         let mut info = Self::new(column, F::KIND);
         info.nullable = F::NULLABLE;
         info.codec = F::CODEC;
+        info.owner = F::OWNER;
         info
     }
 

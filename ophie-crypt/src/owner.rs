@@ -70,6 +70,17 @@ impl CanonicalId {
         &self.0
     }
 
+    /// What kind of id it is; `None` of bytes that are no canonical id.
+    #[must_use]
+    pub fn kind(&self) -> Option<OwnerKind> {
+        match self.0.first()? {
+            b'i' => Some(OwnerKind::Integer),
+            b't' => Some(OwnerKind::Text),
+            b'u' => Some(OwnerKind::Uuid),
+            _ => None,
+        }
+    }
+
     /// Lower-case hex, as it stands in a KMS encryption context.
     ///
     /// ```
@@ -103,17 +114,38 @@ impl fmt::Debug for CanonicalId {
     }
 }
 
+/// What a canonical id was made from.
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, OwnerId, OwnerKind};
+///
+/// assert_eq!(CanonicalId::text("7").kind(), Some(OwnerKind::Text));
+/// assert_eq!(<i64 as OwnerId>::KIND, Some(OwnerKind::Integer));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OwnerKind {
+    /// An integer.
+    Integer,
+    /// A text.
+    Text,
+    /// A UUID.
+    Uuid,
+}
+
 /// A type that names an owner (or, for row-bound values, a row).
 ///
 /// Implemented for text, `i16`, `i32`, `i64` and, with feature `uuid`, `Uuid`. For an id type of your
 /// own, pass on what it holds:
 ///
 /// ```
-/// use ophie_crypt::{CanonicalId, OwnerId};
+/// use ophie_crypt::{CanonicalId, OwnerId, OwnerKind};
 ///
 /// struct UserId(i64);
 ///
 /// impl OwnerId for UserId {
+///     const KIND: Option<OwnerKind> = <i64 as OwnerId>::KIND;
+///
 ///     fn canonical(&self) -> CanonicalId {
 ///         self.0.canonical()
 ///     }
@@ -125,11 +157,17 @@ impl fmt::Debug for CanonicalId {
     note = "owners are `Uuid` (feature `uuid`), text or integers; implement `OwnerId` for a type of your own"
 )]
 pub trait OwnerId {
+    /// What its canonical bytes are made from. Jobs that seal anew or delete rows pass over tables whose owners are of
+    /// another kind: the integer 7 is not the text `7`. `None` is looked for in every table.
+    const KIND: Option<OwnerKind> = None;
+
     /// The canonical bytes.
     fn canonical(&self) -> CanonicalId;
 }
 
 impl<T: OwnerId + ?Sized> OwnerId for &T {
+    const KIND: Option<OwnerKind> = T::KIND;
+
     fn canonical(&self) -> CanonicalId {
         (**self).canonical()
     }
@@ -142,30 +180,40 @@ impl OwnerId for CanonicalId {
 }
 
 impl OwnerId for str {
+    const KIND: Option<OwnerKind> = Some(OwnerKind::Text);
+
     fn canonical(&self) -> CanonicalId {
         CanonicalId::text(self)
     }
 }
 
 impl OwnerId for String {
+    const KIND: Option<OwnerKind> = Some(OwnerKind::Text);
+
     fn canonical(&self) -> CanonicalId {
         CanonicalId::text(self)
     }
 }
 
 impl OwnerId for i16 {
+    const KIND: Option<OwnerKind> = Some(OwnerKind::Integer);
+
     fn canonical(&self) -> CanonicalId {
         CanonicalId::integer((*self).into())
     }
 }
 
 impl OwnerId for i32 {
+    const KIND: Option<OwnerKind> = Some(OwnerKind::Integer);
+
     fn canonical(&self) -> CanonicalId {
         CanonicalId::integer((*self).into())
     }
 }
 
 impl OwnerId for i64 {
+    const KIND: Option<OwnerKind> = Some(OwnerKind::Integer);
+
     fn canonical(&self) -> CanonicalId {
         CanonicalId::integer(*self)
     }
@@ -173,6 +221,8 @@ impl OwnerId for i64 {
 
 #[cfg(feature = "uuid")]
 impl OwnerId for uuid::Uuid {
+    const KIND: Option<OwnerKind> = Some(OwnerKind::Uuid);
+
     fn canonical(&self) -> CanonicalId {
         CanonicalId::uuid(self.as_bytes())
     }

@@ -22,6 +22,7 @@ every_database!(
     owners_of_every_type_are_known,
     a_fence_is_raised_again_and_lowered,
     a_table_that_is_missing_has_no_fence,
+    long_names_do_not_meet,
 );
 
 #[derive(EncryptedModel)]
@@ -44,6 +45,20 @@ struct ByText {
 struct ByUuid {
     user_id: Owner<uuid::Uuid>,
     text: Encrypted<String, by_uuid::text>,
+}
+
+#[derive(EncryptedModel)]
+#[crypt(table = "a_table_whose_name_is_long_and_is_told_apart_at_one")]
+struct LongOne {
+    user_id: Owner<i64>,
+    text: Encrypted<String, long_one::text>,
+}
+
+#[derive(EncryptedModel)]
+#[crypt(table = "a_table_whose_name_is_long_and_is_told_apart_at_two")]
+struct LongTwo {
+    user_id: Owner<i64>,
+    other: Encrypted<String, long_two::other>,
 }
 
 const ADA: i64 = -7;
@@ -205,7 +220,8 @@ async fn what_is_no_envelope_is_kept_out(kind: Kind) {
 
 async fn retired_keys_are_kept_out(kind: Kind) {
     let fenced = Fenced::new(kind).await;
-    for (number, state) in (1..).zip(["sealing", "draining"]) {
+    // Announced too: an older snapshot of the application's transaction still shows what seals by now as that.
+    for (number, state) in (1..).zip(["announced", "sealing", "draining"]) {
         let change = format!("UPDATE ophie_crypt_deks SET state = '{state}'");
         fenced.run(&change).await.unwrap();
         fenced
@@ -213,14 +229,12 @@ async fn retired_keys_are_kept_out(kind: Kind) {
             .await
             .unwrap();
     }
-    for (number, state) in (10..).zip(["announced", "retired"]) {
-        let change = format!("UPDATE ophie_crypt_deks SET state = '{state}'");
-        fenced.run(&change).await.unwrap();
-        let written = fenced
-            .insert(number, ADA, &fenced.sealed(&fenced.ada))
-            .await;
-        fenced.assert_unknown_key(written);
-    }
+    fenced
+        .run("UPDATE ophie_crypt_deks SET state = 'retired'")
+        .await
+        .unwrap();
+    let written = fenced.insert(10, ADA, &fenced.sealed(&fenced.ada)).await;
+    fenced.assert_unknown_key(written);
 }
 
 async fn what_stood_there_is_left_alone(kind: Kind) {
@@ -317,4 +331,45 @@ async fn a_table_that_is_missing_has_no_fence(kind: Kind) {
         ),
         "{raised:?}"
     );
+}
+
+async fn long_names_do_not_meet(kind: Kind) {
+    let fenced = Fenced::new(kind).await;
+    let bytes = if is_postgres(kind) { "BYTEA" } else { "BLOB" };
+    let (one, two) = (LongOne::MODEL.table(), LongTwo::MODEL.table());
+    let tables = format!(
+        "CREATE TABLE {one} (user_id INT, text {bytes}); CREATE TABLE {two} (user_id INT, other {bytes})"
+    );
+    fenced.run(&tables).await.unwrap();
+    let models = Models::new().with::<LongOne>().with::<LongTwo>();
+    let models = fenced.database.models(kind, models).await;
+    models.raise_fence().await.unwrap();
+    let plain = fenced.literal(b"slept badly");
+    for table in [one, two] {
+        assert_refused(
+            fenced
+                .run(&format!("INSERT INTO {table} VALUES ({ADA}, {plain})"))
+                .await,
+        );
+        let sealed = fenced.sealed(&fenced.ada);
+        fenced
+            .run(&format!("INSERT INTO {table} VALUES ({ADA}, {sealed})"))
+            .await
+            .unwrap();
+    }
+}
+
+/// Whoever may write rows may make temporary tables, and PostgreSQL finds these first unless it is told not to.
+#[tokio::test]
+async fn temporary_tables_of_keys_deceive_no_fence() {
+    let fenced = Fenced::new(Kind::SqlxPostgres).await;
+    let sql = format!(
+        "CREATE TEMPORARY TABLE ophie_crypt_owners AS SELECT ophie_crypt_owner(CAST({ADA} AS bigint)) AS owner, 'living' AS state; \
+         CREATE TEMPORARY TABLE ophie_crypt_deks AS SELECT owner, substr({}, 2, 16) AS key_id, 'sealing' AS state \
+             FROM ophie_crypt_owners; \
+         INSERT INTO notes (id, user_id, text) VALUES (1, {ADA}, {})",
+        fenced.literal(&[0xfa; 60]),
+        fenced.literal(&[0xfa; 60]),
+    );
+    assert_refused(fenced.run(&sql).await);
 }

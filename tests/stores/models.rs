@@ -7,13 +7,11 @@
 
 use std::sync::Arc;
 
-use ophie_crypt::{
-    CanonicalId, ColumnRef, EncryptedModel, KeyId, ModelError, Models, Reseal, RowStore,
-};
+use ophie_crypt::{CanonicalId, ColumnRef, EncryptedModel, KeyId, ModelError, Models, Reseal};
 use ophie_crypt_sqlx::{Encrypted, Owner};
 use uuid::Uuid;
 
-use crate::world::{Database, Kind};
+use crate::world::{Database, Kind, Tables};
 
 every_database!(
     envelopes_are_found_by_owner_and_key,
@@ -22,6 +20,11 @@ every_database!(
     owners_of_every_type,
     names_are_quoted,
     other_tables_are_unknown,
+    owners_that_a_collation_takes_for_one,
+    owners_of_another_kind_are_others,
+    a_row_has_one_owner,
+    large_values_are_replaced,
+    a_key_is_looked_for_in_every_row,
 );
 
 #[derive(EncryptedModel)]
@@ -54,6 +57,14 @@ struct OddNames {
     text: Encrypted<String, odd_names::text>,
 }
 
+/// As the one above, but for the owner.
+#[derive(EncryptedModel)]
+#[crypt(table = "notes", module = "note_to")]
+struct NoteTo {
+    recipient: Owner<i64>,
+    subject: Encrypted<String, note_to::subject>,
+}
+
 #[derive(EncryptedModel)]
 #[crypt(table = "strangers")]
 struct Stranger {
@@ -74,13 +85,13 @@ fn envelope(key: KeyId, rest: u8) -> Vec<u8> {
     [&[0xfa], key.as_bytes().as_slice(), &[rest; 28]].concat()
 }
 
-struct Tables {
+struct World {
     kind: Kind,
     database: Database,
-    store: Arc<dyn RowStore>,
+    store: Arc<dyn Tables>,
 }
 
-impl Tables {
+impl World {
     async fn new(kind: Kind) -> Self {
         let database = Database::create(kind).await;
         let (bytes, uuid, quote) = match kind {
@@ -123,6 +134,15 @@ impl Tables {
         }
     }
 
+    async fn make_tombstones(&self) {
+        let bytes = match self.kind {
+            Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres => "BYTEA",
+            _ => "VARBINARY(1025)",
+        };
+        let sql = format!("CREATE TABLE ophie_crypt_tombstones (owner {bytes} PRIMARY KEY)");
+        self.database.run_plain(&sql).await.unwrap();
+    }
+
     async fn note(&self, owner: i64, envelope: &[u8]) {
         let sql = format!(
             "INSERT INTO notes (user_id, text) VALUES ({owner}, {})",
@@ -138,7 +158,7 @@ impl Tables {
 }
 
 async fn envelopes_are_found_by_owner_and_key(kind: Kind) {
-    let tables = Tables::new(kind).await;
+    let tables = World::new(kind).await;
     let (ada, text) = (CanonicalId::integer(7), column(Note::MODEL));
     for (owner, key, rest) in [(7, OLD, 1), (7, OLD, 2), (7, NEW, 3), (8, OLD, 4)] {
         tables.note(owner, &envelope(key, rest)).await;
@@ -155,7 +175,7 @@ async fn envelopes_are_found_by_owner_and_key(kind: Kind) {
 }
 
 async fn pages_follow_one_another(kind: Kind) {
-    let tables = Tables::new(kind).await;
+    let tables = World::new(kind).await;
     let (ada, text) = (CanonicalId::integer(7), column(Note::MODEL));
     for rest in [5, 1, 4, 2, 3] {
         tables.note(7, &envelope(OLD, rest)).await;
@@ -177,7 +197,7 @@ async fn pages_follow_one_another(kind: Kind) {
 }
 
 async fn only_what_was_read_is_replaced(kind: Kind) {
-    let tables = Tables::new(kind).await;
+    let tables = World::new(kind).await;
     let (ada, text) = (CanonicalId::integer(7), column(Note::MODEL));
     for (owner, rest) in [(7, 1), (7, 1), (7, 2), (7, 3), (8, 1)] {
         tables.note(owner, &envelope(OLD, rest)).await;
@@ -202,7 +222,7 @@ async fn only_what_was_read_is_replaced(kind: Kind) {
 }
 
 async fn owners_of_every_type(kind: Kind) {
-    let tables = Tables::new(kind).await;
+    let tables = World::new(kind).await;
     let uuid = Uuid::from_bytes([0xab; 16]);
     let uuid_literal = match kind {
         Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres => format!("'{uuid}'"),
@@ -234,7 +254,7 @@ async fn owners_of_every_type(kind: Kind) {
 }
 
 async fn names_are_quoted(kind: Kind) {
-    let tables = Tables::new(kind).await;
+    let tables = World::new(kind).await;
     let (ada, text) = (CanonicalId::integer(7), column(OddNames::MODEL));
     let quote = match kind {
         Kind::SqlxMariaDb | Kind::DieselMariaDb | Kind::AsyncMariaDb => '`',
@@ -254,7 +274,7 @@ async fn names_are_quoted(kind: Kind) {
 }
 
 async fn other_tables_are_unknown(kind: Kind) {
-    let tables = Tables::new(kind).await;
+    let tables = World::new(kind).await;
     let ada = CanonicalId::integer(7);
     let column = column(Stranger::MODEL);
     let found = tables.store.sealed_under(&ada, &column, OLD, None, 1).await;
@@ -273,4 +293,116 @@ async fn other_tables_are_unknown(kind: Kind) {
     let nobody = CanonicalId::from_bytes(b"");
     let damaged = store.sealed_under(&nobody, &column, OLD, None, 1).await;
     assert!(matches!(damaged, Err(ModelError::NotAnOwner)));
+}
+
+/// Ada, and others whom many collations take for her.
+async fn owners_that_a_collation_takes_for_one(kind: Kind) {
+    let tables = World::new(kind).await;
+    let (ada, text) = (CanonicalId::text("ada"), column(ByText::MODEL));
+    if matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite) {
+        let blind = "DROP TABLE by_text; \
+                     CREATE TABLE by_text (user_id TEXT NOT NULL COLLATE NOCASE, text BLOB NOT NULL)";
+        tables.database.run_plain(blind).await.unwrap();
+    }
+    for (rest, owner) in (1..).zip(["ada", "Ada", "ADA", "ada ", "\u{e5}da"]) {
+        let row = format!(
+            "INSERT INTO by_text (user_id, text) VALUES ('{owner}', {})",
+            tables.literal(&envelope(OLD, rest))
+        );
+        tables.database.run_plain(&row).await.unwrap();
+    }
+    assert_eq!(tables.under(&ada, text, OLD).await, [envelope(OLD, 1)]);
+    let count = tables.store.count_under(Some(&ada), &text, OLD, 0).await;
+    assert_eq!(count.unwrap(), Some(1));
+    let all: Vec<_> = (1..=5)
+        .map(|rest| Reseal::new(envelope(OLD, rest), envelope(NEW, rest)))
+        .collect();
+    assert_eq!(tables.store.replace(&ada, &text, &all).await.unwrap(), 1);
+
+    tables.make_tombstones().await;
+    tables.store.bury(&ada).await.unwrap();
+    assert_eq!(tables.store.sweep(&ada, "by_text", 100).await.unwrap(), 1);
+    let left = tables.database.number("SELECT COUNT(*) FROM by_text").await;
+    assert_eq!(left, 4);
+}
+
+async fn owners_of_another_kind_are_others(kind: Kind) {
+    let tables = World::new(kind).await;
+    let (number, word) = (CanonicalId::integer(7), CanonicalId::text("7"));
+    tables.note(7, &envelope(OLD, 1)).await;
+    let row = format!(
+        "INSERT INTO by_text (user_id, text) VALUES ('7', {})",
+        tables.literal(&envelope(OLD, 2))
+    );
+    tables.database.run_plain(&row).await.unwrap();
+    tables.make_tombstones().await;
+    for owner in [&number, &word] {
+        tables.store.bury(owner).await.unwrap();
+    }
+    for (owner, table, column, other) in [
+        (&number, "notes", column(Note::MODEL), column(ByText::MODEL)),
+        (&word, "by_text", column(ByText::MODEL), column(Note::MODEL)),
+    ] {
+        assert_eq!(tables.under(owner, column, OLD).await.len(), 1, "{table}");
+        assert!(tables.under(owner, other, OLD).await.is_empty(), "{table}");
+        let count = tables.store.count_under(Some(owner), &other, OLD, 0).await;
+        assert_eq!(count.unwrap(), Some(0), "{table}");
+        let swept = tables.store.sweep(owner, other.table(), 100).await;
+        assert_eq!(swept.unwrap(), 0, "{table}");
+    }
+    let uuid = CanonicalId::uuid(&[0xab; 16]);
+    assert!(
+        tables
+            .under(&uuid, column(Note::MODEL), OLD)
+            .await
+            .is_empty()
+    );
+}
+
+async fn a_row_has_one_owner(kind: Kind) {
+    let tables = World::new(kind).await;
+    let models = Models::new().with::<Note>().with::<NoteTo>();
+    let store = tables.database.models(kind, models).await;
+    let (ada, text) = (CanonicalId::integer(7), column(Note::MODEL));
+    let found = store.sealed_under(&ada, &text, OLD, None, 1).await;
+    assert!(
+        matches!(found, Err(ModelError::TwoOwners { table: "notes" })),
+        "{found:?}"
+    );
+    assert!(store.raise_fence().await.is_err());
+}
+
+/// More in all than a statement may have on MariaDB.
+async fn large_values_are_replaced(kind: Kind) {
+    let tables = World::new(kind).await;
+    let blob = "ALTER TABLE notes MODIFY text LONGBLOB";
+    if matches!(
+        kind,
+        Kind::SqlxMariaDb | Kind::DieselMariaDb | Kind::AsyncMariaDb
+    ) {
+        tables.database.run_plain(blob).await.unwrap();
+    }
+    let (ada, text) = (CanonicalId::integer(7), column(Note::MODEL));
+    let large = |key: KeyId, rest: u8| [envelope(key, rest), vec![rest; 900_000]].concat();
+    let reseals: Vec<_> = (1..=8)
+        .map(|rest| Reseal::new(large(OLD, rest), large(NEW, rest)))
+        .collect();
+    for reseal in &reseals {
+        tables.note(7, reseal.old()).await;
+    }
+    let replaced = tables.store.replace(&ada, &text, &reseals).await.unwrap();
+    assert_eq!(replaced, 8);
+    assert_eq!(tables.under(&ada, text, NEW).await.len(), 8);
+}
+
+async fn a_key_is_looked_for_in_every_row(kind: Kind) {
+    let tables = World::new(kind).await;
+    let (ada, text) = (CanonicalId::integer(7), column(Note::MODEL));
+    tables.note(8, &envelope(OLD, 1)).await; // of a row that was given away, say
+    let count = async |owner| {
+        let counted = tables.store.count_under(owner, &text, OLD, 0);
+        counted.await.unwrap()
+    };
+    assert_eq!(count(Some(&ada)).await, Some(0));
+    assert_eq!(count(None).await, Some(1));
 }

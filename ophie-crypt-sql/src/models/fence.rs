@@ -3,7 +3,7 @@
 //! Invariant: an envelope that was not there before stands under a key of the row's living owner that may still seal.
 //! Absent: who may open it; the column types refuse what is another's when it is read.
 
-use ophie_crypt::{ColumnRef, ModelError, ModelInfo};
+use ophie_crypt::{ColumnRef, ModelError, ModelInfo, OwnerKind};
 
 use super::{ModelTables, error, sql::quoted};
 use crate::{
@@ -36,10 +36,15 @@ impl<D: Driver> ModelTables<D> {
         if D::DIALECT == Dialect::Postgres {
             sql.push_str(POSTGRES_OWNER);
         }
+        let path = self.search_path().await?;
         for fenced in self.fenced()? {
             let owner = self.canonical_owner(&fenced).await?;
             sql.push_str(&fenced.lower(D::DIALECT));
-            sql.push_str(&fenced.raise(D::DIALECT, &owner));
+            sql.push_str(&match D::DIALECT {
+                Dialect::MySql => fenced.on_mysql(&owner),
+                Dialect::Postgres => fenced.on_postgres(&owner, &path),
+                Dialect::Sqlite => fenced.on_sqlite(),
+            });
         }
         Ok(sql)
     }
@@ -76,7 +81,7 @@ impl<D: Driver> ModelTables<D> {
     fn fenced(&self) -> Result<Vec<Fenced>, ModelError> {
         let mut fenced: Vec<Fenced> = Vec::new();
         for column in self.models.sealed_columns() {
-            self.owner_column(&column)?; // no name that a statement would take for a parameter
+            self.model(&column)?; // no name that a statement would take for a parameter
             let table = column.table();
             match fenced
                 .iter_mut()
@@ -95,6 +100,21 @@ impl<D: Driver> ModelTables<D> {
         Ok(fenced)
     }
 
+    /// Where PostgreSQL finds the library's tables now. Temporary tables of the same names come last: anyone may make
+    /// some.
+    async fn search_path(&self) -> Result<String, ModelError> {
+        if D::DIALECT != Dialect::Postgres {
+            return Ok(String::new());
+        }
+        let statement = Statement::new(
+            D::DIALECT,
+            "SELECT array_to_string(ARRAY(SELECT quote_ident(CAST(name AS text)) \
+             FROM unnest(current_schemas(false)) AS name) || ARRAY['pg_temp'], ', ') AS word",
+        );
+        let path: Vec<Word> = read(&self.driver, statement).await.map_err(error)?;
+        Ok(path.into_iter().map(|word| word.0).collect())
+    }
+
     /// The canonical bytes of the row's owner, as SQL.
     async fn canonical_owner(&self, fenced: &Fenced) -> Result<String, ModelError> {
         let owner = fenced.model.owner();
@@ -104,19 +124,24 @@ impl<D: Driver> ModelTables<D> {
             Dialect::Sqlite => return Ok(String::new()),
             Dialect::MySql => {}
         }
-        let table = owner.table().rsplit('.').next().unwrap_or_default();
+        let (schema, table) = match owner.table().rsplit_once('.') {
+            Some((schema, table)) => (Some(schema), table),
+            None => (None, owner.table()),
+        };
         let statement = Statement::new(
             D::DIALECT,
-            "SELECT lower(data_type) AS data_type FROM information_schema.columns \
-             WHERE table_schema = database() AND table_name = $1 AND column_name = $2",
+            "SELECT lower(data_type) AS word FROM information_schema.columns \
+             WHERE table_schema = coalesce($1, database()) AND table_name = $2 AND column_name = $3",
         );
-        let types: Vec<DataType> = read(&self.driver, statement.bind(table).bind(owner.name()))
-            .await
-            .map_err(error)?;
-        let Some(DataType(data_type)) = types.first() else {
+        let statement = statement.bind(schema).bind(table).bind(owner.name());
+        let types: Vec<Word> = read(&self.driver, statement).await.map_err(error)?;
+        let Some(Word(data_type)) = types.first() else {
             return Err(ModelError::NoColumn { column: owner });
         };
         Ok(match data_type.as_str() {
+            "char" | "varchar" if fenced.model.owner_kind() == Some(OwnerKind::Uuid) => {
+                format!("concat('u', unhex(replace(NEW.{name}, '-', '')))")
+            }
             "binary" | "varbinary" => format!("concat('u', NEW.{name})"),
             "uuid" => format!("concat('u', unhex(replace(CAST(NEW.{name} AS CHAR), '-', '')))"),
             "bigint" | "int" | "mediumint" | "smallint" | "tinyint" => {
@@ -127,13 +152,11 @@ impl<D: Driver> ModelTables<D> {
     }
 }
 
-struct DataType(String);
+struct Word(String);
 
-impl Record for DataType {
+impl Record for Word {
     fn read(cells: &dyn Cells) -> Result<Self, Failure> {
-        // MySQL gives the names of its own tables as bytes.
-        let text = cells.bytes("data_type")?.unwrap_or_default();
-        Ok(Self(String::from_utf8_lossy(&text).into_owned()))
+        Ok(Self(cells.text("word")?.unwrap_or_default()))
     }
 }
 
@@ -155,31 +178,26 @@ impl Fenced {
         names.iter().map(drop).collect()
     }
 
-    /// Makes them.
-    fn raise(&self, dialect: Dialect, owner: &str) -> String {
-        match dialect {
-            Dialect::MySql => self.on_mysql(owner),
-            Dialect::Postgres => self.on_postgres(owner),
-            Dialect::Sqlite => self.on_sqlite(),
-        }
-    }
-
-    /// A name for a trigger; with the table's where names are one for all tables.
+    /// A name for a trigger; with the table's where names are one for all tables. On MySQL a trigger is in the schema of
+    /// its table.
     fn name(&self, dialect: Dialect, operation: &str) -> String {
-        let table = self.model.table().replace('.', "_");
-        match dialect {
-            Dialect::Postgres => format!("ophie_crypt_fence_{operation}"),
-            _ => quoted(dialect, &format!("ophie_crypt_fence_{operation}_{table}")),
+        let name = format!(
+            "ophie_crypt_fence_{operation}_{}",
+            short(self.model.table())
+        );
+        match (dialect, self.model.table().rsplit_once('.')) {
+            (Dialect::Postgres, _) => format!("ophie_crypt_fence_{operation}"),
+            (_, None) => quoted(dialect, &name),
+            (_, Some((schema, _))) => {
+                format!("{}.{}", quoted(dialect, schema), quoted(dialect, &name))
+            }
         }
     }
 
-    fn on_postgres(&self, owner: &str) -> String {
+    fn on_postgres(&self, owner: &str, path: &str) -> String {
         let dialect = Dialect::Postgres;
         let table = quoted(dialect, self.model.table());
-        let function = quoted(
-            dialect,
-            &format!("ophie_crypt_fence_{}", self.model.table().replace('.', "_")),
-        );
+        let function = format!("ophie_crypt_fence_{}", short(self.model.table()));
         let owner_column = quoted(dialect, self.model.owner().name());
         let (mut checks, mut changed) = (String::new(), vec![owner_column.clone()]);
         for column in &self.columns {
@@ -188,7 +206,7 @@ impl Fenced {
                 "    IF NEW.{name} IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.{name} IS DISTINCT FROM OLD.{name}
         OR NEW.{owner_column} IS DISTINCT FROM OLD.{owner_column}) THEN
         PERFORM 1 FROM ophie_crypt_deks AS dek JOIN ophie_crypt_owners AS own ON own.owner = dek.owner
-        WHERE dek.key_id = substr(NEW.{name}, 2, 16) AND dek.owner = {owner} AND dek.state IN ('sealing', 'draining')
+        WHERE dek.key_id = substr(NEW.{name}, 2, 16) AND dek.owner = {owner} AND dek.state IN ('announced', 'sealing', 'draining')
             AND own.state = 'living' AND octet_length(NEW.{name}) >= 45 AND get_byte(NEW.{name}, 0) BETWEEN 250 AND 253;
         IF NOT FOUND THEN
             RAISE EXCEPTION USING MESSAGE = '{REFUSAL}', ERRCODE = 'restrict_violation';
@@ -205,7 +223,7 @@ impl Fenced {
         // Behind every trigger that changes the row, so that it sees what will stand there.
         format!(
             "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
-    LANGUAGE plpgsql SET search_path FROM CURRENT AS $fence$
+    LANGUAGE plpgsql SET search_path = {path} AS $fence$
 BEGIN
 {checks}    RETURN NULL;
 END $fence$;
@@ -237,7 +255,7 @@ CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
         AND ord(substr(NEW.{name}, 1, 1)) BETWEEN 250 AND 253 AND EXISTS (
             SELECT 1 FROM ophie_crypt_deks AS dek JOIN ophie_crypt_owners AS own ON own.owner = dek.owner
             WHERE dek.key_id = substr(NEW.{name}, 2, 16) AND dek.owner = {owner}
-                AND dek.state IN ('sealing', 'draining') AND own.state = 'living')) THEN
+                AND dek.state IN ('announced', 'sealing', 'draining') AND own.state = 'living')) THEN
         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{REFUSAL}';
     END IF;
 "
@@ -278,4 +296,21 @@ CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
         };
         [trigger("insert"), trigger("update")].concat()
     }
+}
+
+/// A table's name in at most 37 letters: databases cut longer names, or refuse them. Two tables of one beginning differ
+/// behind it (FNV-1a, 64 bits).
+fn short(table: &str) -> String {
+    let letters = table.chars().take(20);
+    let letters = letters.map(|c| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '_'
+        }
+    });
+    let hash = table.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{}_{hash:016x}", letters.collect::<String>())
 }

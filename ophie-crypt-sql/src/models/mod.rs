@@ -9,11 +9,11 @@ pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
 
-use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, Models, Reseal};
+use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, ModelInfo, Models, Reseal};
 
 use self::sql::{moment, owned, quoted, uncommitted, waits_briefly};
 use crate::{
-    Begin, Cells, Connection, Driver, Failure, FailureKind, Record, Statement,
+    Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
     driver::there,
     run::{read, run},
 };
@@ -58,13 +58,16 @@ impl<D: Driver> ModelTables<D> {
         after: Option<&[u8]>,
         limit: u32,
     ) -> Result<Vec<Vec<u8>>, ModelError> {
+        let Some(owner_column) = self.owner_column(column, owner)? else {
+            return Ok(Vec::new());
+        };
         let name = quoted(D::DIALECT, column.name());
         let table = quoted(D::DIALECT, column.table());
         let mut statement = Statement::new(
             D::DIALECT,
             format!("SELECT {name} AS sealed FROM {table} WHERE "),
         );
-        owned(&mut statement, &self.owner_column(column)?, owner)?;
+        owned(&mut statement, &owner_column, owner)?;
         // The key id is the envelope's bytes 1 to 16.
         statement.push(&format!(" AND substr({name}, 2, 16) = "));
         statement.push_bind(key_id.as_bytes().as_slice());
@@ -88,30 +91,28 @@ impl<D: Driver> ModelTables<D> {
         column: &ColumnRef,
         reseals: &[Reseal],
     ) -> Result<u64, ModelError> {
-        if reseals.is_empty() {
+        let Some(owner_column) = self.owner_column(column, owner)? else {
+            return Ok(0);
+        };
+        let mut statements = Vec::new();
+        for group in groups(reseals) {
+            let mut statement = replacing(D::DIALECT, column, group);
+            statement.push(" AND ");
+            owned(&mut statement, &owner_column, owner)?;
+            statements.push(statement);
+        }
+        if statements.is_empty() {
             return Ok(0);
         }
-        // One pass over the owner's rows for all of them, in words that every database knows.
-        let name = quoted(D::DIALECT, column.name());
-        let table = quoted(D::DIALECT, column.table());
-        let waits = waits_briefly(D::DIALECT);
-        let mut statement = Statement::new(
-            D::DIALECT,
-            format!("{waits}UPDATE {table} SET {name} = CASE {name}"),
-        );
-        let mut old = Vec::with_capacity(reseals.len());
-        for reseal in reseals {
-            statement.push(" WHEN ");
-            old.push(statement.push_bind(reseal.old()));
-            statement.push(" THEN ");
-            statement.push_bind(reseal.new_bytes());
-        }
-        statement.push(" END WHERE ");
-        owned(&mut statement, &self.owner_column(column)?, owner)?;
-        statement.push(&format!(" AND {name} IN ({})", old.join(", ")));
         let replaced = run(&self.driver, Begin::Write, move |tx| {
-            let statement = statement.clone();
-            Box::pin(tx.execute(statement))
+            let statements = statements.clone();
+            Box::pin(async move {
+                let mut replaced = 0_u64;
+                for statement in statements {
+                    replaced = replaced.saturating_add(tx.execute(statement).await?);
+                }
+                Ok(replaced)
+            })
         });
         replaced.await.map_err(error)
     }
@@ -137,11 +138,22 @@ impl<D: Driver> ModelTables<D> {
     /// [`ModelError`].
     pub async fn count_under(
         &self,
-        owner: &CanonicalId,
+        owner: Option<&CanonicalId>,
         column: &ColumnRef,
         key_id: KeyId,
         since: u64,
     ) -> Result<Option<u64>, ModelError> {
+        let owned_by = match owner {
+            Some(owner) => match self.owner_column(column, owner)? {
+                Some(owner_column) => Some((owner_column, owner)),
+                None => return Ok(Some(0)),
+            },
+            None => {
+                self.model(column)?;
+                None
+            }
+        };
+        self.sees_every_row(column.table()).await?;
         let name = quoted(D::DIALECT, column.name());
         let table = quoted(D::DIALECT, column.table());
         let (oldest, locks) = uncommitted(D::DIALECT);
@@ -150,9 +162,12 @@ impl<D: Driver> ModelTables<D> {
             D::DIALECT,
             format!("{waits}SELECT COUNT(*) AS number, {oldest} AS oldest FROM {table} WHERE "),
         );
-        owned(&mut statement, &self.owner_column(column)?, owner)?;
-        statement.push(&format!(" AND substr({name}, 2, 16) = "));
+        statement.push(&format!("substr({name}, 2, 16) = "));
         statement.push_bind(key_id.as_bytes().as_slice());
+        if let Some((owner_column, owner)) = owned_by {
+            statement.push(" AND ");
+            owned(&mut statement, &owner_column, owner)?;
+        }
         statement.push(locks);
         let counted = run(&self.driver, Begin::Write, move |tx| {
             let statement = statement.clone();
@@ -166,18 +181,100 @@ impl<D: Driver> ModelTables<D> {
         Ok(row.map(|row| row.number))
     }
 
-    /// The quoted name of the column that holds the owner of this column's rows.
-    fn owner_column(&self, column: &ColumnRef) -> Result<String, ModelError> {
+    /// The quoted name of the column that holds the owner of this column's rows; `None` if owners there are of another
+    /// kind, so that none of its rows is this owner's.
+    fn owner_column(
+        &self,
+        column: &ColumnRef,
+        owner: &CanonicalId,
+    ) -> Result<Option<String>, ModelError> {
+        let model = self.model(column)?;
+        let kind = owner.kind().ok_or(ModelError::NotAnOwner)?;
+        let here = model.owner_kind().is_none_or(|there| there == kind);
+        Ok(here.then(|| quoted(D::DIALECT, model.owner().name())))
+    }
+
+    /// The model of this column's table.
+    fn model(&self, column: &ColumnRef) -> Result<&ModelInfo, ModelError> {
         let table = column.table();
-        let model = self.models.of_table(table);
-        let owner = model.ok_or(ModelError::Unknown { table })?.owner();
+        let of_table = || self.models.iter().filter(|model| model.table() == table);
+        let model = of_table().next().ok_or(ModelError::Unknown { table })?;
+        let owner = model.owner();
+        if of_table().any(|other| other.owner().name() != owner.name()) {
+            return Err(ModelError::TwoOwners { table });
+        }
         for column in [*column, owner] {
             if column.table().contains('$') || column.name().contains('$') {
                 return Err(ModelError::Dollar { column });
             }
         }
-        Ok(quoted(D::DIALECT, owner.name()))
+        Ok(model)
     }
+
+    /// Fails if PostgreSQL shows this role some rows only: what is not seen is neither counted nor deleted.
+    async fn sees_every_row(&self, table: &'static str) -> Result<(), ModelError> {
+        if D::DIALECT != Dialect::Postgres {
+            return Ok(());
+        }
+        let statement = Statement::new(
+            D::DIALECT,
+            "SELECT CAST(0 AS bigint) AS oldest, \
+             CAST(CAST(row_security_active(CAST(CAST($1 AS text) AS regclass)) AS int) AS bigint) AS number",
+        );
+        let statement = statement.bind(quoted(D::DIALECT, table).as_str());
+        let hidden: Vec<Counted> = read(&self.driver, statement).await.map_err(error)?;
+        match hidden.first() {
+            Some(row) if row.number == 0 => Ok(()),
+            _ => Err(ModelError::RowSecurity { table }),
+        }
+    }
+}
+
+/// In bytes: what the parameters of one statement may take, far below `max_allowed_packet`.
+const STATEMENT: usize = 1 << 20;
+
+/// Reseals that one statement takes, one at least.
+fn groups(reseals: &[Reseal]) -> impl Iterator<Item = &[Reseal]> {
+    let mut rest = reseals;
+    core::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fit = rest.iter().take_while(|reseal| {
+            // Old envelopes stand there twice.
+            let old = reseal.old().len().saturating_mul(2);
+            bytes = bytes
+                .saturating_add(old)
+                .saturating_add(reseal.new_bytes().len());
+            bytes <= STATEMENT
+        });
+        let count = fit.count().max(1);
+        let (group, others) = rest.split_at_checked(count)?;
+        rest = others;
+        Some(group)
+    })
+}
+
+/// One pass over the owner's rows for all of them, in words that every database knows; as far as the owner.
+fn replacing(dialect: Dialect, column: &ColumnRef, reseals: &[Reseal]) -> Statement {
+    let name = quoted(dialect, column.name());
+    let table = quoted(dialect, column.table());
+    let waits = waits_briefly(dialect);
+    let mut statement = Statement::new(dialect, format!("{waits}UPDATE {table} SET {name} = "));
+    if let [one] = reseals {
+        statement.push_bind(one.new_bytes());
+        statement.push(&format!(" WHERE {name} = "));
+        statement.push_bind(one.old());
+        return statement;
+    }
+    statement.push(&format!("CASE {name}"));
+    let mut old = Vec::with_capacity(reseals.len());
+    for reseal in reseals {
+        statement.push(" WHEN ");
+        old.push(statement.push_bind(reseal.old()));
+        statement.push(" THEN ");
+        statement.push_bind(reseal.new_bytes());
+    }
+    statement.push(&format!(" END WHERE {name} IN ({})", old.join(", ")));
+    statement
 }
 
 struct SealedRow(Vec<u8>);
@@ -253,7 +350,7 @@ macro_rules! model_store {
 
             async fn count_under(
                 &self,
-                owner: &$crate::private::ophie_crypt::CanonicalId,
+                owner: Option<&$crate::private::ophie_crypt::CanonicalId>,
                 column: &$crate::private::ophie_crypt::ColumnRef,
                 key_id: $crate::private::ophie_crypt::KeyId,
                 since: u64,

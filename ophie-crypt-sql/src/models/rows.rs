@@ -110,14 +110,14 @@ impl<D: Driver> ModelTables<D> {
         limit: u32,
     ) -> Result<u64, ModelError> {
         let of = model.owner();
-        if [of.table(), of.name(), column]
-            .iter()
-            .any(|name| name.contains('$'))
-        {
+        if column.contains('$') {
             return Err(ModelError::Dollar { column: of });
         }
+        let Some(owner_column) = self.owner_column(&of, owner)? else {
+            return Ok(0);
+        };
+        self.sees_every_row(model.table()).await?;
         let table = quoted(D::DIALECT, model.table());
-        let owner_column = quoted(D::DIALECT, of.name());
         let mut statement = Statement::new(D::DIALECT, head(&table));
         let condition = |statement: &mut Statement| {
             statement.push(" WHERE ");

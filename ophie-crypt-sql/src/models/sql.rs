@@ -33,6 +33,9 @@ pub(crate) fn quoted(dialect: Dialect, name: &str) -> String {
 
 /// Adds the condition that `column` holds the owner. A column of another type than the owner's id has in the
 /// database is an error on PostgreSQL; elsewhere it finds the forms in which a UUID is commonly kept.
+///
+/// Texts are compared twice: as the column's collation has it, which an index serves, and byte by byte, because under
+/// many collations `ada` is `Ada`, whose rows are another owner's.
 pub(crate) fn owned(
     statement: &mut Statement,
     column: &str,
@@ -50,8 +53,15 @@ pub(crate) fn owned(
         }
         b't' => {
             let id = core::str::from_utf8(id).map_err(|_| ModelError::NotAnOwner)?;
-            statement.push(&format!("{column} = "));
-            statement.push_bind(id);
+            statement.push(&format!("({column} = "));
+            let place = statement.push_bind(id);
+            let bytes = |text: &str| match statement.dialect() {
+                Dialect::MySql => format!("CAST(convert({text} USING utf8mb4) AS BINARY)"),
+                Dialect::Postgres => format!("convert_to(CAST({text} AS text), 'UTF8')"),
+                Dialect::Sqlite => format!("CAST({text} AS BLOB)"),
+            };
+            let same = format!(" AND {} = {})", bytes(column), bytes(&place));
+            statement.push(&same);
         }
         b'u' if id.len() == 16 => {
             let text = hyphenated(id);

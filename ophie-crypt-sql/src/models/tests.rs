@@ -22,7 +22,11 @@ fn an_owner_is_found_in_the_column_of_its_type() {
     let uuid = CanonicalId::uuid(&[0xab; 16]);
     for (dialect, owner, expected) in [
         (Dialect::Postgres, CanonicalId::integer(7), "o = $1"),
-        (Dialect::MySql, CanonicalId::text("ada"), "o = ?"),
+        (
+            Dialect::MySql,
+            CanonicalId::text("ada"),
+            "(o = ? AND CAST(convert(o USING utf8mb4) AS BINARY) = CAST(convert(? USING utf8mb4) AS BINARY))",
+        ),
         (Dialect::Postgres, uuid.clone(), "o = CAST($1 AS uuid)"),
         (Dialect::Sqlite, uuid, "(o = ?1 OR o = ?2)"),
     ] {

@@ -61,7 +61,7 @@ const PAGE: u32 = 200;
 /// #         -> Result<Vec<Vec<u8>>, ModelError> { Ok(vec![]) }
 /// #     async fn replace(&self, _: &CanonicalId, _: &ColumnRef, _: &[Reseal]) -> Result<u64, ModelError> { Ok(0) }
 /// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
-/// #     async fn count_under(&self, _: &CanonicalId, _: &ColumnRef, _: KeyId, _: u64)
+/// #     async fn count_under(&self, _: Option<&CanonicalId>, _: &ColumnRef, _: KeyId, _: u64)
 /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -251,7 +251,8 @@ impl Rotation {
     /// # Security
     ///
     /// There is no way back: let `retired_for` be longer than your backups are kept, and than anything may lie in a
-    /// queue.
+    /// queue. All rows of each table are looked through, not the owner's alone; an index on `substr(column, 2, 16)` makes
+    /// that quick.
     pub async fn destroy(
         &self,
         owner: &(impl OwnerId + ?Sized),
@@ -261,7 +262,9 @@ impl Rotation {
         let mut progress = Progress::default();
         let record = self.load(&owner).await?;
         for old in in_state(&record, DekState::Retired) {
-            if self.is_empty(&owner, &record, old, &mut progress).await? {
+            if self.is_empty(&owner, &record, old, &mut progress).await?
+                && self.is_nowhere(&owner, old, &mut progress).await?
+            {
                 let to = StepTo::Destroyed { after: retired_for };
                 match self.step(&owner, old.generation(), to).await {
                     Ok(()) => progress.destroyed = progress.destroyed.saturating_add(1),
@@ -352,7 +355,7 @@ impl Rotation {
         for column in self.models.models().sealed_columns() {
             let counting = self
                 .models
-                .count_under(owner, &column, old.key_id(), moment);
+                .count_under(Some(owner), &column, old.key_id(), moment);
             let Some(count) = counting.await? else {
                 progress.wait_for(WaitsFor::Transactions);
                 return Ok(false);
@@ -364,6 +367,30 @@ impl Rotation {
             progress.wait_for(WaitsFor::Values);
         }
         Ok(left == 0)
+    }
+
+    /// Whether no row of any owner holds a value of an old generation: what stands in a row whose owner is written in
+    /// another way than the keyring knows it, would be lost with the key.
+    async fn is_nowhere(
+        &self,
+        owner: &CanonicalId,
+        old: &DekRecord,
+        progress: &mut Progress,
+    ) -> Result<bool, RotationError> {
+        let moment = self.moment(owner, old.generation()).await?;
+        for column in self.models.models().sealed_columns() {
+            let counting = self.models.count_under(None, &column, old.key_id(), moment);
+            let Some(left) = counting.await? else {
+                progress.wait_for(WaitsFor::Transactions);
+                return Ok(false);
+            };
+            if left > 0 {
+                progress.left = progress.left.saturating_add(left);
+                progress.wait_for(WaitsFor::Values);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A moment at which the generation was idle; the first that this process took.

@@ -51,15 +51,15 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
     /// [`ModelError`].
     async fn moment(&self) -> Result<u64, ModelError>;
 
-    /// How many of the owner's rows hold an envelope under the key of this id in this column, those among them that
-    /// were written and not committed at `since`; `None` while one of these may still be committed.
+    /// How many of the owner's rows, or of all rows, hold an envelope under the key of this id in this column, those among
+    /// them that were written and not committed at `since`; `None` while one of these may still be committed.
     ///
     /// # Errors
     ///
     /// [`ModelError`].
     async fn count_under(
         &self,
-        owner: &CanonicalId,
+        owner: Option<&CanonicalId>,
         column: &ColumnRef,
         key_id: KeyId,
         since: u64,
@@ -99,7 +99,7 @@ impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
 
     async fn count_under(
         &self,
-        owner: &CanonicalId,
+        owner: Option<&CanonicalId>,
         column: &ColumnRef,
         key_id: KeyId,
         since: u64,
@@ -180,6 +180,20 @@ pub enum ModelError {
     Dollar {
         /// The column.
         column: ColumnRef,
+    },
+    /// Models of one table name different columns for the owner of its rows.
+    #[error("models of the table `{table}` name different owner columns; one row has one owner")]
+    TwoOwners {
+        /// The table.
+        table: &'static str,
+    },
+    /// A policy of row security hides rows from the role.
+    #[error(
+        "row security hides rows of `{table}` from this role; give the role BYPASSRLS, as it must see every row of an owner"
+    )]
+    RowSecurity {
+        /// The table.
+        table: &'static str,
     },
     /// No model of this table was named.
     #[error("no model of the table `{table}` is named; name each one in `Models`")]

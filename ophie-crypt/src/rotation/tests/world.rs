@@ -136,7 +136,7 @@ impl ModelStore for Tables {
 
     async fn count_under(
         &self,
-        _: &CanonicalId,
+        _: Option<&CanonicalId>,
         column: &ColumnRef,
         key_id: KeyId,
         since: u64,
