@@ -47,11 +47,20 @@ impl Keyring {
 }
 
 impl Inner {
+    /// A restored database has keys of owners who were shredded since: none may be wrapped anew.
+    async fn admit(&self) -> Result<(), RotationError> {
+        match &self.guard {
+            Some(guard) => Ok(guard.admit().await.map_err(super::SessionError::from)?),
+            None => Ok(()),
+        }
+    }
+
     async fn next_generation(
         &self,
         owner: &CanonicalId,
         record: &OwnerRecord,
     ) -> Result<Announcement, RotationError> {
+        self.admit().await?;
         let mut errand = errand(owner, KmsOperation::Unwrap);
         let (newest, dek, key) = self.unwrap_newest(&errand, record).await?;
         let damaged = || RotationError::Session(super::SessionError::WrongKey);
@@ -106,6 +115,7 @@ impl Inner {
         newest: &DekRecord,
         wrapped: &WrappedDek,
     ) -> Result<WrappedDek, RotationError> {
+        self.admit().await?;
         let generation = newest.generation();
         let mut errand = errand(owner, KmsOperation::Rewrap);
         let rewrapped = self.ask(&errand, generation, RewrapDek(wrapped)).await;

@@ -4,8 +4,9 @@ use std::{pin::pin, str::FromStr, time::Duration};
 
 use futures_util::{FutureExt, future::join, poll};
 use ophie_crypt::{
-    CanonicalId, ChainedAudit, FileLedger, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS, Models,
-    OwnerId, RestoreGuard, Rotation, Shred, ShredId, ShredStore, Shredder, StoreError, WaitsFor,
+    CanonicalId, ChainedAudit, FileLedger, KeyId, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS,
+    ModelError, ModelStore, Models, OwnerId, RestoreGuard, Rotation, RowStore, Shred, ShredId,
+    ShredStore, Shredder, StoreError, WaitsFor,
 };
 use ophie_crypt_sqlx::PostgresModels;
 use sqlx::{
@@ -382,4 +383,41 @@ async fn errors_show_no_row() {
     assert!(texts.contains("violates check constraint"), "{texts}");
     assert!(!texts.contains("Failing row"), "{texts}");
     assert!(!texts.contains(&owner.to_hex()), "{texts}");
+}
+
+#[derive(ophie_crypt::EncryptedModel)]
+#[crypt(table = "guarded")]
+#[allow(dead_code, reason = "its fields are columns, which nothing here reads")]
+struct Guarded {
+    user_id: ophie_crypt_sqlx::Owner<i64>,
+    text: ophie_crypt_sqlx::Encrypted<String, guarded::text>,
+}
+
+/// What a policy hides would count as gone: its key would be destroyed, its row not deleted.
+#[tokio::test]
+async fn rows_that_a_policy_hides_are_not_taken_for_none() {
+    let keys = Keys::new().await;
+    let role = format!("limited_{}", Uuid::new_v4().simple());
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN; CREATE TABLE guarded (user_id bigint, text bytea); \
+         ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; GRANT SELECT, UPDATE, DELETE ON guarded TO {role}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&keys.pool)
+        .await
+        .unwrap();
+    let pool = PgPoolOptions::new().connect_with(options(&keys).username(&role));
+    let models = PostgresModels::new(pool.await.unwrap(), Models::new().with::<Guarded>());
+    let (owner, id) = (CanonicalId::integer(7), KeyId::from_bytes([1; 16]));
+    let column = models.models().sealed_columns().next().unwrap();
+    let counted = models.count_under(Some(&owner), &column, id, 0).await;
+    assert!(
+        matches!(counted, Err(ModelError::RowSecurity { table: "guarded" })),
+        "{counted:?}"
+    );
+    let swept = models.sweep(&owner, "guarded", 10).await;
+    assert!(
+        matches!(swept, Err(ModelError::RowSecurity { table: "guarded" })),
+        "{swept:?}"
+    );
 }
