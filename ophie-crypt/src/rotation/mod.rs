@@ -79,8 +79,8 @@ const PAGE: u32 = 200;
 /// # Security
 ///
 /// Name every model, and every table that holds envelopes as bytes of its own: what is not named is not sealed anew,
-/// and is unreadable once the key is destroyed. So is a sidecar, which no table holds. Values that are bound to their rows are counted, not sealed anew: open
-/// each with `open_row` and write it with `seal_row`.
+/// and is unreadable once the key is destroyed. So are sidecars: make them anew. Values that are bound to their rows
+/// are counted, not sealed anew: open each with `open_row` and write it with `seal_row`.
 pub struct Rotation {
     keyring: Keyring,
     keys: Arc<dyn RotationStore>,
