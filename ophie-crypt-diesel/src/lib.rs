@@ -140,6 +140,9 @@
 //! `user_id = 'Ada'` finds the rows of `ada`, too, and [`Owner`] refuses the whole result. Where the binary log is on, making
 //! the library's triggers needs `log_bin_trust_function_creators`.
 //!
+//! Keep `lc_messages` in English, on PostgreSQL too. Diesel passes on no error codes, so the stores of this crate know a
+//! deadlock by its text; in another language they report it instead of trying again.
+//!
 //! # NULL
 //!
 //! A nullable column is `Option`, and Diesel asks for it when the program is compiled. A NULL where the

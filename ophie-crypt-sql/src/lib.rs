@@ -1,9 +1,10 @@
 //! What the adapters of [`ophie_crypt`] share: the library's own tables, the key store and the audit upon them, and
 //! envelopes in the application's tables, over any driver.
 //!
-//! An adapter implements [`Driver`] for its connections, and [`key_store!`], [`audit_store!`],
-//! [`model_store!`] and [`ledger!`] make its types the core's stores. Statements, transactions and the reading of rows stand here, once for all adapters and
-//! databases. Not for applications, and exempt from semantic versioning.
+//! An adapter implements [`Driver`] for its connections, and [`key_store!`], [`rotation_store!`], [`shred_store!`],
+//! [`audit_store!`], [`model_store!`], [`row_store!`] and [`ledger!`] make its types the core's stores. Statements,
+//! transactions and the reading of rows stand here, once for all adapters and databases. Not for applications, and
+//! exempt from semantic versioning.
 
 #![forbid(unsafe_code)]
 

@@ -27,6 +27,7 @@ pub mod memory;
 mod metrics;
 mod model;
 mod owner;
+mod owner_type;
 mod plaintext;
 mod rotation;
 mod scope;

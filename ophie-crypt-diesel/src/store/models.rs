@@ -28,6 +28,10 @@ use super::keys::KeyPool;
 /// # Ok(()) }
 /// ```
 ///
+/// Every model's owner column needs an index: rotation, shred and sweep read by owner, and on MariaDB a page
+/// otherwise locks the whole table. There, a value beyond half of `max_allowed_packet` cannot be sealed anew by a
+/// [`Rotation`](ophie_crypt::Rotation): its statement has the old and the new envelope.
+///
 /// # Security
 ///
 /// Its role needs SELECT on the models' tables, and UPDATE on their encrypted columns. It sees no plaintext, and

@@ -25,7 +25,7 @@ use crate::{
 
 /// A list of entries outside the database and its backups, which grows and never changes.
 ///
-/// Audit checkpoints stand in it. Keep it where neither the application's database role nor whoever
+/// Audit checkpoints and shreds stand in it. Keep it where neither the application's database role nor whoever
 /// restores the database can write: it is worth what separates it from them.
 ///
 /// ```

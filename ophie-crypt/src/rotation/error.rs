@@ -9,7 +9,7 @@ use crate::{
     error::{NoSession, SealError},
     keyring::{ReserveError, SessionError},
     kms::KmsError,
-    store::{ModelError, StepError, StoreError},
+    store::{ModelError, StoreError},
 };
 
 /// A rotation did not go on. What was done stays done; call again once the cause is mended.
@@ -56,13 +56,4 @@ pub enum RotationError {
     /// The key store failed.
     #[error("the key store did not take the step; see why, then try again")]
     Store(#[from] StoreError),
-}
-
-impl From<StepError> for RotationError {
-    fn from(error: StepError) -> Self {
-        match error {
-            StepError::Store(error) => Self::Store(error),
-            StepError::Changed | StepError::TooEarly => Self::Interrupted,
-        }
-    }
 }

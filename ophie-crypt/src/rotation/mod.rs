@@ -79,8 +79,8 @@ const PAGE: u32 = 200;
 /// # Security
 ///
 /// Name every model, and every table that holds envelopes as bytes of its own: what is not named is not sealed anew,
-/// and is unreadable once the key is destroyed. Values that are bound to their rows are counted, not sealed anew: open
-/// each with `open_row` and write it with `seal_row`.
+/// and is unreadable once the key is destroyed. So are sidecars: make them anew. Values that are bound to their rows
+/// are counted, not sealed anew: open each with `open_row` and write it with `seal_row`.
 pub struct Rotation {
     keyring: Keyring,
     keys: Arc<dyn RotationStore>,
@@ -97,13 +97,13 @@ type Watch = Box<dyn Fn(&CanonicalId, &Progress) + Send + Sync>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Rows that hold a new envelope now.
+    /// Values that were sealed anew, over all columns.
     pub resealed: u64,
     /// Envelopes that are bound to their rows, which the application must seal anew.
     pub row_bound: u64,
     /// Envelopes that do not open: changed, or another owner's or column's. They stay as they are.
     pub failed: u64,
-    /// Rows under old generations when they were counted last.
+    /// Values under old generations when they were counted last, over all columns.
     pub left: u64,
     /// Generations whose keys were destroyed.
     pub destroyed: u64,
@@ -123,7 +123,7 @@ pub enum WaitsFor {
     Leases,
     /// That a transaction ends which was open when that lease expired.
     Transactions,
-    /// Rows that are left: written meanwhile, bound to their rows, or not to be opened.
+    /// Values that are left: written meanwhile, bound to their rows, or not to be opened.
     Values,
 }
 

@@ -11,6 +11,10 @@ use async_trait::async_trait;
 use crate::{column::ColumnRef, hazmat::data_key::KeyId, model::Models, owner::CanonicalId};
 
 /// The tables of the models that an application names. The adapters bring one for each database.
+///
+/// Give the owner column of every model an index: rotation, shred and sweep read by owner, and on MariaDB a page
+/// otherwise locks the whole table. There, a value beyond half of `max_allowed_packet` cannot be sealed anew by a
+/// [`Rotation`](crate::Rotation): its statement has the old and the new envelope.
 #[async_trait]
 pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
     /// The models.

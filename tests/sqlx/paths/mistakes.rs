@@ -116,7 +116,7 @@ async fn the_wrong_owner() {
     let world = World::new().await;
     let id = world.link(&world.bob, "Dad").await;
     let message = "the row belongs to another owner than the session; restrict the query to the session's owner, \
-                   or read rows of several owners as `Sealed`";
+                   under a collation that tells upper from lower case, or read rows of several owners as `Sealed`";
     let read = world.alice.scope(by_id(&world, id)).await.unwrap_err();
     assert_eq!(
         read.to_string(),
