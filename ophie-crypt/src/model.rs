@@ -204,7 +204,8 @@ pub trait EncryptedModel: Derived {
 
 /// The application's tables that hold encrypted columns: what rotation seals anew and deletion reaches.
 ///
-/// Name every model. Of a table that is missing here, nothing is sealed anew and nothing is deleted.
+/// Name every model. Of a table that is missing here, nothing is sealed anew and nothing is deleted. Rows are read and
+/// deleted by their owner: give each owner column an index.
 ///
 /// ```
 /// use ophie_crypt::{EncryptedModel, Models};

@@ -33,12 +33,6 @@ impl<D: Driver> ModelTables<D> {
         Self { driver, models }
     }
 
-    /// The driver.
-    #[must_use]
-    pub const fn driver(&self) -> &D {
-        &self.driver
-    }
-
     /// The models.
     #[must_use]
     pub const fn models(&self) -> &Models {
