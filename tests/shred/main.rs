@@ -148,9 +148,11 @@ impl World {
         // Its rows came back as well.
         let worked = self.shredder(pool).work().await.unwrap();
         assert_eq!(i64::from(worked.done), SHREDDED);
-        // A second look finds nothing to do.
+        // A second look finds nobody, and whoever asks for it says that there was a restore.
         let replayed = restore_replay(&PostgresKeyStore::new(pool.clone()), &self.ledger()).await;
         assert_eq!(replayed.unwrap(), 0);
+        let again = PostgresKeyStore::new(pool.clone()).installation().await;
+        assert_eq!(again.unwrap().epoch, 3);
         assert_eq!(readable(&self.keyring(pool, true), pool).await, living);
     }
 }

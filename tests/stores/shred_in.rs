@@ -6,7 +6,7 @@ use ophie_crypt::{CanonicalId, ShredError};
 use ophie_crypt_diesel::{shred_in, shred_in_async};
 use ophie_crypt_sqlx::{MySqlKeyStore, PostgresKeyStore, SqliteKeyStore};
 
-use crate::world::{Database, Keys, Kind};
+use crate::world::{Database, Keys, Kind, provision};
 
 async fn is_shredded(keys: &Keys) -> bool {
     keys.load().await.unwrap().unwrap().is_shredded()
@@ -42,6 +42,33 @@ macro_rules! of_sqlx {
             assert!(is_shredded(&keys).await);
         }
     };
+}
+
+/// MariaDB's transactions read what stood there at their first read: also an owner who came since, or was shredded since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_the_snapshot_of_the_transaction() {
+    let keys = Keys::new(Kind::SqlxMariaDb).await;
+    let Database::MariaDb(database) = &keys.database else {
+        unreachable!("its kind says so")
+    };
+    let mut tx = database.pool().begin().await.unwrap();
+    let seen = "SELECT COUNT(*) FROM ophie_crypt_owners, ophie_crypt_shreds";
+    sqlx::query(seen).execute(&mut *tx).await.unwrap();
+
+    let late = CanonicalId::text("late");
+    provision(&*keys.store, &late).await.unwrap();
+    let elsewhere = keys.store.shred(&keys.owner).await.unwrap().unwrap();
+    let found = MySqlKeyStore::shred_in(&mut tx, &keys.owner).await;
+    assert_eq!(found.unwrap(), elsewhere);
+    MySqlKeyStore::shred_in(&mut tx, &late).await.unwrap();
+    let unknown = MySqlKeyStore::shred_in(&mut tx, &nobody()).await;
+    assert!(
+        matches!(unknown, Err(ShredError::UnknownOwner)),
+        "{unknown:?}"
+    );
+    tx.commit().await.unwrap();
+    let late = keys.store.load(&late).await.unwrap().unwrap();
+    assert!(late.is_shredded());
 }
 
 of_sqlx!(sqlx_mariadb, Kind::SqlxMariaDb, MariaDb, MySqlKeyStore);

@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use ophie_crypt::{CanonicalId, LedgerHead, LocalKms, Models, ReceiptError, ShredStep, Shredder};
+use ophie_crypt::{
+    CanonicalId, Ledger, LedgerHead, LocalKms, Models, ReceiptError, RestoreGuard, ShredStep,
+    Shredder, restore_replay,
+};
 use ophie_crypt_sqlx::{MySqlModels, PostgresModels, SqliteModels};
 
 use crate::{
@@ -22,6 +25,8 @@ every_database!(
     rows_are_swept_at_the_horizon_and_again,
     nobody_is_swept_whom_the_ledger_does_not_know,
     a_worker_that_died_after_the_append_adds_no_second_entry,
+    another_installations_ledger_is_not_touched_and_says_nothing,
+    a_sweep_that_fails_for_one_owner_goes_on,
 );
 
 async fn all_steps_are_done_and_other_owners_stay(kind: Kind) {
@@ -60,7 +65,11 @@ async fn all_steps_are_done_and_other_owners_stay(kind: Kind) {
         text.contains("kept     invoices: ten years, by law"),
         "{text}"
     );
-    assert!(text.contains("not done rows deleted"), "{text}");
+    assert!(
+        text.contains("not done rows deleted: letters, notes\n"),
+        "{text}"
+    );
+    assert!(text.contains("none was left: memories\n"), "{text}");
 
     let kms = LocalKms::ephemeral().unwrap();
     let signed = receipt.sign(&kms, "tests").await.unwrap();
@@ -199,8 +208,8 @@ async fn nobody_is_swept_whom_the_ledger_does_not_know(kind: Kind) {
         head: LedgerHead::EMPTY,
     };
     world.store.note(&ada(), lie).await.unwrap();
-    let swept = world.shredder().await.sweep().await;
-    assert!(swept.is_err(), "{swept:?}");
+    let swept = world.shredder().await.sweep().await.unwrap();
+    assert_eq!((swept.done, swept.failed, swept.rows), (0, 1, 0));
     assert_eq!(world.count("notes", "user_id = 7").await, 5);
 
     // Nor does the statement delete a row without a tombstone.
@@ -236,8 +245,11 @@ async fn a_worker_that_died_after_the_append_adds_no_second_entry(kind: Kind) {
     let world = World::new(kind).await;
     world.tombstones().await;
     world.store.shred(&ada()).await.unwrap();
-    let other = World::new(kind).await; // the same ledger, and a database that was not told
+    // A copy of the database that was not told, with the same ledger.
+    let other = World::new(kind).await;
     other.tombstones().await;
+    let installation = world.store.installation().await.unwrap().id;
+    other.is_a_copy_of(installation).await;
     let shred = world.store.shreds_of(&[ada()]).await.unwrap().remove(0);
     let first = world.shredder().await;
     first.work().await.unwrap();
@@ -248,6 +260,85 @@ async fn a_worker_that_died_after_the_append_adds_no_second_entry(kind: Kind) {
     assert_eq!(world.ledger.appended.load(SeqCst), 1, "the entry was there");
     assert_eq!(second.receipt(&ada()).await.unwrap().entry, 1);
     assert_eq!(first.receipt(&ada()).await.unwrap().shred.id, shred.id);
+}
+
+/// A development database with production's ledger: each has an owner 7.
+async fn another_installations_ledger_is_not_touched_and_says_nothing(kind: Kind) {
+    let (ours, other) = (World::new(kind).await, World::new(kind).await);
+    for world in [&ours, &other] {
+        world.tombstones().await;
+    }
+    let admitted = RestoreGuard::new(Arc::clone(&ours.store), Arc::clone(&ours.ledger));
+    admitted.admit().await.unwrap();
+
+    let stray = || {
+        let builder = Shredder::builder(Arc::clone(&other.store), Arc::clone(&ours.ledger));
+        builder.sweep_again(Duration::ZERO).build()
+    };
+    other.shred_long_ago().await;
+    let worked = stray().work().await.unwrap();
+    assert_eq!((worked.done, worked.failed), (0, 1));
+    let shred = other.store.shreds_of(&[ada()]).await.unwrap().remove(0);
+    assert!(shred.appended_at.is_none());
+    assert!(shred.failure.unwrap().contains("a ledger of its own"));
+    assert_eq!(ours.ledger.appended.load(SeqCst), 1, "our own name alone");
+
+    // It stands there from when nobody looked.
+    let bytes = other.store.installation().await.unwrap().id;
+    let entry = [&bytes, &[9; 16][..], &[0; 8], ada().as_bytes()].concat();
+    let head = ours.ledger.head().await.unwrap();
+    ours.ledger.append(&head, "shred", &entry).await.unwrap();
+    let guard = RestoreGuard::new(Arc::clone(&ours.store), Arc::clone(&ours.ledger));
+    guard.admit().await.unwrap();
+    let replayed = restore_replay(&ours.store, &ours.ledger).await.unwrap();
+    assert_eq!(replayed, 0);
+    let lives = ours.store.load(&ada()).await.unwrap().unwrap();
+    assert!(!lives.is_shredded());
+
+    // Our owner's shred does not take the other's entry for its own.
+    ours.store.shred(&ada()).await.unwrap();
+    let ours_shredder = ours.shredder().await;
+    let early = ours_shredder.receipt(&ada()).await;
+    assert!(matches!(early, Err(ReceiptError::TooEarly)), "{early:?}");
+    assert_eq!(ours_shredder.work().await.unwrap().done, 1);
+    let entry = ours_shredder.receipt(&ada()).await.unwrap().entry;
+    assert_eq!(entry, 4, "behind both epochs and the other's");
+
+    // Nor does the other's take ours.
+    let foreign = stray().receipt(&ada()).await;
+    assert!(matches!(foreign, Err(ReceiptError::Foreign)), "{foreign:?}");
+    let lie = ShredStep::Appended {
+        entry,
+        head: LedgerHead::EMPTY,
+    };
+    other.store.note(&ada(), lie).await.unwrap();
+    let swept = other.builder_on(&ours.ledger).await.build().sweep().await;
+    let swept = swept.unwrap();
+    assert_eq!((swept.done, swept.failed, swept.rows), (0, 1, 0));
+    assert_eq!(other.count("notes", "user_id = 7").await, 5);
+}
+
+/// One owner whose rows are not reached does not stop the sweep of those behind.
+async fn a_sweep_that_fails_for_one_owner_goes_on(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    let shredder = world.builder().await.sweep_again(Duration::ZERO).build();
+    world.shred_long_ago().await;
+    let later = CanonicalId::integer(8);
+    world.shred_long_ago_of(&later).await;
+    assert_eq!(shredder.work().await.unwrap().done, 2);
+    world.vectors.refuse(Some(ada()));
+    let swept = shredder.sweep().await.unwrap();
+    assert_eq!((swept.done, swept.failed), (1, 1));
+    assert_eq!(world.count("notes", "user_id = 8").await, 0);
+    let shred = world.store.shreds_of(&[ada()]).await.unwrap().remove(0);
+    assert!(shred.swept_at.is_none() && shred.failure.unwrap().contains("vector store"));
+    let shred = world.store.shreds_of(&[later]).await.unwrap().remove(0);
+    assert!(shred.swept_at.is_some());
+
+    world.vectors.refuse(None);
+    let swept = shredder.sweep().await.unwrap();
+    assert_eq!((swept.done, swept.failed), (2, 0));
 }
 
 /// Beside the keys it is there; elsewhere the application makes it.

@@ -1,7 +1,7 @@
 //! What a shredder works on: keys, rows, a ledger and vectors, each of which can be out of reach.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
 };
 
@@ -91,12 +91,21 @@ impl Reached {
 pub(crate) struct Vectors {
     pub(crate) is_down: AtomicBool,
     pub(crate) calls: AtomicU32,
+    refused: Mutex<Option<CanonicalId>>,
+}
+
+impl Vectors {
+    /// Fails for this owner alone.
+    pub(crate) fn refuse(&self, owner: Option<CanonicalId>) {
+        *self.refused.lock().unwrap() = owner;
+    }
 }
 
 #[async_trait]
 impl VectorStore for Vectors {
-    async fn delete_owner(&self, _: &CanonicalId) -> Result<VectorsDeleted, VectorStoreError> {
-        if self.is_down.load(SeqCst) {
+    async fn delete_owner(&self, owner: &CanonicalId) -> Result<VectorsDeleted, VectorStoreError> {
+        let is_refused = self.refused.lock().unwrap().as_ref() == Some(owner);
+        if is_refused || self.is_down.load(SeqCst) {
             return Err(VectorStoreError::unavailable("overloaded"));
         }
         let calls = self.calls.fetch_add(1, SeqCst);
@@ -195,13 +204,18 @@ impl World {
 
     /// A worker with connections of its own.
     pub(crate) async fn builder(&self) -> ShredderBuilder {
+        self.builder_on(&self.ledger).await
+    }
+
+    /// With a ledger that may be another's.
+    pub(crate) async fn builder_on(&self, ledger: &Arc<Reached>) -> ShredderBuilder {
         let models = Models::new()
             .with::<Note>()
             .with::<Letter>()
             .with_kept::<Invoice>("ten years, by law");
         let rows = self.rows().models(self.kind, models).await;
         let store = self.keys.store(self.kind).await;
-        Shredder::builder(store, Arc::clone(&self.ledger))
+        Shredder::builder(store, Arc::clone(ledger))
             .rows(rows)
             .vectors("memories", Arc::clone(&self.vectors))
     }
@@ -225,7 +239,18 @@ impl World {
 
     /// As if it had been asked for long ago.
     pub(crate) async fn shred_long_ago(&self) {
+        self.shred_long_ago_of(&ada()).await;
+    }
+
+    pub(crate) async fn shred_long_ago_of(&self, owner: &CanonicalId) {
         let sql = "INSERT INTO ophie_crypt_shreds (owner, requested_at) VALUES ($1, 1000000)";
-        self.keys.run(sql, &ada()).await.unwrap();
+        self.keys.run(sql, owner).await.unwrap();
+    }
+
+    /// A backup and a clone have the installation's id.
+    pub(crate) async fn is_a_copy_of(&self, installation: [u8; 16]) {
+        let sql = "UPDATE ophie_crypt_installation SET id = $1";
+        let id = CanonicalId::from_bytes(&installation); // bytes, as an owner's are
+        self.keys.run(sql, &id).await.unwrap();
     }
 }

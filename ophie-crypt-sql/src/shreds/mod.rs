@@ -42,12 +42,15 @@ async fn shred<C: Connection>(
     owner: &CanonicalId,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let statement = |sql| Statement::new(dialect, sql).bind(owner.as_bytes());
-    let known: Vec<rows::Id> = connection.fetch(statement(sql::KNOWN)).await?;
+    let mut known: Vec<rows::Id> = connection.fetch(statement(sql::KNOWN)).await?;
+    if let (true, Some(now)) = (known.is_empty(), sql::known_now(dialect)) {
+        known = connection.fetch(statement(now)).await?;
+    }
     if known.is_empty() {
         return Ok(None);
     }
     once(connection, statement(sql::shred(dialect))).await?;
-    let ids: Vec<rows::Id> = connection.fetch(statement(sql::ID)).await?;
+    let ids: Vec<rows::Id> = connection.fetch(statement(sql::id(dialect))).await?;
     Ok(ids.into_iter().next().map(|row| row.0))
 }
 

@@ -8,6 +8,17 @@ use crate::Dialect;
 /// A row if the owner was ever provisioned.
 pub(super) const KNOWN: &str = "SELECT owner AS id FROM ophie_crypt_owners WHERE owner = $1";
 
+/// The same past the snapshot of the application's transaction. Only for whom the snapshot lacks: of two who both held
+/// the row, each would wait for the other. Elsewhere a statement sees what was committed, or fails.
+pub(super) const fn known_now(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::MySql => {
+            Some("SELECT owner AS id FROM ophie_crypt_owners WHERE owner = $1 LOCK IN SHARE MODE")
+        }
+        Dialect::Postgres | Dialect::Sqlite => None,
+    }
+}
+
 /// Destroys the keys, by a trigger. Nothing, or a [`Duplicate`](crate::FailureKind::Duplicate), if they are.
 pub(super) const fn shred(dialect: Dialect) -> &'static str {
     dialect.of(
@@ -17,7 +28,14 @@ pub(super) const fn shred(dialect: Dialect) -> &'static str {
     )
 }
 
-pub(super) const ID: &str = "SELECT id FROM ophie_crypt_shreds WHERE owner = $1";
+/// Also of a shred that the transaction's snapshot lacks.
+pub(super) const fn id(dialect: Dialect) -> &'static str {
+    dialect.of(
+        "SELECT id FROM ophie_crypt_shreds WHERE owner = $1 LOCK IN SHARE MODE",
+        "SELECT id FROM ophie_crypt_shreds WHERE owner = $1",
+        "SELECT id FROM ophie_crypt_shreds WHERE owner = $1",
+    )
+}
 
 /// Followed by a condition.
 pub(super) const SHREDS: &str = "\

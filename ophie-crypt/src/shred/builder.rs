@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::{
-    entry::View,
+    entry::{NotAdded, View},
     receipt::Terms,
     shredder::{Inner, Shredder},
     store::{RowStore, ShredStore},
@@ -103,6 +103,11 @@ impl ShredderBuilder {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShredderError {
+    /// The ledger belongs to another installation.
+    #[error(
+        "the ledger belongs to another installation, so nothing was added to it and nothing is deleted; give each database a ledger of its own"
+    )]
+    Foreign,
     /// The ledger failed.
     #[error(
         "the shred was not added to the ledger, so there is no receipt yet; see the ledger's error"
@@ -130,6 +135,15 @@ pub enum ShredderError {
     /// A vector store failed.
     #[error("the owner's vectors were not deleted; see the vector store's error")]
     Vectors(#[from] VectorStoreError),
+}
+
+impl From<NotAdded> for ShredderError {
+    fn from(error: NotAdded) -> Self {
+        match error {
+            NotAdded::Foreign => Self::Foreign,
+            NotAdded::Ledger(error) => Self::Ledger(error),
+        }
+    }
 }
 
 impl fmt::Debug for ShredderBuilder {

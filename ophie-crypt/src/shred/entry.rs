@@ -1,6 +1,7 @@
 //! What the ledger says of shreds and of the installation, and a copy of it in memory.
 //!
-//! Invariant: a view is a prefix of one ledger whose every hash was checked; it never goes back.
+//! Invariant: a view is a prefix of one ledger whose every hash was checked; it never goes back. A ledger belongs to the
+//! installation that it names first, and no other's entry counts or is added.
 //! Absent: what is done about it (`shredder`, `guard`).
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ const TRIES: u32 = 64;
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) head: LedgerHead,
-    /// The first installation's id, and its last epoch.
+    /// The id of the installation that is named first, by a shred too, and its last epoch: 0 if only shreds name it.
     pub(super) installation: Option<([u8; 16], u64)>,
     shreds: BTreeMap<CanonicalId, Shred>,
 }
@@ -45,6 +46,12 @@ impl View {
 
     pub(super) fn shreds(&self) -> impl Iterator<Item = &Shred> {
         self.shreds.values()
+    }
+
+    /// Whether it is this installation's, or nobody's yet.
+    pub(super) fn is_of(&self, installation: &[u8; 16]) -> bool {
+        self.installation
+            .is_none_or(|(first, _)| first == *installation)
     }
 
     /// Reads on to the end.
@@ -86,9 +93,12 @@ impl View {
         let damaged = || LedgerError::Damaged { position };
         match entry.kind() {
             SHRED => {
-                let mut shred = decode_shred(entry.payload()).ok_or_else(damaged)?;
+                let (id, mut shred) = decode_shred(entry.payload()).ok_or_else(damaged)?;
                 shred.entry = Some(position);
-                self.shreds.entry(shred.owner.clone()).or_insert(shred);
+                // Another's owner of the same name lives on.
+                if self.installation.get_or_insert((id, 0)).0 == id {
+                    self.shreds.entry(shred.owner.clone()).or_insert(shred);
+                }
             }
             INSTALLATION => {
                 let (id, epoch) = decode_installation(entry.payload()).ok_or_else(damaged)?;
@@ -127,19 +137,22 @@ impl View {
         ledger: &dyn Ledger,
         installation: &[u8; 16],
         shred: &Shred,
-    ) -> Result<u64, LedgerError> {
+    ) -> Result<u64, NotAdded> {
         let payload = encode_shred(installation, shred);
         for _ in 0..TRIES {
             self.follow(ledger).await?;
+            if !self.is_of(installation) {
+                return Err(NotAdded::Foreign);
+            }
             if let Some(entry) = self.shred(&shred.owner).and_then(|known| known.entry) {
                 return Ok(entry);
             }
             match ledger.append(&self.head, SHRED, &payload).await {
                 Ok(_) | Err(LedgerError::Moved { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
-        Err(LedgerError::unavailable("others kept adding entries"))
+        Err(LedgerError::unavailable("others kept adding entries").into())
     }
 
     /// Says which installation, in which epoch.
@@ -148,23 +161,36 @@ impl View {
         ledger: &dyn Ledger,
         id: &[u8; 16],
         epoch: u64,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), NotAdded> {
         let payload = [id.as_slice(), &epoch.to_be_bytes()].concat();
         for _ in 0..TRIES {
             self.follow(ledger).await?;
-            match self.installation {
-                Some((first, _)) if first != *id => {
-                    return Err(LedgerError::unavailable("it is another key store's"));
-                }
-                Some((_, last)) if last >= epoch => return Ok(()),
-                _ => {}
+            if !self.is_of(id) {
+                return Err(NotAdded::Foreign);
+            }
+            if self.installation.is_some_and(|(_, last)| last >= epoch) {
+                return Ok(());
             }
             match ledger.append(&self.head, INSTALLATION, &payload).await {
                 Ok(_) | Err(LedgerError::Moved { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
-        Err(LedgerError::unavailable("others kept adding entries"))
+        Err(LedgerError::unavailable("others kept adding entries").into())
+    }
+}
+
+/// Why no entry was added.
+#[derive(Debug)]
+pub(super) enum NotAdded {
+    /// The ledger belongs to another installation.
+    Foreign,
+    Ledger(LedgerError),
+}
+
+impl From<LedgerError> for NotAdded {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
     }
 }
 
@@ -179,13 +205,13 @@ fn encode_shred(installation: &[u8; 16], shred: &Shred) -> Vec<u8> {
     .concat()
 }
 
-fn decode_shred(payload: &[u8]) -> Option<Shred> {
-    let (_, rest) = payload.split_first_chunk::<16>()?;
+fn decode_shred(payload: &[u8]) -> Option<([u8; 16], Shred)> {
+    let (installation, rest) = payload.split_first_chunk::<16>()?;
     let (id, rest) = rest.split_first_chunk::<16>()?;
     let (at, owner) = rest.split_first_chunk::<8>()?;
     let owner = (!owner.is_empty()).then(|| CanonicalId::from_bytes(owner))?;
     let (id, at) = (ShredId::from_bytes(*id), i64::from_be_bytes(*at));
-    Some(Shred::requested(owner, id, at))
+    Some((*installation, Shred::requested(owner, id, at)))
 }
 
 fn decode_installation(payload: &[u8]) -> Option<([u8; 16], u64)> {

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    entry::View,
+    entry::{NotAdded, View},
     record::{Installation, Shred},
     store::ShredStore,
 };
@@ -183,7 +183,7 @@ async fn check(
     now: &Installation,
 ) -> Result<Vec<Shred>, RestoreError> {
     view.follow(ledger).await?;
-    if view.installation.is_some_and(|(id, _)| id != now.id) {
+    if !view.is_of(&now.id) {
         return Err(RestoreError::Foreign);
     }
     let (known, end) = (now.ledger.position(), view.head.position());
@@ -232,7 +232,8 @@ async fn settle(
 
 /// Destroys again what a restore brought back, and raises the epoch: what a [`RestoreGuard`] does by itself, for
 /// whoever restores a database and wants it done before the application starts. Says how many owners' keys were
-/// destroyed; the epoch is raised only if there were any, or if the database had lost an epoch.
+/// destroyed. The epoch is raised each time, also where no shred was lost, which a guard cannot tell from no restore: a
+/// database that was put back has forgotten how many values were sealed, so each key must be rotated before it seals.
 ///
 /// # Errors
 ///
@@ -243,12 +244,9 @@ pub async fn restore_replay(
 ) -> Result<usize, RestoreError> {
     let (mut view, mut now) = (View::new(), store.installation().await?);
     let restored = check(store, ledger, &mut view, &now).await?;
-    let lost = view.installation.is_some_and(|(_, last)| last > now.epoch);
     destroy(store, &restored).await?;
-    if lost || !restored.is_empty() {
-        let epoch = next(&view, &now);
-        settle(store, ledger, &mut view, &mut now, epoch).await?;
-    }
+    let epoch = next(&view, &now);
+    settle(store, ledger, &mut view, &mut now, epoch).await?;
     Ok(restored.len())
 }
 
@@ -270,7 +268,7 @@ pub async fn restore_adopt(
 ) -> Result<u64, RestoreError> {
     let (mut view, mut now) = (View::new(), store.installation().await?);
     view.follow(ledger).await?;
-    if view.installation.is_some_and(|(id, _)| id != now.id) {
+    if !view.is_of(&now.id) {
         return Err(RestoreError::Foreign);
     }
     destroy(store, &lacking(store, &view).await?).await?;
@@ -296,14 +294,14 @@ pub async fn restore_adopt(
 ///
 /// ```
 /// let error = ophie_crypt::RestoreError::Behind { known: 7, end: 5 };
-/// assert!(error.to_string().contains("restore adopt"));
+/// assert!(error.to_string().contains("`restore_adopt`"));
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// The ledger lacks entries that the database knows: it was put back, or this is an old copy of it.
     #[error(
-        "the ledger ends at entry {end}, and the database knows of entry {known}; put the whole ledger there, or `restore adopt` if it is lost"
+        "the ledger ends at entry {end}, and the database knows of entry {known}; put the whole ledger there, or call `restore_adopt` with a new one if it is lost"
     )]
     Behind {
         /// The last entry of which the database knows.
@@ -313,7 +311,7 @@ pub enum RestoreError {
     },
     /// The ledger belongs to another key store.
     #[error(
-        "the ledger belongs to another key store; give each one a ledger of its own, and `restore adopt` a clone"
+        "the ledger belongs to another key store; give each one a ledger of its own, and call `restore_adopt` with a clone's"
     )]
     Foreign,
     /// The ledger is damaged or forked, or was never verified and cannot be reached.
@@ -322,6 +320,15 @@ pub enum RestoreError {
     /// The key store failed.
     #[error("the key store was not compared with the ledger; see its error, then try again")]
     Store(#[from] StoreError),
+}
+
+impl From<NotAdded> for RestoreError {
+    fn from(error: NotAdded) -> Self {
+        match error {
+            NotAdded::Foreign => Self::Foreign,
+            NotAdded::Ledger(error) => Self::Ledger(error),
+        }
+    }
 }
 
 impl fmt::Debug for RestoreGuard {

@@ -5,7 +5,10 @@
 use core::{fmt, time::Duration};
 use std::sync::Arc;
 
-use super::record::{Shred, ShredId};
+use super::{
+    record::{Shred, ShredId},
+    store::RowStore,
+};
 use crate::{
     audit::WriterId,
     binding::pae,
@@ -15,6 +18,7 @@ use crate::{
     ledger::{LedgerError, LedgerHead},
     owner::CanonicalId,
     store::StoreError,
+    vectors::VectorStore,
 };
 
 /// What the operator says of times.
@@ -66,6 +70,34 @@ pub struct Receipt {
     pub plaintext_from: Option<i64>,
     /// Tables that are kept, and why.
     pub kept: Vec<(String, String)>,
+    /// Tables whose rows this shredder deletes; without any the receipt says so.
+    pub tables: Vec<String>,
+    /// Vector stores that this shredder empties; without any the receipt says so.
+    pub vectors: Vec<String>,
+}
+
+/// What a shredder was given to work on.
+pub(super) struct Reach {
+    pub(super) kept: Vec<(String, String)>,
+    pub(super) tables: Vec<String>,
+    pub(super) vectors: Vec<String>,
+}
+
+impl Reach {
+    pub(super) fn of(
+        rows: &[Arc<dyn RowStore>],
+        vectors: &[(Arc<str>, Arc<dyn VectorStore>)],
+    ) -> Self {
+        let models = || rows.iter().map(|rows| rows.models());
+        let kept = models().flat_map(|models| models.kept());
+        let kept = kept.map(|(table, reason)| (table.to_owned(), reason.to_owned()));
+        let tables = models().flat_map(|models| models.deleted_tables());
+        Self {
+            kept: kept.collect(),
+            tables: tables.map(str::to_owned).collect(),
+            vectors: vectors.iter().map(|(name, _)| name.to_string()).collect(),
+        }
+    }
 }
 
 impl Receipt {
@@ -74,7 +106,7 @@ impl Receipt {
         entry: u64,
         head: LedgerHead,
         terms: &Terms,
-        kept: Vec<(String, String)>,
+        reach: Reach,
     ) -> Self {
         let after = |at: i64, time: Duration| {
             at.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
@@ -91,7 +123,9 @@ impl Receipt {
             shred,
             entry,
             head,
-            kept,
+            kept: reach.kept,
+            tables: reach.tables,
+            vectors: reach.vectors,
         }
     }
 
@@ -195,6 +229,11 @@ impl fmt::Display for SignedReceipt {
     }
 }
 
+/// What steps are over, and what is said where a shredder was not given any.
+const KEYS: &str = "ophie_crypt_deks, ophie_crypt_index_keys";
+const NO_TABLE: &str = "no table was named";
+const NO_VECTORS: &str = "no vector store was named";
+
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shred = &self.shred;
@@ -229,18 +268,23 @@ impl fmt::Display for Receipt {
             )?,
             None => writeln!(f, "contract no column is known to have been plaintext")?,
         }
-        for (step, at) in [
-            ("rows tombstoned", shred.tombstoned_at),
+        let (rows, vectors) = (self.tables.join(", "), self.vectors.join(", "));
+        for (step, of, nothing, at) in [
+            ("rows tombstoned", &*rows, NO_TABLE, shred.tombstoned_at),
             (
                 "vectors deleted, and listed until none was left",
+                &vectors,
+                NO_VECTORS,
                 shred.emptied_at,
             ),
-            ("key tables vacuumed", shred.vacuumed_at),
-            ("rows deleted", shred.swept_at),
+            ("key tables vacuumed", KEYS, "", shred.vacuumed_at),
+            ("rows deleted", &rows, NO_TABLE, shred.swept_at),
         ] {
+            // A step over nothing is noted too.
             match at {
-                Some(at) => writeln!(f, "done     {}: {step}", Time(at))?,
-                None => writeln!(f, "not done {step}")?,
+                _ if of.is_empty() => writeln!(f, "not done {step}: {nothing}")?,
+                Some(at) => writeln!(f, "done     {}: {step}: {of}", Time(at))?,
+                None => writeln!(f, "not done {step}: {of}")?,
             }
         }
         for (table, reason) in &self.kept {
@@ -324,6 +368,11 @@ mod tests {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
+    /// The ledger belongs to another installation: it says nothing of this key store's owners.
+    #[error(
+        "there is no receipt from a ledger that belongs to another installation; give each database a ledger of its own"
+    )]
+    Foreign,
     /// The ledger cannot be read, so nobody knows what it would remember.
     #[error("there is no receipt while the ledger cannot be read; see its error")]
     Ledger(#[from] LedgerError),

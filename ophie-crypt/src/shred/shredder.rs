@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     builder::{ShredderBuilder, ShredderError},
     entry::View,
-    receipt::{Receipt, ReceiptError, Terms},
+    receipt::{Reach, Receipt, ReceiptError, Terms},
     record::{Shred, ShredStep, Shreds},
     store::{RowStore, ShredStore},
 };
@@ -58,13 +58,15 @@ const LEDGER_WITHIN: Duration = Duration::from_secs(30);
 /// let ledger = FileLedger::open_or_create(dir.join("ledger"))?; // not in the database's backup
 /// let shredder = Shredder::builder(store, ledger)
 ///     .horizon(Duration::from_secs(35 * 24 * 3600)) // how long backups are kept
+///     // `.rows(..)` names the application's tables, `.vectors(..)` its vector stores: this one has none
 ///     .build();
 ///
 /// keyring.provision("ada").await?;
 /// keyring.shred("ada").await?;
 /// assert!(shredder.receipt("ada").await.is_err()); // too early: a restore would forget it
 /// shredder.work().await?;
-/// println!("{}", shredder.receipt("ada").await?);
+/// let receipt = shredder.receipt("ada").await?.to_string();
+/// assert!(receipt.contains("no table was named") && receipt.contains("no vector store was named"));
 /// # std::fs::remove_dir_all(&dir)?;
 /// # Ok(()) }
 /// ```
@@ -87,9 +89,9 @@ pub(super) struct Inner {
 pub struct Worked {
     /// Shreds that are done now.
     pub done: u32,
-    /// Attempts that failed; their shreds rest.
+    /// Attempts that failed, and are tried again.
     pub failed: u32,
-    /// Rows that were deleted.
+    /// Rows that were deleted, also for owners of whom some are left.
     pub rows: u64,
 }
 
@@ -146,8 +148,8 @@ impl Shredder {
     ///
     /// # Errors
     ///
-    /// [`ShredderError`]; what was deleted is deleted.
-    pub async fn sweep(&self) -> Result<Worked, ShredderError> {
+    /// [`StoreError`] of the key store. Whatever else fails is counted, and noted with its shred; the others go on.
+    pub async fn sweep(&self) -> Result<Worked, StoreError> {
         let which = Shreds::Sweepable {
             after: micros(self.0.terms.horizon()),
             again: micros(self.0.again),
@@ -160,10 +162,16 @@ impl Shredder {
             };
             after = Some(last.owner.clone());
             for shred in &page {
-                let rows = self.0.sweep(&shred.owner).await?;
-                worked.rows = worked.rows.saturating_add(rows);
-                self.0.store.note(&shred.owner, ShredStep::Swept).await?;
-                worked.done = worked.done.saturating_add(1);
+                match self.0.sweep(&shred.owner, &mut worked.rows).await {
+                    Ok(()) => {
+                        self.0.store.note(&shred.owner, ShredStep::Swept).await?;
+                        worked.done = worked.done.saturating_add(1);
+                    }
+                    Err(error) => {
+                        worked.failed = worked.failed.saturating_add(1);
+                        self.0.postpone(shred, &error).await?;
+                    }
+                }
             }
         }
     }
@@ -218,21 +226,18 @@ impl Shredder {
             .shreds_of(core::slice::from_ref(&owner))
             .await?;
         let shred = shreds.into_iter().next().ok_or(ReceiptError::NotShredded)?;
+        let installation = self.0.store.installation().await?;
         // Not what the database says of the ledger: what stands there.
         let mut view = self.0.view.lock().await;
         let followed = timeout(LEDGER_WITHIN, view.follow(&*self.0.ledger)).await;
         followed.map_err(|_| slow())??;
+        if !view.is_of(&installation.id) {
+            return Err(ReceiptError::Foreign);
+        }
         let entry = view.shred(&owner).and_then(|known| known.entry);
         let entry = entry.ok_or(ReceiptError::TooEarly)?;
-        let kept = self.0.rows.iter().flat_map(|rows| rows.models().kept());
-        let kept = kept.map(|(table, reason)| (table.to_owned(), reason.to_owned()));
-        Ok(Receipt::new(
-            shred,
-            entry,
-            view.head,
-            &self.0.terms,
-            kept.collect(),
-        ))
+        let reach = Reach::of(&self.0.rows, &self.0.vectors);
+        Ok(Receipt::new(shred, entry, view.head, &self.0.terms, reach))
     }
 }
 
@@ -306,32 +311,35 @@ impl Inner {
         Ok(())
     }
 
-    async fn sweep(&self, owner: &CanonicalId) -> Result<u64, ShredderError> {
+    /// Counts rows as they go.
+    async fn sweep(&self, owner: &CanonicalId, deleted: &mut u64) -> Result<(), ShredderError> {
+        let installation = self.store.installation().await?;
         // The database says so of itself; the ledger must too.
         let mut view = self.view.lock().await;
         if view.shred(owner).is_none() {
             let followed = timeout(LEDGER_WITHIN, view.follow(&*self.ledger)).await;
             followed.map_err(|_| slow())??;
-            if view.shred(owner).is_none() {
-                return Err(ShredderError::NotInLedger);
-            }
+        }
+        if !view.is_of(&installation.id) {
+            return Err(ShredderError::Foreign);
+        }
+        if view.shred(owner).is_none() {
+            return Err(ShredderError::NotInLedger);
         }
         drop(view);
-        let mut deleted = 0_u64;
         for rows in &self.rows {
             rows.bury(owner).await?;
             for table in rows.models().deleted_tables() {
                 loop {
                     let some = rows.sweep(owner, table, BATCH).await?;
-                    deleted = deleted.saturating_add(some);
+                    *deleted = deleted.saturating_add(some);
                     if some == 0 {
                         break;
                     }
                 }
             }
         }
-        self.empty(owner).await?; // those too may come late
-        Ok(deleted)
+        self.empty(owner).await // those too may come late
     }
 
     async fn postpone(&self, shred: &Shred, error: &ShredderError) -> Result<(), StoreError> {

@@ -7,7 +7,10 @@ use std::sync::{
 
 use async_trait::async_trait;
 
-use super::{entry::View, *};
+use super::{
+    entry::{NotAdded, View},
+    *,
+};
 use crate::{
     hazmat::fill_random,
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead},
@@ -118,6 +121,37 @@ async fn a_shred_that_is_there_is_not_added_again() {
         assert_eq!((known.id, known.requested_at), (shred.id, 5));
     }
     assert_eq!(ledger.ledger.read(0, 100).await.unwrap().len(), 1);
+}
+
+/// A shred without a guard names the installation as well.
+#[tokio::test]
+async fn a_shred_names_whose_ledger_it_is() {
+    let ledger = Silent::new();
+    let shred = |owner| Shred::requested(CanonicalId::text(owner), ShredId::from_bytes([7; 16]), 5);
+    let (mut view, mut other) = (View::new(), View::new());
+    let first = view.add_shred(&*ledger, &[1; 16], &shred("ada")).await;
+    assert_eq!(first.unwrap(), 1);
+    let refused = other.add_shred(&*ledger, &[2; 16], &shred("ada")).await;
+    assert!(matches!(refused, Err(NotAdded::Foreign)), "{refused:?}");
+    let refused = other.add_installation(&*ledger, &[2; 16], 1).await;
+    assert!(matches!(refused, Err(NotAdded::Foreign)), "{refused:?}");
+    view.add_installation(&*ledger, &[1; 16], 1).await.unwrap();
+    assert_eq!(view.installation, Some(([1; 16], 1)));
+    assert_eq!(ledger.ledger.read(0, 100).await.unwrap().len(), 2);
+}
+
+/// A restore that lost no shred forgot leases as well.
+#[tokio::test]
+async fn a_replay_raises_the_epoch_each_time() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let guard = RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+    guard.admit().await.unwrap();
+    for epoch in [2, 3] {
+        assert_eq!(restore_replay(&store, &ledger).await.unwrap(), 0);
+        assert_eq!(store.installation().await.unwrap().epoch, epoch);
+    }
+    guard.admit().await.unwrap();
+    assert_eq!(ledger.ledger.read(0, 100).await.unwrap().len(), 3);
 }
 
 /// An entry that says it is a shred and is none is damage, not nobody.
