@@ -50,6 +50,10 @@ impl Kms for Fickle {
     ) -> Result<WrappedDek, KmsError> {
         self.kms.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.kms.holds(kek)
+    }
 }
 
 impl Sessions {

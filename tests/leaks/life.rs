@@ -58,6 +58,10 @@ impl<K: Kms> Kms for Spy<K> {
     ) -> Result<WrappedDek, KmsError> {
         self.0.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.0.holds(kek)
+    }
 }
 
 /// The index keys in clear, as SPEC.md says to read them.

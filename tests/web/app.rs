@@ -73,6 +73,10 @@ impl Kms for Switch {
             None => self.kms.unwrap_dek(wrapped, call).await,
         }
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.kms.holds(kek)
+    }
 }
 
 /// What the handlers share, and what the tests look at.

@@ -45,6 +45,9 @@ use crate::{audit::WriterId, hazmat::data_key::Dek, owner::CanonicalId};
 ///     async fn rewrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
 ///         self.0.rewrap_dek(wrapped, call).await
 ///     }
+///     fn holds(&self, kek: &str) -> bool {
+///         self.0.holds(kek)
+///     }
 /// }
 /// ```
 #[async_trait]
@@ -79,17 +82,16 @@ pub trait Kms: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`KmsError`]. By default it is refused.
-    async fn wrap_dek(&self, _: &Dek, _: &KmsCall) -> Result<WrappedDek, KmsError> {
+    async fn wrap_dek(&self, dek: &Dek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
+        let _ = (dek, call); // named for whoever implements it
         Err(KmsError::refused(
             "this KMS wraps no key that it did not make",
         ))
     }
 
-    /// Whether it can unwrap what was wrapped under the KEK of this name, as far as it knows without asking. By
-    /// default it says so of each.
-    fn holds(&self, _: &str) -> bool {
-        true
-    }
+    /// Whether it can unwrap what was wrapped under the KEK of this name, as far as it knows without asking: by this
+    /// [`MovingKms`] chooses between two.
+    fn holds(&self, kek: &str) -> bool;
 }
 
 /// One attempt of a call: what it is for, which attempt it is, and the KMS's own id of it.

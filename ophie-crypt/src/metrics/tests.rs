@@ -112,6 +112,10 @@ impl Kms for Moody {
     ) -> Result<WrappedDek, KmsError> {
         self.0.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.0.holds(kek)
+    }
 }
 
 #[test]

@@ -76,6 +76,10 @@ impl Kms for Racing {
     ) -> Result<WrappedDek, KmsError> {
         self.0.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.0.holds(kek)
+    }
 }
 
 #[async_trait::async_trait]
@@ -96,6 +100,10 @@ impl Kms for Counting {
         call: &KmsCall,
     ) -> Result<WrappedDek, KmsError> {
         self.0.rewrap_dek(wrapped, call).await
+    }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.0.holds(kek)
     }
 }
 

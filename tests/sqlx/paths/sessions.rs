@@ -64,6 +64,10 @@ impl Kms for Once {
     ) -> Result<WrappedDek, KmsError> {
         self.0.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.0.holds(kek)
+    }
 }
 
 async fn short_lived(world: &World) -> Keyring {

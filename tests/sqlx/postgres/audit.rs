@@ -281,6 +281,10 @@ impl Kms for SilentFor {
     ) -> Result<WrappedDek, KmsError> {
         self.0.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.0.holds(kek)
+    }
 }
 
 /// Who may only add rows hides none of the others by any of their own.

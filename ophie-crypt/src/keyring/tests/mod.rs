@@ -59,6 +59,10 @@ impl Kms for Gate {
     ) -> Result<WrappedDek, KmsError> {
         self.kms.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.kms.holds(kek)
+    }
 }
 
 fn keyring(kms: impl Kms, ttl: Duration) -> Keyring {
@@ -139,6 +143,10 @@ async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
 
         async fn rewrap_dek(&self, _: &WrappedDek, _: &KmsCall) -> Result<WrappedDek, KmsError> {
             panic!("on purpose")
+        }
+
+        fn holds(&self, _: &str) -> bool {
+            true
         }
     }
     let keyring = keyring(Panics, Keyring::MAX_TTL);

@@ -205,6 +205,10 @@ impl Kms for CountingKms {
     ) -> Result<WrappedDek, KmsError> {
         self.local.rewrap_dek(wrapped, call).await
     }
+
+    fn holds(&self, kek: &str) -> bool {
+        self.local.holds(kek)
+    }
 }
 
 impl CountingStore {
