@@ -230,7 +230,7 @@ impl fmt::Display for SignedReceipt {
 }
 
 /// What steps are over, and what is said where a shredder was not given any.
-const KEYS: &str = "ophie_crypt_deks, ophie_crypt_index_keys";
+const KEYS: &str = "DEKs and index keys";
 const NO_TABLE: &str = "no table was named";
 const NO_VECTORS: &str = "no vector store was named";
 

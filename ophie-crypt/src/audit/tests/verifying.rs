@@ -344,6 +344,9 @@ async fn a_kms_that_is_away_proves_nothing() {
         ) -> Result<WrappedDek, crate::KmsError> {
             Err(crate::KmsError::unavailable("away"))
         }
+        fn holds(&self, _: &str) -> bool {
+            true
+        }
     }
     let trail = Trail::new().await;
     let verified = AuditVerifier::new(Arc::clone(&trail.rows), Away)

@@ -191,6 +191,9 @@ async fn without_key_or_store_nothing_starts() {
         ) -> Result<WrappedDek, crate::KmsError> {
             Err(crate::KmsError::refused("no"))
         }
+        fn holds(&self, _: &str) -> bool {
+            true
+        }
     }
     let rows = Rows::new();
     let started = ChainedAudit::builder(Arc::clone(&rows), Refuses).start();
