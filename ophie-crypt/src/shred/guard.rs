@@ -113,17 +113,19 @@ impl RestoreGuard {
     ///
     /// [`RestoreError`].
     pub async fn admit(&self) -> Result<(), RestoreError> {
-        let mut now = self.store.installation().await?;
         let mut seen = self.seen.lock().await;
+        // Behind the lock: who waited for another's look must see what it left.
+        let mut now = self.store.installation().await?;
         if self.holds(&seen, &now) {
             return Ok(());
         }
         let known = seen.verified.filter(|(then, _)| same(then, &now));
-        let looked = timeout(WITHIN, self.look(&mut seen.view, &mut now)).await;
+        let mut proven = false;
+        let looked = timeout(WITHIN, self.look(&mut seen.view, &mut now, &mut proven)).await;
         let looked = looked.unwrap_or_else(|_| {
             Err(LedgerError::unavailable("no answer within five seconds").into())
         });
-        match (looked, known) {
+        match (looked, known.filter(|_| !proven)) {
             (Ok(()), _) => seen.verified = Some((now, self.clock.now())),
             // The database is the one that was verified: who lives there lived then.
             (Err(RestoreError::Ledger(LedgerError::Unavailable { .. })), Some((then, _))) => {
@@ -143,7 +145,13 @@ impl RestoreGuard {
             .is_some_and(|(then, at)| same(&then, now) && self.clock.now().since(&at) < self.every)
     }
 
-    async fn look(&self, view: &mut View, now: &mut Installation) -> Result<(), RestoreError> {
+    /// Sets `proven` once it knows that the database was put back, whatever fails then.
+    async fn look(
+        &self,
+        view: &mut View,
+        now: &mut Installation,
+        proven: &mut bool,
+    ) -> Result<(), RestoreError> {
         let restored = check(&*self.store, &*self.ledger, view, now).await?;
         let last = view.installation.map_or(0, |(_, last)| last);
         if restored.is_empty() && last == now.epoch {
@@ -159,8 +167,8 @@ impl RestoreGuard {
             );
             next(view, now)
         };
-        destroy(&*self.store, &restored).await?;
-        settle(&*self.store, &*self.ledger, view, now, epoch).await
+        *proven = !restored.is_empty() || last > now.epoch;
+        settle(&*self.store, &*self.ledger, view, now, epoch, &restored).await
     }
 }
 
@@ -216,15 +224,18 @@ async fn destroy(store: &dyn ShredStore, shreds: &[Shred]) -> Result<(), Restore
     Ok(())
 }
 
-/// The ledger first: an epoch that only it knows is raised in the store by whoever looks next.
+/// The ledger first: an epoch that only it knows is raised in the store by whoever looks next. Then the keys: without the
+/// shreds that are lacking, nothing would prove the restore any more.
 async fn settle(
     store: &dyn ShredStore,
     ledger: &dyn Ledger,
     view: &mut View,
     now: &mut Installation,
     epoch: u64,
+    restored: &[Shred],
 ) -> Result<(), RestoreError> {
     view.add_installation(ledger, &now.id, epoch).await?;
+    destroy(store, restored).await?;
     store.raise_epoch(epoch, &view.head).await?;
     *now = store.installation().await?;
     Ok(())
@@ -244,9 +255,8 @@ pub async fn restore_replay(
 ) -> Result<usize, RestoreError> {
     let (mut view, mut now) = (View::new(), store.installation().await?);
     let restored = check(store, ledger, &mut view, &now).await?;
-    destroy(store, &restored).await?;
     let epoch = next(&view, &now);
-    settle(store, ledger, &mut view, &mut now, epoch).await?;
+    settle(store, ledger, &mut view, &mut now, epoch, &restored).await?;
     Ok(restored.len())
 }
 
@@ -286,7 +296,7 @@ pub async fn restore_adopt(
         }
     }
     let epoch = next(&view, &now);
-    settle(store, ledger, &mut view, &mut now, epoch).await?;
+    settle(store, ledger, &mut view, &mut now, epoch, &[]).await?;
     Ok(epoch)
 }
 

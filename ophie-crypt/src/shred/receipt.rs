@@ -103,6 +103,7 @@ impl Reach {
 impl Receipt {
     pub(super) fn new(
         shred: Shred,
+        appended_at: i64,
         entry: u64,
         head: LedgerHead,
         terms: &Terms,
@@ -111,7 +112,9 @@ impl Receipt {
         let after = |at: i64, time: Duration| {
             at.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
         };
-        let at = shred.requested_at;
+        // Not when it was asked for: the application's transaction may have been open long after, and after a restore the
+        // keys were back. By what the ledger has, the shred was committed.
+        let at = shred.requested_at.max(appended_at);
         Self {
             live_from: at,
             caches_from: after(at, terms.caches),

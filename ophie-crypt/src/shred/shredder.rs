@@ -236,8 +236,10 @@ impl Shredder {
         }
         let entry = view.shred(&owner).and_then(|known| known.entry);
         let entry = entry.ok_or(ReceiptError::TooEarly)?;
+        let appended_at = shred.appended_at.ok_or(ReceiptError::TooEarly)?;
         let reach = Reach::of(&self.0.rows, &self.0.vectors);
-        Ok(Receipt::new(shred, entry, view.head, &self.0.terms, reach))
+        let (head, terms) = (view.head, &self.0.terms);
+        Ok(Receipt::new(shred, appended_at, entry, head, terms, reach))
     }
 }
 
