@@ -224,8 +224,8 @@ async fn destroy(store: &dyn ShredStore, shreds: &[Shred]) -> Result<(), Restore
     Ok(())
 }
 
-/// The ledger first: an epoch that only it knows is raised in the store by whoever looks next. Then the keys: without the
-/// shreds that are lacking, nothing would prove the restore any more.
+/// The epoch first: once the keys are destroyed, nothing else proves the restore, and a replica, which takes no writes,
+/// says nothing to the ledger. The ledger last: until it has the epoch, this fails, and nothing opens.
 async fn settle(
     store: &dyn ShredStore,
     ledger: &dyn Ledger,
@@ -234,8 +234,9 @@ async fn settle(
     epoch: u64,
     restored: &[Shred],
 ) -> Result<(), RestoreError> {
-    view.add_installation(ledger, &now.id, epoch).await?;
+    store.raise_epoch(epoch, &now.ledger).await?;
     destroy(store, restored).await?;
+    view.add_installation(ledger, &now.id, epoch).await?;
     store.raise_epoch(epoch, &view.head).await?;
     *now = store.installation().await?;
     Ok(())
