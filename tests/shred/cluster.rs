@@ -98,8 +98,8 @@ impl Place {
             "primary",
             &format!(
                 "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\nwal_level = replica\n\
-                 max_connections = 50\narchive_mode = on\narchive_command = 'cp %p {}/%f'\n",
-                archive.display()
+                 max_connections = 50\narchive_mode = on\narchive_command = 'cp %p {archive}/part && mv {archive}/part {archive}/%f'\n",
+                archive = archive.display()
             ),
         );
         self.start("primary").await
