@@ -55,7 +55,11 @@ async fn all_steps_are_done_and_other_owners_stay(kind: Kind) {
     let receipt = shredder.receipt(&ada()).await.unwrap();
     let shred = &receipt.shred;
     assert_eq!((receipt.entry, shred.entry), (1, Some(1)));
-    assert_eq!(receipt.live_from, shred.requested_at);
+    assert_eq!(
+        Some(receipt.live_from),
+        shred.appended_at,
+        "not before it was committed"
+    );
     assert!(receipt.live_from < receipt.caches_from && receipt.caches_from < receipt.backups_from);
     assert!(shred.appended_at.is_some() && shred.done_at.is_some() && shred.swept_at.is_none());
     let is_postgres = world.rows.is_none();

@@ -120,7 +120,7 @@ impl<D: Driver> KeyTables<D> {
                 statement.push_bind(i64::from(least));
             }
             Shreds::Sweepable { after, again } => {
-                statement.push(&format!("entry IS NOT NULL AND appended_at <= {now} - "));
+                statement.push(&format!("entry IS NOT NULL AND requested_at <= {now} - "));
                 statement.push_bind(after);
                 statement.push(&format!(" AND (swept_at IS NULL OR swept_at <= {now} - "));
                 statement.push_bind(again);

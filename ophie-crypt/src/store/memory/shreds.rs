@@ -104,9 +104,8 @@ impl ShredStore for MemoryKeyStore {
                 Shreds::Stuck(least) => undone && shred.attempts >= least,
                 Shreds::Sweepable { after, again } => {
                     let rested = |at: i64| at.saturating_add(again) <= now;
-                    let over = |at: i64| at.saturating_add(after) <= now;
                     shred.entry.is_some()
-                        && shred.appended_at.is_some_and(over)
+                        && shred.requested_at.saturating_add(after) <= now
                         && shred.swept_at.is_none_or(rested)
                 }
             }
