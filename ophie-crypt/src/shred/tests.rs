@@ -23,6 +23,8 @@ use crate::{
 struct Silent {
     ledger: FileLedger,
     hangs: AtomicBool,
+    /// Reads, and takes no entry.
+    full: AtomicBool,
 }
 
 impl Silent {
@@ -33,6 +35,7 @@ impl Silent {
         Arc::new(Self {
             ledger: FileLedger::open_or_create(file).unwrap(),
             hangs: AtomicBool::new(false),
+            full: AtomicBool::new(false),
         })
     }
 
@@ -57,6 +60,9 @@ impl Ledger for Silent {
         payload: &[u8],
     ) -> Result<LedgerHead, LedgerError> {
         self.answer().await;
+        if self.full.load(SeqCst) {
+            return Err(LedgerError::unavailable("no space"));
+        }
         self.ledger.append(expected, kind, payload).await
     }
 
@@ -175,31 +181,108 @@ async fn an_entry_that_is_none_is_damage() {
     }
 }
 
+async fn provision(store: &MemoryKeyStore, owner: &CanonicalId) {
+    let id = crate::KeyId::from_bytes([7; 16]);
+    let blob = crate::DekBlob::Sealed(vec![1]);
+    let dek = crate::DekRecord::new(1, crate::DekState::Sealing, id, blob);
+    let index_key = crate::IndexKeyRecord::new(1, id, [2]);
+    let done = store.insert_if_absent(owner, &dek, &index_key);
+    done.await.unwrap();
+}
+
+/// A store that was put back to before the shred of Ada, and the ledger that has it.
+async fn restored() -> (Arc<MemoryKeyStore>, Arc<Silent>, CanonicalId) {
+    let (store, ledger, ada) = (
+        Arc::new(MemoryKeyStore::new()),
+        Silent::new(),
+        CanonicalId::text("ada"),
+    );
+    provision(&store, &ada).await;
+    let guard = RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+    guard.admit().await.unwrap();
+    let id = store.installation().await.unwrap().id;
+    let shred = Shred::requested(ada.clone(), ShredId::from_bytes([7; 16]), 5);
+    let mut view = View::new();
+    view.add_shred(&*ledger, &id, &shred).await.unwrap();
+    (store, ledger, ada)
+}
+
+/// A death after the keys were destroyed again leaves nothing that proves the restore but the epoch.
+#[tokio::test]
+async fn the_epoch_is_raised_before_the_proof_of_a_restore_goes() {
+    let (store, ledger, ada) = restored().await;
+    let guard = || RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+    ledger.full.store(true, SeqCst);
+    let refused = guard().admit().await;
+    assert!(
+        matches!(refused, Err(RestoreError::Ledger(_))),
+        "{refused:?}"
+    );
+    assert!(store.load(&ada).await.unwrap().unwrap().is_shredded());
+    assert_eq!(store.installation().await.unwrap().epoch, 2);
+
+    ledger.full.store(false, SeqCst);
+    guard().admit().await.unwrap();
+    assert_eq!(store.installation().await.unwrap().epoch, 2);
+    let mut view = View::new();
+    view.follow(&*ledger).await.unwrap();
+    assert_eq!(view.installation.map(|(_, epoch)| epoch), Some(2));
+}
+
+/// "Unreachable" delays receipts, not opens; but not once it is known that the database was put back.
+#[tokio::test]
+async fn who_was_verified_is_refused_once_a_restore_is_proven() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let guard = RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+    let guard = guard.every(core::time::Duration::ZERO);
+    guard.admit().await.unwrap();
+    let installation = store.installation().await.unwrap();
+    let shred = Shred::requested(CanonicalId::text("ada"), ShredId::from_bytes([7; 16]), 5);
+    let mut view = View::new();
+    view.add_shred(&*ledger, &installation.id, &shred)
+        .await
+        .unwrap();
+    ledger.full.store(true, SeqCst);
+    let refused = guard.admit().await;
+    assert!(
+        matches!(refused, Err(RestoreError::Ledger(_))),
+        "{refused:?}"
+    );
+}
+
+/// The keys were back until the guard destroyed them again.
+#[tokio::test]
+async fn a_receipt_counts_from_when_the_keys_were_gone_for_good() {
+    let (store, ledger, ada) = restored().await;
+    RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger))
+        .admit()
+        .await
+        .unwrap();
+    let shredder = Shredder::builder(Arc::clone(&store), Arc::clone(&ledger)).build();
+    let receipt = shredder.receipt(&ada).await.unwrap();
+    assert_eq!(receipt.shred.requested_at, 5);
+    assert!(receipt.live_from > 5);
+    assert_eq!(Some(receipt.live_from), receipt.shred.appended_at);
+}
+
 #[tokio::test]
 async fn in_the_background_shreds_are_finished_until_it_is_stopped() {
     let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
     let shredder = Shredder::builder(Arc::clone(&store), Arc::clone(&ledger)).build();
     let task = shredder.start(core::time::Duration::from_millis(5));
-    let provision = |owner: &str| {
-        let id = crate::KeyId::from_bytes([7; 16]);
-        let blob = crate::DekBlob::Sealed(vec![1]);
-        let dek = crate::DekRecord::new(1, crate::DekState::Sealing, id, blob);
-        let index_key = crate::IndexKeyRecord::new(1, id, [2]);
+    let shred = |owner: &str| {
         let (store, owner) = (Arc::clone(&store), CanonicalId::text(owner));
         async move {
-            store
-                .insert_if_absent(&owner, &dek, &index_key)
-                .await
-                .unwrap();
+            provision(&store, &owner).await;
             store.shred(&owner).await.unwrap().unwrap();
         }
     };
-    provision("ada").await;
+    shred("ada").await;
     while shredder.receipt("ada").await.is_err() {
         tokio::task::yield_now().await;
     }
     task.stop().await;
-    provision("ben").await;
+    shred("ben").await;
     for _ in 0..100 {
         tokio::time::sleep(core::time::Duration::from_millis(1)).await;
     }

@@ -83,6 +83,58 @@ async fn the_old_key_goes_by_a_call_of_its_own_and_late() {
     assert_eq!(again, Progress::default());
 }
 
+/// It would be lost with the key, and its row says nothing of Ada.
+#[tokio::test]
+async fn a_key_stays_while_any_row_holds_a_value_of_it() {
+    let world = World::new().await;
+    world.write(1).await;
+    let strayed = world.tables.cells.lock().unwrap()[0].clone();
+    world.to_the_end_of_leases().await;
+    assert_eq!(world.advance().await.waits_for, None);
+    world.tables.elsewhere.lock().unwrap().push(strayed);
+    let destroyed = world.rotation.destroy(ADA, Duration::ZERO).await.unwrap();
+    assert_eq!((destroyed.destroyed, destroyed.left), (0, 1));
+    assert_eq!(destroyed.waits_for, Some(WaitsFor::Values));
+    assert_eq!(world.states().await[1], (1, DekState::Retired));
+
+    world.tables.elsewhere.lock().unwrap().clear();
+    let destroyed = world.rotation.destroy(ADA, Duration::ZERO).await.unwrap();
+    assert_eq!((destroyed.destroyed, destroyed.waits_for), (1, None));
+}
+
+/// A restored database has keys of owners who were shredded since.
+#[tokio::test]
+async fn nothing_is_wrapped_anew_while_the_restore_guard_refuses() {
+    let world = World::new().await;
+    let file = std::env::temp_dir().join(format!("ophie-crypt-guard-{}", std::process::id()));
+    let ledger = crate::FileLedger::open_or_create(&file).unwrap();
+    let guard = crate::RestoreGuard::new(Arc::clone(&world.keys), ledger).every(Duration::ZERO);
+    let keyring = Keyring::builder()
+        .kms(crate::LocalKms::ephemeral().unwrap())
+        .key_store(Arc::clone(&world.keys))
+        .restore_guard(guard)
+        .build()
+        .unwrap();
+    // The database knows of an entry that the ledger lacks.
+    let further = crate::LedgerHead::EMPTY.next("note", b"");
+    crate::ShredStore::raise_epoch(&*world.keys, 1, &further)
+        .await
+        .unwrap();
+    let rotation = Rotation::new(keyring, Arc::clone(&world.keys), Arc::clone(&world.tables));
+    let begun = rotation.begin(ADA).await.map(drop);
+    let rewrapped = rotation.rewrap(ADA).await;
+    std::fs::remove_file(file).ok();
+    for refused in [begun, rewrapped] {
+        assert!(
+            matches!(
+                refused,
+                Err(RotationError::Session(SessionError::Restore(_)))
+            ),
+            "{refused:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_open_stays_and_keeps_its_key() {
     let world = World::new().await;

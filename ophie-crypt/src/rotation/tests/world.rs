@@ -63,6 +63,8 @@ type Event = Box<dyn FnOnce(&mut Vec<(ColumnRef, Vec<u8>)>) + Send>;
 pub(super) struct Tables {
     pub(super) models: Models,
     pub(super) cells: Mutex<Vec<(ColumnRef, Vec<u8>)>>,
+    /// In rows whose owner is not written as Ada is.
+    pub(super) elsewhere: Mutex<Vec<(ColumnRef, Vec<u8>)>>,
     /// As PostgreSQL counts transactions.
     pub(super) now: AtomicU64,
     /// The oldest that is open.
@@ -136,7 +138,7 @@ impl ModelStore for Tables {
 
     async fn count_under(
         &self,
-        _: Option<&CanonicalId>,
+        owner: Option<&CanonicalId>,
         column: &ColumnRef,
         key_id: KeyId,
         since: u64,
@@ -145,7 +147,11 @@ impl ModelStore for Tables {
             return Ok(None);
         }
         let cells = self.cells.lock().unwrap();
-        let under = cells.iter().filter(|cell| is_under(cell, column, key_id));
+        let elsewhere = self.elsewhere.lock().unwrap();
+        let all = cells
+            .iter()
+            .chain(elsewhere.iter().filter(|_| owner.is_none()));
+        let under = all.filter(|cell| is_under(cell, column, key_id));
         Ok(Some(under.count().try_into().unwrap()))
     }
 }
