@@ -1,8 +1,8 @@
-//! A rotation whose workers are killed, and one of many rows under load.
+//! A rotation of many rows under load. Absent: workers that are killed (`kills.rs`).
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ophie_crypt::{KeyStore, Keyring, LocalKms, Models, OwnerId, Purpose, Rotation, Session};
+use ophie_crypt::{Models, Purpose, Rotation, Session};
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, PostgresKeyStore, PostgresModels, Sealed};
 use ophie_crypt_tests::postgres::Pool;
 use tokio::{
@@ -60,21 +60,11 @@ impl Drop for Time {
 }
 
 impl Place {
-    async fn keyring(&self) -> Keyring {
-        let kms = LocalKms::open(self.path("master.key")).unwrap();
-        let store = PostgresKeyStore::new(self.database.pool().clone());
-        Keyring::builder()
-            .kms(kms)
-            .key_store(store)
-            .build()
-            .unwrap()
-    }
-
     async fn rotation(&self) -> Rotation {
         let keys = PostgresKeyStore::new(self.database.pool().clone());
         let models = Models::new().with::<Note>();
         let models = PostgresModels::new(self.database.pool().clone(), models);
-        Rotation::new(self.keyring().await, keys, models)
+        Rotation::new(self.keyring(), keys, models)
     }
 
     /// Rows 0 to `count`, in one statement each thousand.
@@ -134,62 +124,13 @@ impl Place {
     }
 }
 
-/// Between any two of its steps; whoever comes after goes on from there.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_that_are_killed_lose_nothing() {
-    const KILLS: u64 = 200;
-    const ROWS: i64 = 300;
-    let _busy = busy().await;
-    let place = Place::new().await;
-    let keyring = place.keyring().await;
-    let session = keyring.open_or_provision(&OWNER, PURPOSE).await.unwrap();
-    place.write(&session, ROWS).await;
-    drop(session);
-    let _time = Time::passes(place.database.pool(), Duration::ZERO);
-    let settings = [("owner", OWNER.to_string()), ("page", "20".to_owned())];
-    for kill in 0..KILLS {
-        let mut worker = place.worker("rotate", "rotator", &settings);
-        worker.answers("rotating").await;
-        sleep(Duration::from_micros(kill * 997 % 150_000)).await;
-        worker.kill().await;
-    }
-    let rotation = place.rotation().await;
-    place.settle(&rotation).await;
-    rotation.begin(&OWNER).await.unwrap();
-    place.settle(&rotation).await;
-    assert_eq!(place.under_others().await, 0);
-    while rotation
-        .destroy(&OWNER, Duration::ZERO)
-        .await
-        .unwrap()
-        .waits_for
-        .is_some()
-    {
-        sleep(Duration::from_millis(20)).await;
-    }
-    let session = keyring.open(&OWNER, PURPOSE).await.unwrap();
-    let expected: BTreeMap<_, _> = (0..ROWS).map(|row| (row, format!("row {row}"))).collect();
-    assert_eq!(place.read(&session).await, expected);
-    let store = PostgresKeyStore::new(place.database.pool().clone());
-    let record = store.load(&OWNER.canonical()).await.unwrap().unwrap();
-    assert_eq!(record.deks().len(), 1);
-    let generation = record.deks()[0].generation();
-    assert!(
-        generation > 10,
-        "the workers came to generation {generation} only"
-    );
-    tell(format_args!(
-        "killed {KILLS} workers, who came to generation {generation}"
-    ));
-}
-
 /// Three processes with eight tasks read and change rows that a fourth seals anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_rows_under_load() {
     const ROWS: i64 = 100_000;
     let _busy = busy().await;
     let place = Arc::new(Place::new().await);
-    let keyring = place.keyring().await;
+    let keyring = place.keyring();
     let session = keyring.open_or_provision(&OWNER, PURPOSE).await.unwrap();
     session.reserve(200_000).await.unwrap();
     let pool = place.database.pool();

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use ophie_crypt::{KeyStore, LocalKms, OwnerId};
+use ophie_crypt::{KeyStore, Keyring, LocalKms, OwnerId};
 use ophie_crypt_sqlx::PostgresKeyStore;
 use ophie_crypt_tests::postgres::Database;
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,25 +55,31 @@ impl Place {
         self.kms.as_deref().expect("made by `with_kms`")
     }
 
+    /// This process's own.
+    pub(crate) fn keyring(&self) -> Keyring {
+        let kms = LocalKms::open(self.path("master.key")).unwrap();
+        let store = PostgresKeyStore::new(self.database.pool().clone());
+        Keyring::builder()
+            .kms(kms)
+            .key_store(store)
+            .build()
+            .unwrap()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Starts a worker in a role; `actor` is its name, in the audit and at the KMS.
     pub(crate) fn worker(&self, role: &str, actor: &str, settings: &[(&str, String)]) -> Worker {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ophie-crypt-worker"));
-        command.arg(role);
+        let mut command = worker(role, actor, settings);
         let mut set = |name: &str, value: &str| {
             command.arg(format!("{name}={value}"));
         };
-        set("actor", actor);
         if !settings.iter().any(|(name, _)| *name == "database") {
             set("database", self.database.url());
         }
         set("master", &self.path("master.key").to_string_lossy());
-        for (name, value) in settings {
-            set(name, value);
-        }
         if let Some(kms) = &self.kms {
             set("arn", kms.arn());
             set("journal", &self.path("journal").to_string_lossy());
@@ -101,7 +107,24 @@ pub(crate) struct Worker {
     answers: Lines<BufReader<ChildStdout>>,
 }
 
+/// The program, with its role, its name and its settings.
+fn worker(role: &str, actor: &str, settings: &[(&str, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ophie-crypt-worker"));
+    command.arg(role).arg(format!("actor={actor}"));
+    command.args(
+        settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    );
+    command
+}
+
 impl Worker {
+    /// Without a [`Place`]: the settings name database and master key.
+    pub(crate) fn of(role: &str, actor: &str, settings: &[(&str, String)]) -> Self {
+        Self::start(worker(role, actor, settings))
+    }
+
     fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())

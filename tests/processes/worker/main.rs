@@ -4,6 +4,7 @@
 //! must outlive a SIGKILL it appends to files. Absent: what is asserted (the tests that start it).
 
 mod imports;
+mod late;
 mod meet;
 mod rotate;
 mod seal;
@@ -22,6 +23,7 @@ async fn main() {
     let settings = Settings::read();
     match role.as_str() {
         "imports" => imports::run(&settings).await,
+        "late" => late::run(&settings).await,
         "meet" => meet::run(&settings).await,
         "rotate" => rotate::run(&settings).await,
         "seal" => seal::run(&settings).await,

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use ophie_crypt::{Models, Rotation};
-use ophie_crypt_sqlx::{PostgresKeyStore, PostgresModels};
+use ophie_crypt_sqlx::{
+    MySqlKeyStore, MySqlModels, PostgresKeyStore, PostgresModels, SqliteKeyStore, SqliteModels,
+};
+use sqlx::{MySqlPool, SqlitePool};
 
 use super::{
     say,
@@ -39,11 +42,26 @@ pub(crate) async fn run(settings: &Settings) {
     }
 }
 
+/// On the database that the URL names, of either kind.
 async fn rotation(settings: &Settings) -> Rotation {
-    let keys = PostgresKeyStore::new(settings.pool());
-    let models = PostgresModels::new(settings.pool(), Models::new().with::<Note>());
+    let (url, models) = (settings.text("database"), Models::new().with::<Note>());
+    macro_rules! on {
+        ($pool:expr, $keys:ident, $models:ident) => {{
+            let (keys, models) = ($keys::new($pool), $models::new($pool, models));
+            Rotation::new(settings.keyring_on(keys.clone()).await, keys, models)
+        }};
+    }
+    let rotation = if url.starts_with("mysql:") {
+        let pool = MySqlPool::connect_lazy(url).expect("a MySQL URL");
+        on!(pool.clone(), MySqlKeyStore, MySqlModels)
+    } else if url.starts_with("sqlite:") {
+        let pool = SqlitePool::connect_lazy(url).expect("an SQLite URL");
+        on!(pool.clone(), SqliteKeyStore, SqliteModels)
+    } else {
+        on!(settings.pool(), PostgresKeyStore, PostgresModels)
+    };
     let page = settings
         .optional("page")
         .map_or(200, |_| settings.number("page"));
-    Rotation::new(settings.keyring().await, keys, models).page(page)
+    rotation.page(page)
 }
