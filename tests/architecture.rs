@@ -1,10 +1,14 @@
 //! House rules that the compiler cannot hold, read from the sources.
 //!
 //! Rules about code skip comments. Each rule is one test whose message says what to do. Absent: how the
-//! sources are searched (`checkers`), and what the log of reviews holds (`reviews`).
+//! sources are searched (`checkers`, `items`), what is public (`api`), and what the log of reviews holds (`reviews`).
 
+#[path = "architecture/api.rs"]
+mod api;
 #[path = "architecture/checkers.rs"]
 mod checkers;
+#[path = "architecture/items.rs"]
+mod items;
 #[path = "architecture/reviews.rs"]
 mod reviews;
 
@@ -255,5 +259,15 @@ fn no_review_is_taken_back() {
     expect_none(
         reviews::deleted(),
         "entries stay, also when a change is reverted; bring them back, and add one about the revert",
+    );
+}
+
+#[test]
+fn the_public_api_changes_only_in_view() {
+    let write = std::env::var_os("API").is_some_and(|value| value == "overwrite");
+    expect_none(
+        api::changed(write),
+        "the public API is not as tests/api says; if that is meant, run \
+         API=overwrite cargo test -p ophie-crypt-tests --test architecture public_api, and read what it changed there",
     );
 }
