@@ -7,6 +7,8 @@
 mod api;
 #[path = "architecture/checkers.rs"]
 mod checkers;
+#[path = "architecture/claims.rs"]
+mod claims;
 #[path = "architecture/items.rs"]
 mod items;
 #[path = "architecture/reviews.rs"]
@@ -16,6 +18,7 @@ use checkers::{
     collect, crates, expect_none, included, names, outside_suites, overlong, read, root, sources,
     strays, undocumented, unpaired, unpinned,
 };
+use claims::{Tests, cited, unknown};
 
 #[test]
 fn ciphers_stay_in_hazmat() {
@@ -191,6 +194,69 @@ fn the_readme_is_the_front_page() {
     assert!(
         pages.contains(&read(&root.join("README.md"))),
         "ophie-crypt/src/lib.rs shows another front page; include README.md, or a file equal to it, as its documentation"
+    );
+}
+
+const MANUAL: &str = "ophie-crypt/src/manual";
+
+/// The pages of the manual, by name and text; without the list of them.
+fn pages() -> Vec<(String, String)> {
+    let folder = root().join(MANUAL);
+    let pages: Vec<_> = names(&folder)
+        .into_iter()
+        .filter_map(|file| Some(file.strip_suffix(".md")?.to_owned()))
+        .filter(|name| name != "index")
+        .map(|name| {
+            let text = read(&folder.join(format!("{name}.md")));
+            (name, text)
+        })
+        .collect();
+    assert!(pages.len() > 5, "found only {pages:?}");
+    pages
+}
+
+#[test]
+fn claims_name_tests_that_exist() {
+    let tests = Tests::read();
+    let others = ["README", "CONTRIBUTING", "ophie-crypt/src/manual/index"].map(|name| {
+        let text = read(&root().join(format!("{name}.md")));
+        (name.to_owned(), text)
+    });
+    let mut found = Vec::new();
+    for (name, text) in pages().into_iter().chain(others) {
+        if cited(&text).is_empty() {
+            found.push(format!("{name}.md names no test"));
+        }
+        let unknown = unknown(&text, &tests).into_iter();
+        found.extend(unknown.map(|test| format!("{name}.md: {test}")));
+    }
+    expect_none(
+        found,
+        "a claim names the test that holds it, as *`target::function`*; rename it there too, or write the test",
+    );
+}
+
+#[test]
+fn every_page_of_the_manual_is_found() {
+    let root = root();
+    let index = read(&root.join(MANUAL).join("index.md"));
+    let modules = read(&root.join(MANUAL).join("mod.rs"));
+    let readme = read(&root.join("README.md"));
+    let mut found = Vec::new();
+    for (name, _) in pages() {
+        for (place, text, link) in [
+            ("index.md", &index, format!("(crate::manual::{name})")),
+            ("README.md", &readme, format!("({MANUAL}/{name}.md)")),
+            ("mod.rs", &modules, format!("include_str!(\"{name}.md\")")),
+        ] {
+            if !text.contains(&link) {
+                found.push(format!("{place} lacks {link}"));
+            }
+        }
+    }
+    expect_none(
+        found,
+        "link each page of the manual from its list and from the README, and show it in the docs",
     );
 }
 

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+//!
+//! In these docs the manual is the module [`manual`].
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]

@@ -144,7 +144,34 @@ impl<S: ShredStore + ?Sized> ShredStore for Arc<S> {
     }
 }
 
-/// The application's tables, as far as a shred deletes in them.
+/// The application's tables, as far as a shred deletes in them. A [`Shredder`](crate::Shredder) does, in this order:
+///
+/// ```
+/// use ophie_crypt::{EncryptedModel, Models, OwnerId, RowStore};
+/// use ophie_crypt_sqlx::{Encrypted, Owner, SqliteModels};
+///
+/// #[derive(EncryptedModel)]
+/// #[crypt(table = "notes")]
+/// struct Note {
+///     user_id: Owner<i64>,
+///     text: Encrypted<String, note::text>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let db = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+/// # sqlx::query("CREATE TABLE notes (user_id INTEGER, text BLOB)").execute(&db).await?;
+/// # sqlx::query("INSERT INTO notes VALUES (7, NULL), (8, NULL)").execute(&db).await?;
+/// let models = SqliteModels::new(db.clone(), Models::new().with::<Note>());
+/// models.migrate().await?; // where the keys have another database
+///
+/// let owner = 7_i64.canonical();
+/// models.bury(&owner).await?;
+/// while models.tombstone(&owner, "notes", 1000).await? > 0 {}
+/// while models.sweep(&owner, "notes", 1000).await? > 0 {} // a shredder waits for the horizon first
+/// let left: Vec<i64> = sqlx::query_scalar("SELECT user_id FROM notes").fetch_all(&db).await?;
+/// assert_eq!(left, [8]);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait RowStore: ModelStore {
     /// Notes in the database of the rows that the owner's are to be deleted.

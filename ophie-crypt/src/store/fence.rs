@@ -9,6 +9,27 @@ use async_trait::async_trait;
 use super::{ModelError, ModelStore};
 
 /// Tables around which the write fence can be raised. The adapters' are.
+///
+/// ```
+/// use ophie_crypt::{EncryptedModel, Models, WriteFence};
+/// use ophie_crypt_sqlx::{Encrypted, Owner, SqliteModels};
+///
+/// #[derive(EncryptedModel)]
+/// #[crypt(table = "notes")]
+/// struct Note {
+///     user_id: Owner<i64>,
+///     text: Encrypted<String, note::text>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let db = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+/// # sqlx::query("CREATE TABLE notes (user_id INTEGER, text BLOB)").execute(&db).await?;
+/// let models = SqliteModels::new(db.clone(), Models::new().with::<Note>());
+/// models.raise_fence().await?;
+/// let plain = sqlx::query("INSERT INTO notes VALUES (7, x'736c657074206261646c79')");
+/// assert!(plain.execute(&db).await.is_err()); // no envelope
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait WriteFence: ModelStore {
     /// The write fence as SQL, for a migration of the application's own: what [`raise_fence`](Self::raise_fence)

@@ -15,6 +15,34 @@ use crate::{column::ColumnRef, hazmat::data_key::KeyId, model::Models, owner::Ca
 /// Give the owner column of every model an index: rotation, shred and sweep read by owner, and on MariaDB a page
 /// otherwise locks the whole table. There, a value beyond half of `max_allowed_packet` cannot be sealed anew by a
 /// [`Rotation`](crate::Rotation): its statement has the old and the new envelope.
+///
+/// ```
+/// use ophie_crypt::{ColumnRef, EncryptedModel, Envelope, Keyring, ModelStore, Models, OwnerId, Purpose};
+/// # use ophie_crypt::{LocalKms, MemoryKeyStore};
+/// use ophie_crypt_sqlx::{Encrypted, Owner, SqliteModels};
+///
+/// #[derive(EncryptedModel)]
+/// #[crypt(table = "notes")]
+/// struct Note {
+///     user_id: Owner<i64>,
+///     text: Encrypted<String, note::text>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let db = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+/// # sqlx::query("CREATE TABLE notes (user_id INTEGER, text BLOB)").execute(&db).await?;
+/// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(MemoryKeyStore::new()).build()?;
+/// let session = keyring.open_or_provision(&7_i64, Purpose::new("docs")).await?;
+/// let sealed = note::text("slept badly").seal(&session)?;
+/// # sqlx::query("INSERT INTO notes VALUES (7, $1)").bind(sealed.as_bytes()).execute(&db).await?;
+/// let models = SqliteModels::new(db, Models::new().with::<Note>());
+///
+/// let (owner, column) = (7_i64.canonical(), ColumnRef::new("notes", "text"));
+/// let key_id = Envelope::parse(sealed.as_bytes())?.key_id();
+/// let found = models.sealed_under(&owner, &column, key_id, None, 100).await?;
+/// assert_eq!(found, [sealed.as_bytes()]);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
     /// The models.

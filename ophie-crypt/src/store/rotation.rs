@@ -23,6 +23,21 @@ pub const LEASES_OVER_FOR: Duration = Duration::from_secs(30);
 ///
 /// It is a trait of its own because its role in the database is: an application that only seals and reads needs
 /// none of these rights. Each operation locks the owner's row, so that two of them follow one another.
+///
+/// ```
+/// use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, RotationPolicy, RotationStore, Which};
+/// use std::{sync::Arc, time::Duration};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Arc::new(MemoryKeyStore::new()); // testing only
+/// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(Arc::clone(&store)).build()?;
+/// keyring.provision("ada").await?;
+/// let yearly = Which::Due(RotationPolicy::default());
+/// assert!(store.owners(&yearly, None, 100).await?.is_empty());
+/// let at_once = Which::Due(RotationPolicy::default().older_than(Duration::ZERO));
+/// assert_eq!(store.owners(&at_once, None, 100).await?.len(), 1);
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait RotationStore: KeyStore {
     /// Writes an owner's next generation, and its other keys as they are sealed under it; all of them or nothing.
