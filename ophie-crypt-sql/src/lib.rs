@@ -19,6 +19,7 @@ mod models;
 mod notifications;
 mod run;
 mod shreds;
+mod soak;
 mod vectors;
 
 #[cfg(feature = "notifications")]

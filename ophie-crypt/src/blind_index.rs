@@ -151,22 +151,30 @@ impl Fingerprint {
         };
         let mut plain = PlainBuf::with_capacity(value.size_hint());
         value.encode(&mut plain).map_err(fail)?;
+        let of = (C::OF, C::COLUMN, C::NORMALIZER);
+        Self::derive_of(key, owner, of, plain.as_slice())
+    }
+
+    /// Of what a codec wrote: of the encrypted column, for the index's column.
+    pub(crate) fn derive_of(
+        key: &IndexKey,
+        owner: &CanonicalId,
+        (of, index, normalizer): (ColumnRef, ColumnRef, Normalizer),
+        plain: &[u8],
+    ) -> Result<Self, FingerprintError> {
         let tag = |normalized: &[u8]| {
-            binding::with_fingerprint(
-                &C::OF,
-                &C::COLUMN,
-                C::NORMALIZER.id(),
-                normalized,
-                |message| key.prf().tag(message),
-            )
+            binding::with_fingerprint(&of, &index, normalizer.id(), normalized, |message| {
+                key.prf().tag(message)
+            })
         };
-        let tag = match C::NORMALIZER {
-            Normalizer::Exact => tag(plain.as_slice()),
+        let tag = match normalizer {
+            Normalizer::Exact => tag(plain),
             normalizer => {
-                let text = core::str::from_utf8(plain.as_slice()).map_err(|_| {
-                    fail(crate::CodecError::new(
+                let text = core::str::from_utf8(plain).map_err(|_| FingerprintError::Codec {
+                    index,
+                    reason: crate::CodecError::new(
                         "a normaliser for text on a value that is no text",
-                    ))
+                    ),
                 })?;
                 tag(Zeroizing::new(normalizer.apply(text)).as_bytes())
             }

@@ -37,6 +37,7 @@ mod session;
 mod shred;
 #[cfg(feature = "sidecar")]
 mod sidecar;
+pub mod soak;
 mod store;
 mod sync;
 mod value;

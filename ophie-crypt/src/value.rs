@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     binding::Binding,
-    blind_index::Fingerprint,
+    blind_index::{Fingerprint, Normalizer},
     column::{ColumnRef, IndexColumn},
     envelope::{self, Envelope, Form, HEADER_LEN},
     error::{Error, FingerprintError, OpenError, SealError},
@@ -173,6 +173,17 @@ impl OwnerKeys {
         nonce: Result<Nonce, NoRandomness>,
     ) -> Result<Vec<u8>, Error> {
         let plain = self.open_bytes(column, codec, None, sealed)?;
+        self.seal_bytes(column, codec, &plain, nonce)
+    }
+
+    /// Seals what a codec wrote, whatever its type. The invocation was counted before.
+    pub(crate) fn seal_bytes(
+        &self,
+        column: &ColumnRef,
+        codec: Codec,
+        plain: &[u8],
+        nonce: Result<Nonce, NoRandomness>,
+    ) -> Result<Vec<u8>, Error> {
         let form = Form {
             padded: column.padding().is_some(),
             row_bound: false,
@@ -180,7 +191,7 @@ impl OwnerKeys {
         let header = form.header(self.sealing.id());
         let padding = column.padding().map_or(0, usize::from);
         let mut buf = envelope::start(&header, plain.len().saturating_add(padding));
-        buf.extend(&plain);
+        buf.extend(plain);
         if let Some(bucket) = column.padding() {
             envelope::pad(&mut buf, bucket);
         }
@@ -204,5 +215,14 @@ impl OwnerKeys {
         value: &T,
     ) -> Result<Fingerprint, FingerprintError> {
         Fingerprint::derive::<T, C>(&self.index, &self.owner, value)
+    }
+
+    /// The fingerprint of what a codec wrote: of the encrypted column, for the index's column.
+    pub(crate) fn fingerprint_of(
+        &self,
+        (of, index, normalizer): (ColumnRef, ColumnRef, Normalizer),
+        plain: &[u8],
+    ) -> Result<Fingerprint, FingerprintError> {
+        Fingerprint::derive_of(&self.index, &self.owner, (of, index, normalizer), plain)
     }
 }

@@ -9,6 +9,8 @@ pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::fence::{POSTGRES_OWNER, canonical_on_mysql, short};
+
 use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, ModelInfo, Models, Reseal};
 
 use self::sql::{moment, owned, quoted, uncommitted, waits_briefly};
@@ -22,8 +24,8 @@ use crate::{
 /// [`ModelStore`](ophie_crypt::ModelStore), which [`model_store!`](crate::model_store) implements with them.
 #[derive(Clone, Debug)]
 pub struct ModelTables<D> {
-    driver: D,
-    models: Models,
+    pub(crate) driver: D,
+    pub(crate) models: Models,
 }
 
 impl<D: Driver> ModelTables<D> {
@@ -206,7 +208,7 @@ impl<D: Driver> ModelTables<D> {
     }
 
     /// Fails if PostgreSQL shows this role some rows only: what is not seen is neither counted nor deleted.
-    async fn sees_every_row(&self, table: &'static str) -> Result<(), ModelError> {
+    pub(crate) async fn sees_every_row(&self, table: &'static str) -> Result<(), ModelError> {
         if D::DIALECT != Dialect::Postgres {
             return Ok(());
         }
@@ -298,7 +300,7 @@ impl Record for Counted {
     }
 }
 
-fn error(failure: Failure) -> ModelError {
+pub(crate) fn error(failure: Failure) -> ModelError {
     match failure.kind() {
         FailureKind::Busy | FailureKind::Retry => ModelError::Busy,
         _ => ModelError::unavailable(failure.into_source()),

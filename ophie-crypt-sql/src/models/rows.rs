@@ -14,14 +14,19 @@ use crate::{Begin, Connection, Dialect, Driver, FailureKind, Statement, Transact
 /// Its methods are those of [`RowStore`](ophie_crypt::RowStore), which [`row_store!`](crate::row_store) implements with
 /// them.
 impl<D: Driver> ModelTables<D> {
-    /// Makes the table of tombstones, if it is not there: where the keys have a database of their own.
+    /// Makes the tables of tombstones and of soaks, if they are not there: where the keys have a database of their own.
     ///
     /// # Errors
     ///
     /// [`ModelError`].
     pub async fn migrate(&self) -> Result<(), ModelError> {
         let made = run(&self.driver, Begin::Migrate, |tx| {
-            Box::pin(tx.batch(tombstones(D::DIALECT).to_owned()))
+            let tables = [
+                tombstones(D::DIALECT),
+                ";\n",
+                crate::soak::tables(D::DIALECT),
+            ];
+            Box::pin(tx.batch(tables.concat()))
         });
         made.await.map_err(error)
     }

@@ -1,0 +1,440 @@
+//! The tool that moves a column: states, gates, and the backfill.
+//!
+//! Invariant: a step waits for its gates, and a job is told what to do next by the database alone, so that it may be killed
+//! anywhere and begun again anywhere. Absent: SQL (`store`), verify, null-out and drop (`verify`, `jobs`).
+
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::{
+    Gate, Heartbeat, Rows, SealRows, SoakColumn, SoakJobError, SoakRow, SoakState, SoakStore,
+    seal::{RETRY, Sessions, seal_rows},
+};
+use crate::{column::ColumnRef, keyring::Keyring, store::ModelError};
+
+/// Moves columns from plaintext to ciphertext, and back.
+///
+/// Every job goes on where the last one stopped, whoever ran it: it may be killed. Several processes may run the backfill
+/// of one column.
+///
+/// ```no_run
+/// use ophie_crypt::{Keyring, soak::{SoakState, SoakStore, Soaker}};
+///
+/// # async fn example(keyring: Keyring, models: impl SoakStore) -> Result<(), Box<dyn std::error::Error>> {
+/// let soaker = Soaker::new(&keyring, models);
+/// soaker.expand("people", "name_ct").await?;
+/// // deploy the release whose field is a `Soak`, then:
+/// soaker.step("people", "name_ct", SoakState::DualWrite).await?;
+/// soaker.step("people", "name_ct", SoakState::Backfill).await?;
+/// let done = soaker.backfill("people", "name_ct").await?;
+/// println!("{} rows sealed, {} left", done.written, done.pending);
+/// # Ok(()) }
+/// ```
+///
+/// # Security
+///
+/// Its role owns the tables, and its process holds keys of many owners.
+#[derive(Clone)]
+pub struct Soaker {
+    pub(super) keyring: Keyring,
+    pub(super) store: Arc<dyn SoakStore>,
+    pub(super) batch: u32,
+    pause: Duration,
+    provisions: bool,
+    stop: SoakStop,
+    watch: Option<Arc<dyn Fn(&SoakProgress) + Send + Sync>>,
+}
+
+/// Stops jobs between two batches.
+///
+/// ```
+/// let stop = ophie_crypt::soak::SoakStop::default();
+/// stop.stop();
+/// assert!(stop.is_stopped());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SoakStop(Arc<AtomicBool>);
+
+impl SoakStop {
+    /// From now on.
+    pub fn stop(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether it was said.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// How far a job is, for a progress bar: after each batch.
+///
+/// ```
+/// let progress = ophie_crypt::soak::SoakProgress::default();
+/// assert_eq!((progress.done, progress.total), (0, 0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SoakProgress {
+    /// Rows that it is done with.
+    pub done: u64,
+    /// Rows that there were when it began.
+    pub total: u64,
+}
+
+/// What a backfill did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backfilled {
+    /// Rows that it sealed.
+    pub written: u64,
+    /// Rows that are pending still: their owners have no keys, an old binary writes on, or it was stopped.
+    pub pending: u64,
+    /// Whether it was stopped.
+    pub stopped: bool,
+}
+
+/// How far a column is, and who knows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SoakStatus {
+    /// What the database says.
+    pub row: SoakRow,
+    /// Processes, also those that live no longer.
+    pub heartbeats: Vec<Heartbeat>,
+}
+
+impl Soaker {
+    /// Over the application's tables.
+    #[must_use]
+    pub fn new(keyring: &Keyring, store: impl SoakStore) -> Self {
+        Self {
+            keyring: keyring.clone(),
+            store: Arc::new(store),
+            batch: 500,
+            pause: Duration::from_millis(5),
+            provisions: true,
+            stop: SoakStop::default(),
+            watch: None,
+        }
+    }
+
+    /// How many rows one transaction takes: 500 by default.
+    #[must_use]
+    pub fn batch(mut self, rows: u32) -> Self {
+        self.batch = rows.clamp(1, 5_000);
+        self
+    }
+
+    /// How long jobs rest between two batches: 5 milliseconds by default.
+    #[must_use]
+    pub const fn pause(mut self, time: Duration) -> Self {
+        self.pause = time;
+        self
+    }
+
+    /// Passes over rows of owners who have no keys, instead of provisioning these.
+    #[must_use]
+    pub const fn without_provisioning(mut self) -> Self {
+        self.provisions = false;
+        self
+    }
+
+    /// Hears of every batch.
+    #[must_use]
+    pub fn watch(mut self, watch: impl Fn(&SoakProgress) + Send + Sync + 'static) -> Self {
+        self.watch = Some(Arc::new(watch));
+        self
+    }
+
+    /// What stops the jobs of this tool and of its clones.
+    #[must_use]
+    pub fn stop_handle(&self) -> SoakStop {
+        self.stop.clone()
+    }
+
+    /// Adds the encrypted column, its fingerprints, its CHECK and the guard: from `Plain` to `Expand`.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`].
+    pub async fn expand(&self, table: &str, column: &str) -> Result<(), SoakJobError> {
+        let soak = self.of_model(table, column)?;
+        match self.row(&soak.column()).await? {
+            None => {}
+            Some(row) if row.state == SoakState::Plain => {}
+            Some(row) => return Err(not_now(&soak.column(), &row)),
+        }
+        Ok(self.store.expand(&soak).await?)
+    }
+
+    /// How far a column is.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`].
+    pub async fn status(&self, table: &str, column: &str) -> Result<SoakStatus, SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        let heartbeats = self.store.heartbeats(&soak.column()).await?;
+        Ok(SoakStatus { row, heartbeats })
+    }
+
+    /// What must hold before a step and does not.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; [`SoakJobError::NotNow`] if there is no such step.
+    pub async fn unmet(
+        &self,
+        table: &str,
+        column: &str,
+        to: SoakState,
+    ) -> Result<Vec<Gate>, SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        self.unmet_of(&soak, &row, to).await
+    }
+
+    pub(super) async fn unmet_of(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+    ) -> Result<Vec<Gate>, SoakJobError> {
+        let column = soak.column();
+        let gates = row.state.gates(to).ok_or_else(|| not_now(&column, row))?;
+        let beats = self.store.heartbeats(&column).await?;
+        let live = || beats.iter().filter(|beat| beat.lives);
+        let mut unmet = Vec::new();
+        for gate in gates {
+            let holds = match gate {
+                Gate::Acknowledged => live().all(|beat| beat.version == row.version),
+                Gate::Decrypted => self.store.count(soak, Rows::Undecrypted).await? == 0,
+                Gate::Emptied => self.store.count(soak, Rows::WithTwin).await? == 0,
+                Gate::Floor => live().all(|beat| !beat.knows_twin || beat.floor <= to),
+                Gate::NoOldBinaries => !row.admits_old,
+                Gate::NothingPending => self.store.count(soak, Rows::Pending).await? == 0,
+                // Those that ended too: what they counted was there.
+                Gate::Quiet => beats
+                    .iter()
+                    .all(|beat| beat.version != row.version || beat.odd == 0),
+                Gate::TwinUnknown => live().next().is_some() && live().all(|beat| !beat.knows_twin),
+                Gate::Verified => row.verified == Some(row.version),
+            };
+            if !holds {
+                unmet.push(*gate);
+            }
+        }
+        Ok(unmet)
+    }
+
+    /// Steps to the next state, or back to the one before, once what must hold does.
+    ///
+    /// From `Retired` to `Dropped`, it is [`drop_twin`](Self::drop_twin); from `Plain`, [`expand`](Self::expand).
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; [`SoakJobError::Gates`] names what does not hold.
+    pub async fn step(&self, table: &str, column: &str, to: SoakState) -> Result<(), SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        if matches!(to, SoakState::Dropped) || matches!(row.state, SoakState::Plain) {
+            return Err(not_now(&soak.column(), &row));
+        }
+        self.check_gates(&soak, &row, to).await?;
+        if self.store.step(&soak, &row, to).await? {
+            return Ok(());
+        }
+        Err(SoakJobError::Interrupted)
+    }
+
+    pub(super) async fn check_gates(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+    ) -> Result<(), SoakJobError> {
+        let unmet = self.unmet_of(soak, row, to).await?;
+        if unmet.is_empty() {
+            return Ok(());
+        }
+        Err(SoakJobError::Gates {
+            column: soak.column(),
+            to,
+            unmet,
+        })
+    }
+
+    /// Admits binaries that know nothing of the soak, as it does from the beginning, or admits them no longer: from then
+    /// on, the guard refuses plaintext without ciphertext wherever a release writes both. Stop them first.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`].
+    pub async fn admit_old_binaries(
+        &self,
+        table: &str,
+        column: &str,
+        admit: bool,
+    ) -> Result<(), SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        if row.state >= SoakState::Retired {
+            return Err(not_now(&soak.column(), &row));
+        }
+        Ok(self.store.admit_old(&soak, admit).await?)
+    }
+
+    /// Seals the rows of before, until none is pending or nothing more can be done. Owners without keys get some, unless
+    /// they were shredded.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; what was done stays done.
+    pub async fn backfill(&self, table: &str, column: &str) -> Result<Backfilled, SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        if !row.state.is_filled() {
+            return Err(not_now(&soak.column(), &row));
+        }
+        let mut sessions = Sessions::new(&self.keyring, self.provisions);
+        let mut done = Backfilled::default();
+        let total = self.store.count(&soak, Rows::Pending).await?;
+        let mut whole = false;
+        loop {
+            let written = self.pass(&soak, &mut sessions, &mut done, total).await?;
+            done.pending = self.store.count(&soak, Rows::Pending).await?;
+            // A whole pass that wrote nothing met only rows that cannot be sealed, or that others hold.
+            if done.stopped || done.pending == 0 || (whole && written == 0) {
+                return Ok(done);
+            }
+            self.store.rewind(&soak).await?;
+            whole = true;
+        }
+    }
+
+    /// From where the cursor is to the end of the table.
+    async fn pass(
+        &self,
+        soak: &SoakColumn,
+        sessions: &mut Sessions,
+        done: &mut Backfilled,
+        total: u64,
+    ) -> Result<u64, SoakJobError> {
+        let before = done.written;
+        let mut stuck = 0_u32;
+        loop {
+            if self.stop.is_stopped() {
+                done.stopped = true;
+                break;
+            }
+            let ahead = self.store.owners_ahead(soak, self.batch).await?;
+            if ahead.is_empty() {
+                break;
+            }
+            for owner in &ahead {
+                // The KMS is asked while nothing is locked.
+                if sessions.open(owner).await? {
+                    sessions.reserve(owner, self.batch).await?;
+                }
+            }
+            let (known, column) = (sessions.snapshot(&ahead), soak.clone());
+            let seal: SealRows = Arc::new(move |rows| seal_rows(&column, &known, rows));
+            let filled = match self.store.fill(soak, self.batch, seal).await {
+                Err(ModelError::Busy) => {
+                    sleep(RETRY).await;
+                    continue;
+                }
+                filled => filled?,
+            };
+            if !filled.admitted {
+                return Err(SoakJobError::Interrupted);
+            }
+            done.written = done.written.saturating_add(filled.written);
+            self.tell(done.written, total);
+            // Rows that are ahead and that others hold: they are met again in the next pass, after a rest.
+            stuck = if filled.read == 0 {
+                stuck.saturating_add(1)
+            } else {
+                0
+            };
+            if stuck > HELD {
+                break;
+            }
+            sleep(if stuck > 0 { RETRY } else { self.pause }).await;
+        }
+        Ok(done.written.saturating_sub(before))
+    }
+
+    pub(super) fn tell(&self, done: u64, total: u64) {
+        if let Some(watch) = &self.watch {
+            watch(&SoakProgress { done, total });
+        }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_stopped()
+    }
+
+    pub(super) async fn rest(&self) {
+        sleep(self.pause).await;
+    }
+
+    /// A column whose model says that it soaks.
+    fn of_model(&self, table: &str, column: &str) -> Result<SoakColumn, SoakJobError> {
+        let found = SoakColumn::of(self.store.models(), table, column);
+        found.ok_or_else(|| unknown(table, column))
+    }
+
+    /// A column of a model that the database knows, whether or not the model still says so.
+    pub(super) async fn known(
+        &self,
+        table: &str,
+        column: &str,
+    ) -> Result<(SoakColumn, SoakRow), SoakJobError> {
+        let rows = self.store.soaks().await?;
+        let row = rows
+            .into_iter()
+            .find(|row| row.table == table && row.column == column)
+            .ok_or_else(|| unknown(table, column))?;
+        let models = self.store.models();
+        let soak = SoakColumn::of(models, table, column)
+            .or_else(|| SoakColumn::without_attribute(models, table, column, &row.twin))
+            .ok_or_else(|| unknown(table, column))?;
+        Ok((soak, row))
+    }
+
+    async fn row(&self, column: &ColumnRef) -> Result<Option<SoakRow>, SoakJobError> {
+        let rows = self.store.soaks().await?;
+        Ok(rows.into_iter().find(|row| row.is_of(column)))
+    }
+}
+
+/// How often rows that others hold are looked at before they are left for the next pass.
+const HELD: u32 = 25;
+
+pub(super) fn not_now(column: &ColumnRef, row: &SoakRow) -> SoakJobError {
+    SoakJobError::NotNow {
+        column: *column,
+        state: row.state,
+    }
+}
+
+fn unknown(table: &str, column: &str) -> SoakJobError {
+    SoakJobError::Unknown {
+        table: table.to_owned(),
+        column: column.to_owned(),
+    }
+}
+
+impl fmt::Debug for Soaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Soaker")
+            .field("batch", &self.batch)
+            .field("pause", &self.pause)
+            .finish_non_exhaustive()
+    }
+}
