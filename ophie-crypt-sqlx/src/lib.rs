@@ -130,6 +130,7 @@ mod hooks;
 mod ledger;
 #[cfg(feature = "_store")]
 mod models;
+mod soak;
 #[cfg(feature = "_store")]
 mod store;
 #[cfg(feature = "postgres")]

@@ -4,7 +4,7 @@
 //! Invariant: no `Deref`, `AsRef`, `From<T>`, `Serialize` or `PartialEq` on plaintext, so that nothing
 //! takes ciphertext for plaintext or prints a value. Absent: ORMs (the adapters), bytes (`adapter`).
 
-/// Declares `Encrypted`, `Sealed`, `BlindIndex`, `Owner` and `Error` in an adapter crate of this name.
+/// Declares `Encrypted`, `Sealed`, `BlindIndex`, `Owner`, `Soak` and `Error` in an adapter crate of this name.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! column_types {
@@ -402,6 +402,7 @@ macro_rules! column_types {
         impl<T, C> $crate::BoundTo<C> for BlindIndex<T, C> {}
 
         $crate::__owner_type!($krate);
+        $crate::__soak_type!($krate);
         $crate::__column_proofs!();
     };
 }

@@ -38,6 +38,7 @@ mod shred;
 #[cfg(feature = "sidecar")]
 mod sidecar;
 pub mod soak;
+mod soak_type;
 mod store;
 mod sync;
 mod value;

@@ -107,6 +107,8 @@ mod shredding;
 #[cfg(test)]
 mod shreds;
 #[cfg(test)]
+mod soaking;
+#[cfg(test)]
 mod versions;
 #[cfg(test)]
 mod world;

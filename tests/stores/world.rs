@@ -15,7 +15,7 @@ use diesel_async::{
 use ophie_crypt::{
     AuditStore, CanonicalId, FileLedger, KeyStore, LeaseRequest, Ledger, LedgerError,
     MemoryKeyStore, Models, OwnerRecord, RotationStore, RowStore, ShredStore, StoreError,
-    WriteFence,
+    WriteFence, soak::SoakStore,
 };
 use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, KeyPool};
 use ophie_crypt_sqlx::{
@@ -45,9 +45,9 @@ pub(crate) enum Kind {
 }
 
 /// The application's tables, for every job.
-pub(crate) trait Tables: RowStore + WriteFence {}
+pub(crate) trait Tables: RowStore + SoakStore + WriteFence {}
 
-impl<T: RowStore + WriteFence> Tables for T {}
+impl<T: RowStore + SoakStore + WriteFence> Tables for T {}
 
 /// A key store of any kind, with what the trait of the core does not have.
 #[async_trait]

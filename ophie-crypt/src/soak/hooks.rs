@@ -28,6 +28,14 @@ pub trait SoakMarker: BoundColumn {
     const FLOOR: SoakState;
 }
 
+/// The two columns of a marker in Diesel's `table!`. The derive writes it, where it sees `#[diesel(table_name)]`.
+pub trait SoakColumns: SoakMarker {
+    /// The plaintext column.
+    type Twin;
+    /// The encrypted column.
+    type Sealed;
+}
+
 /// The keys of the current session and the state of `C`.
 fn current<C: SoakMarker>() -> Result<(Pinned, SoakWatch, SoakState), SoakError> {
     let (column, floor) = (C::COLUMN, C::FLOOR);

@@ -36,7 +36,7 @@ mod worker;
 pub use self::{
     column::{SoakColumn, SoakIndex, Soakable, lookup},
     error::{SoakError, SoakJobError},
-    hooks::SoakMarker,
+    hooks::{SoakColumns, SoakMarker},
     join::Finding,
     state::{Gate, SoakState},
     store::{

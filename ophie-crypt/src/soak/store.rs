@@ -170,6 +170,44 @@ pub trait SoakStore: ModelStore {
     fn residue(&self) -> &'static [&'static str];
 }
 
+macro_rules! handed_on {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $done:ty;)*) => {
+        #[async_trait]
+        impl<S: SoakStore + ?Sized> SoakStore for Arc<S> {
+            $(
+                async fn $name(&self, $($argument: $kind),*) -> Result<$done, ModelError> {
+                    (**self).$name($($argument),*).await
+                }
+            )*
+
+            fn residue(&self) -> &'static [&'static str] {
+                (**self).residue()
+            }
+        }
+    };
+}
+
+handed_on! {
+    soaks() -> Vec<SoakRow>;
+    beat(process: SoakProcess, beats: &[Beat]) -> ();
+    leave(process: SoakProcess) -> ();
+    heartbeats(column: &ColumnRef) -> Vec<Heartbeat>;
+    expand(soak: &SoakColumn) -> ();
+    step(soak: &SoakColumn, from: &SoakRow, to: SoakState) -> bool;
+    admit_old(soak: &SoakColumn, admit: bool) -> ();
+    owners_ahead(soak: &SoakColumn, limit: u32) -> Vec<CanonicalId>;
+    fill(soak: &SoakColumn, limit: u32, seal: SealRows) -> Filled;
+    rewind(soak: &SoakColumn) -> ();
+    count(soak: &SoakColumn, rows: Rows) -> u64;
+    page(soak: &SoakColumn, after: Option<&str>, limit: u32) -> Vec<SoakedRow>;
+    reread(soak: &SoakColumn, key: &str) -> Option<SoakedRow>;
+    verified(soak: &SoakColumn, version: i64) -> ();
+    empty(soak: &SoakColumn, limit: u32) -> Option<u64>;
+    decrypted(soak: &SoakColumn, rows: Vec<Decrypted>) -> u64;
+    drop_twin(soak: &SoakColumn, from: &SoakRow) -> bool;
+    rewrite(soak: &SoakColumn) -> ();
+}
+
 /// A process, among those that send heartbeats: 16 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SoakProcess(pub(crate) [u8; 16]);
