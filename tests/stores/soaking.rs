@@ -86,8 +86,7 @@ impl Soaking {
         let database = Database::create(kind).await;
         let store = database.store(kind).await;
         store.migrate().await.unwrap();
-        let people =
-            "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
+        let people = "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
         let tables = if tables.is_empty() { people } else { tables };
         database.run_plain(tables).await.unwrap();
         let soak = SoakColumn::of(&models, table, column).unwrap();

@@ -1,0 +1,46 @@
+//! The soak: plaintext columns that become encrypted ones while writers, old and new, tools and crashes go on.
+//!
+//! Absent: what each store does by itself (`stores/soaking.rs`).
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "a test: what goes wrong here is seen"
+)]
+
+/// The tests of `name` that every database has.
+macro_rules! on {
+    ($($name:ident, $models:ident, $sql:literal;)*) => {$(
+        #[cfg(test)]
+        #[path = "."]
+        mod $name {
+            use ophie_crypt_sqlx::$models as Tables;
+            use ophie_crypt_tests::$name as db;
+
+            /// Of the plaintext column and the table's id.
+            const TABLE: &str = $sql;
+
+            #[path = "fields.rs"]
+            mod fields;
+            #[path = "model.rs"]
+            mod model;
+            #[path = "world.rs"]
+            mod world;
+        }
+    )*};
+}
+
+on! {
+    mariadb, MySqlModels, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
+    postgres, PostgresModels, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    sqlite, SqliteModels, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+}
+
+#[cfg(test)]
+mod embedded;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod killed;
