@@ -12,7 +12,7 @@
 
 /// The tests of `name` that every database has.
 macro_rules! on {
-    ($($name:ident, $models:ident, $sql:literal;)*) => {$(
+    ($($name:ident, $models:ident, $interleavings:literal, $sql:literal;)*) => {$(
         #[cfg(test)]
         #[path = "."]
         mod $name {
@@ -21,6 +21,8 @@ macro_rules! on {
 
             /// Of the plaintext column and the table's id.
             const TABLE: &str = $sql;
+            /// Of the model, if nothing else is said.
+            const INTERLEAVINGS: u64 = $interleavings;
 
             #[path = "fields.rs"]
             mod fields;
@@ -33,9 +35,9 @@ macro_rules! on {
 }
 
 on! {
-    mariadb, MySqlModels, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
-    postgres, PostgresModels, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
-    sqlite, SqliteModels, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    mariadb, MySqlModels, 14, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
+    postgres, PostgresModels, 14, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    sqlite, SqliteModels, 30, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
 }
 
 #[cfg(test)]
