@@ -77,7 +77,7 @@ pub enum SoakError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SoakJobError {
-    /// What must hold before a step does not.
+    /// What must hold before a step, or before old binaries are admitted again, does not.
     #[error("{column} does not step to `{to}` yet: {}", list(unmet))]
     Gates {
         /// The encrypted column.

@@ -209,6 +209,18 @@ impl Soaker {
     ) -> Result<Vec<Gate>, SoakJobError> {
         let column = soak.column();
         let gates = row.state.gates(to).ok_or_else(|| not_now(&column, row))?;
+        self.unmet_among(soak, row, to, gates).await
+    }
+
+    /// Of these gates, those that do not hold.
+    async fn unmet_among(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+        gates: &[Gate],
+    ) -> Result<Vec<Gate>, SoakJobError> {
+        let column = soak.column();
         let beats = self.store.heartbeats(&column).await?;
         let live = || beats.iter().filter(|beat| beat.lives);
         let mut unmet = Vec::new();
@@ -260,18 +272,14 @@ impl Soaker {
         to: SoakState,
     ) -> Result<(), SoakJobError> {
         let unmet = self.unmet_of(soak, row, to).await?;
-        if unmet.is_empty() {
-            return Ok(());
-        }
-        Err(SoakJobError::Gates {
-            column: soak.column(),
-            to,
-            unmet,
-        })
+        all_hold(soak, to, unmet)
     }
 
     /// Admits binaries that know nothing of the soak, as it does from the beginning, or admits them no longer: from then
     /// on, the guard refuses plaintext without ciphertext wherever a release writes both. Stop them first.
+    ///
+    /// Back from `Retired`, they are admitted once every row has its plaintext again: to them the others are NULL, and to
+    /// set one to NULL would change nothing that the guard sees.
     ///
     /// # Errors
     ///
@@ -285,6 +293,11 @@ impl Soaker {
         let (soak, row) = self.known(table, column).await?;
         if row.state >= SoakState::Retired {
             return Err(not_now(&soak.column(), &row));
+        }
+        if admit && row.state == SoakState::Sealed {
+            let gates = [Gate::Acknowledged, Gate::Decrypted];
+            let unmet = self.unmet_among(&soak, &row, row.state, &gates).await?;
+            all_hold(&soak, row.state, unmet)?;
         }
         Ok(self.store.admit_old(&soak, admit).await?)
     }
@@ -421,6 +434,17 @@ pub(super) fn not_now(column: &ColumnRef, row: &SoakRow) -> SoakJobError {
         column: *column,
         state: row.state,
     }
+}
+
+fn all_hold(soak: &SoakColumn, to: SoakState, unmet: Vec<Gate>) -> Result<(), SoakJobError> {
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    Err(SoakJobError::Gates {
+        column: soak.column(),
+        to,
+        unmet,
+    })
 }
 
 fn unknown(table: &str, column: &str) -> SoakJobError {
