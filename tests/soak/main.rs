@@ -37,7 +37,7 @@ macro_rules! on {
 on! {
     mariadb, MySqlModels, 14, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
     postgres, PostgresModels, 14, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
-    sqlite, SqliteModels, 30, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    sqlite, SqliteModels, 16, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
 }
 
 #[cfg(test)]
