@@ -374,6 +374,42 @@ mod tests {
     }
 
     #[test]
+    fn a_field_in_a_soak_says_both_columns() {
+        let said = |attrs: &[syn::Attribute]| {
+            mistakes(&parse_quote! {
+                #[crypt(table = "people")]
+                struct Person {
+                    user_id: Owner<i64>,
+                    #(#attrs)*
+                    name: Soak<String, person::name>,
+                }
+            })
+        };
+        let none = said(&[]);
+        assert!(
+            matches!(none.as_slice(), [one] if one.starts_with("which column holds the plaintext?"))
+        );
+        let one = said(&[parse_quote!(#[crypt(soak(twin = "name"))])]);
+        assert!(matches!(one.as_slice(), [one] if one.contains("have one name")));
+        let state = said(&[
+            parse_quote!(#[crypt(column = "name_ct", soak(twin = "name", floor = "dropped"))]),
+        ]);
+        assert!(
+            matches!(state.as_slice(), [one] if one.contains("expected one of `plain`, `expand`"))
+        );
+        let typo = said(&[parse_quote!(#[crypt(column = "name_ct", soak(twn = "name"))])]);
+        assert!(
+            matches!(typo.as_slice(), [one] if one.contains("expected one of `twin`, `floor`"))
+        );
+        let both = said(&[
+            parse_quote!(#[sqlx(flatten)]),
+            parse_quote!(#[diesel(embed)]),
+            parse_quote!(#[crypt(column = "name_ct", soak(twin = "name", floor = "dual-write"))]),
+        ]);
+        assert_eq!(both, [""; 0]);
+    }
+
+    #[test]
     fn a_plain_field_is_stored_where_each_orm_says() {
         let stored =
             |item: &DeriveInput| read(item, |model, _| model.fields[0].stored_as(model.attrs));

@@ -4,6 +4,7 @@
 
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::duplicate_mod,
     clippy::indexing_slicing,
     clippy::unwrap_in_result,
     clippy::unwrap_used,

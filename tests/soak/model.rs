@@ -60,6 +60,8 @@ struct Run {
     rows: BTreeMap<i32, (i64, Option<&'static str>)>,
     shredded: Vec<i64>,
     old: bool,
+    /// Whether all plaintext went, in `Retired`.
+    emptied: bool,
     random: Random,
     /// How often each state was seen.
     seen: BTreeMap<SoakState, u32>,
@@ -76,6 +78,7 @@ impl Run {
             rows: BTreeMap::new(),
             shredded: Vec::new(),
             old: true,
+            emptied: false,
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             seen: BTreeMap::new(),
             refused: 0,
@@ -238,8 +241,9 @@ impl Run {
                     Err(error) => panic!("{error:?}"),
                 }
             }
-            3 if state == SoakState::Retired => {
+            0 | 1 | 3 if state == SoakState::Retired => {
                 soaker.null_out(table, column).await.unwrap();
+                self.emptied = true;
             }
             4 if state == SoakState::Sealed => {
                 soaker.decrypt_back(table, column).await.unwrap();
@@ -328,12 +332,16 @@ impl Run {
     async fn check(&mut self) {
         let state = self.world.state().await;
         *self.seen.entry(state).or_default() += 1;
+        self.emptied &= state == SoakState::Retired;
+        if self.emptied {
+            let plain = self.world.tables.count(&self.world.soak, Rows::WithTwin);
+            assert_eq!(plain.await.unwrap(), 0, "plaintext came back");
+        }
         let mut live = vec![state];
         for at in 0..2 {
-            let Some(known) = self.state_of(at).filter(|_| !self.suspended[at]) else {
-                continue;
-            };
-            live.push(known);
+            if !self.suspended[at] {
+                live.push(self.state_of(at).unwrap());
+            }
             for owner in OWNERS {
                 if !self.shredded.contains(&owner) {
                     self.reads(at, owner).await;
@@ -357,7 +365,10 @@ impl Run {
             let rows = sqlx::query_as::<_, Person>(sql).bind(Owner(owner));
             rows.fetch_all(pool).await
         });
-        let rows = rows.await.unwrap();
+        let rows = match rows.await {
+            Err(_) if self.suspended[at] => return, // it knows that it has slept
+            rows => rows.unwrap(),
+        };
         let served: Vec<(i32, Option<&str>)> = rows
             .iter()
             .map(|row| (row.id, row.name.expose_secret().map(String::as_str)))

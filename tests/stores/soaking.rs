@@ -20,6 +20,7 @@ every_database!(
     the_guard_keeps_ciphertext_beside_its_plaintext,
     shapes_that_a_state_forbids_are_refused,
     a_step_waits_for_every_live_process,
+    who_writes_while_a_column_retires_is_waited_for,
     backfills_share_a_table,
     verify_names_what_is_wrong,
     plaintext_of_the_shredded_is_refused,
@@ -411,6 +412,12 @@ async fn a_step_waits_for_every_live_process(kind: Kind) {
     let other = SoakWatch::new(soaking.models.clone()).unwrap();
     soaking.watch.beat().await.unwrap();
     other.beat().await.unwrap();
+    // Back to where their releases do not go.
+    let below = soaking.soaker.step(TABLE, COLUMN, SoakState::Plain).await;
+    let Err(SoakJobError::Gates { unmet, .. }) = below else {
+        panic!("{below:?}")
+    };
+    assert_eq!(unmet, [Gate::Floor]);
     soaking
         .soaker
         .step(TABLE, COLUMN, SoakState::DualWrite)
@@ -467,6 +474,43 @@ async fn a_step_waits_for_every_live_process(kind: Kind) {
             .await
             .unwrap()
     );
+}
+
+/// An old binary has written a row, and not committed it, when the tool looks for pending rows for the last time.
+async fn who_writes_while_a_column_retires_is_waited_for(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.insert(1, ADA, "'Mom'").await.unwrap();
+    soaking.until(SoakState::Sealed).await;
+    let status = soaking.soaker.status(TABLE, COLUMN).await.unwrap();
+    let late = format!("INSERT INTO people (id, user_id, name) VALUES (2, {ADA}, 'late')");
+    let held = soaking.database.hold(&late).await;
+    let (models, soak) = (soaking.models.clone(), soaking.soak.clone());
+    let stepping =
+        tokio::spawn(async move { models.step(&soak, &status.row, SoakState::Retired).await });
+    let waits = match kind {
+        _ if is_postgres(kind) => {
+            "SELECT COUNT(*) FROM pg_locks WHERE NOT granted \
+             AND relation = CAST('people' AS regclass) AND mode = 'ShareRowExclusiveLock'"
+        }
+        _ if is_mariadb(kind) => {
+            "SELECT COUNT(*) FROM information_schema.processlist \
+             WHERE db = database() AND state LIKE 'Waiting for table metadata lock'"
+        }
+        _ => "SELECT 1",
+    };
+    while soaking.database.number(waits).await == 0 {
+        assert!(
+            !stepping.is_finished(),
+            "it did not wait: {:?}",
+            stepping.await
+        );
+    }
+    held.commit().await;
+    let stepped = stepping.await.unwrap().unwrap();
+    assert!(!stepped, "a pending row was left behind");
+    assert_eq!(soaking.state().await, SoakState::Sealed);
+    // Nobody is kept out after that.
+    soaking.insert(3, ADA, "'later'").await.unwrap();
 }
 
 async fn backfills_share_a_table(kind: Kind) {

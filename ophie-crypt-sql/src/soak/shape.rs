@@ -38,6 +38,9 @@ pub(super) struct Shape {
     pub(super) there: Vec<String>,
 }
 
+/// The expression around the place of a parameter.
+pub(super) type Around = fn(&Shape, &str) -> String;
+
 /// What tells rows apart and puts them in an order.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
@@ -248,8 +251,8 @@ impl Shape {
     }
 
     /// A plaintext for the twin out of what its codec wrote: a parameter, and the expression around its place.
-    pub(super) fn twin_of(&self, plain: &[u8]) -> Option<(Param, fn(&Self, &str) -> String)> {
-        let text = |text: &str| -> (Param, fn(&Self, &str) -> String) {
+    pub(super) fn twin_of(&self, plain: &[u8]) -> Option<(Param, Around)> {
+        let text = |text: &str| -> (Param, Around) {
             (text.into(), |shape, place| match shape.dialect {
                 Dialect::Postgres => format!("CAST(CAST({place} AS text) AS {})", shape.twin_type),
                 Dialect::MySql | Dialect::Sqlite => place.to_owned(),

@@ -3,7 +3,7 @@
 //! Invariant: plaintext goes only where ciphertext is, and ciphertext is as it was afterwards. Absent: SQL (`store`).
 
 use super::{
-    Decrypted, Rows, SoakJobError, SoakState, Soaker,
+    Rows, SoakJobError, SoakState, Soaker,
     seal::{RETRY, Sessions},
     worker::not_now,
 };
@@ -72,8 +72,7 @@ impl Soaker {
                     continue;
                 }
                 sessions.reserve(&row.owner, 1).await?;
-                let again = sessions.again(&soak, &row)?;
-                rows.extend(again.map(|(plain, sealed)| Decrypted { row, plain, sealed }));
+                rows.extend(sessions.again(&soak, row)?);
             }
             if !rows.is_empty() {
                 let decrypted = self.store.decrypted(&soak, rows).await?;

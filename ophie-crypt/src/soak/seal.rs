@@ -7,8 +7,8 @@ use core::time::Duration;
 use std::collections::HashMap;
 
 use super::{
-    PlainRow, SealedRow, Sealing, SoakColumn, SoakJobError, SoakedRow, hooks::same_bytes,
-    verify::Wrong,
+    Decrypted, PlainRow, SealedRow, Sealing, SoakColumn, SoakJobError, SoakedRow,
+    hooks::same_bytes, verify::Wrong,
 };
 use crate::{
     blind_index::Fingerprint,
@@ -155,32 +155,28 @@ impl Sessions {
         })
     }
 
-    /// The plaintext of a row, and an envelope of its own for it; `None` if it does not open.
+    /// A row with its plaintext, and an envelope of its own for it; `None` if it does not open.
     pub(super) fn again(
         &self,
         soak: &SoakColumn,
-        row: &SoakedRow,
-    ) -> Result<Option<(zeroize::Zeroizing<Vec<u8>>, Vec<u8>)>, SoakJobError> {
+        row: SoakedRow,
+    ) -> Result<Option<Decrypted>, SoakJobError> {
         let (Some(session), Some(sealed)) = (self.session(&row.owner), &row.sealed) else {
             return Ok(None);
         };
         let column = soak.column();
-        let no_session =
-            |reason| SoakJobError::Value(SealError::NoSession { column, reason }.into());
+        let value = |error: Error| SoakJobError::Value(error);
+        let no_session = |reason| value(SealError::NoSession { column, reason }.into());
         let pinned = session.pin().map_err(no_session)?;
-        let Ok(plain) = pinned
-            .keys()
-            .open_bytes(&column, soak.codec(), None, sealed)
-        else {
+        let keys = pinned.keys();
+        let Ok(plain) = keys.open_bytes(&column, soak.codec(), None, sealed) else {
             return Ok(None);
         };
-        let value = |error: Error| SoakJobError::Value(error);
-        pinned
-            .spend(1, column)
-            .map_err(|error| value(error.into()))?;
-        let keys = pinned.keys();
+        let spent = pinned.spend(1, column);
+        spent.map_err(|error| value(error.into()))?;
         let anew = keys.seal_bytes(&column, soak.codec(), &plain, Nonce::make());
-        Ok(Some((plain, anew.map_err(value)?)))
+        let sealed = anew.map_err(value)?;
+        Ok(Some(Decrypted { row, plain, sealed }))
     }
 }
 

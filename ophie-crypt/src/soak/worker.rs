@@ -48,8 +48,11 @@ pub struct Soaker {
     pause: Duration,
     provisions: bool,
     stop: SoakStop,
-    watch: Option<Arc<dyn Fn(&SoakProgress) + Send + Sync>>,
+    watch: Option<Watch>,
 }
+
+/// Hears of batches.
+type Watch = Arc<dyn Fn(&SoakProgress) + Send + Sync>;
 
 /// Stops jobs between two batches.
 ///
