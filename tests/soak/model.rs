@@ -376,6 +376,9 @@ impl Run {
         let written = self.rows.iter().filter(|(_, (of, _))| *of == owner);
         let written: Vec<(i32, Option<&str>)> = written.map(|(id, (_, name))| (*id, *name)).collect();
         assert_eq!(served, written, "what process {at} reads");
+        if self.suspended[at] {
+            return; // there was nothing to read
+        }
         let sql = format!("SELECT id FROM people WHERE user_id = $1 AND {} ORDER BY id", lookup("name_fp", "name", "$2", "$3"));
         let found: Vec<i32> = session
             .scope(async {
