@@ -36,9 +36,9 @@ macro_rules! on {
 }
 
 on! {
-    mariadb, MySqlModels, 14, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
-    postgres, PostgresModels, 14, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
-    sqlite, SqliteModels, 16, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    mariadb, MySqlModels, 6, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
+    postgres, PostgresModels, 6, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    sqlite, SqliteModels, 12, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
 }
 
 #[cfg(test)]

@@ -107,6 +107,10 @@ mod shredding;
 #[cfg(test)]
 mod shreds;
 #[cfg(test)]
+mod soak_guard;
+#[cfg(test)]
+mod soak_rows;
+#[cfg(test)]
 mod soaking;
 #[cfg(test)]
 mod versions;

@@ -45,6 +45,7 @@
 //! Invariant: a value is in the column that every live process reads; of two adjacent states, never three.
 //! Absent: SQL (the adapters).
 
+mod backfill;
 mod column;
 mod error;
 pub(crate) mod hooks;
@@ -58,6 +59,7 @@ pub(crate) mod watch;
 mod worker;
 
 pub use self::{
+    backfill::Backfilled,
     column::{SoakColumn, SoakIndex, Soakable, lookup},
     error::{SoakError, SoakJobError},
     hooks::{SoakColumns, SoakMarker},
@@ -69,5 +71,5 @@ pub use self::{
     },
     verify::{VerifyReport, Wrong, WrongRow},
     watch::{SoakCounts, SoakWatch},
-    worker::{Backfilled, SoakProgress, SoakStatus, SoakStop, Soaker},
+    worker::{SoakProgress, SoakStatus, SoakStop, Soaker},
 };
