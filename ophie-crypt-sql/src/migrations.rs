@@ -44,9 +44,18 @@ impl Migration {
     #[must_use]
     pub const fn all(dialect: Dialect) -> &'static [Self] {
         match dialect {
-            Dialect::MySql => migrations!("mysql": 1 "20261124000001_ophie_crypt_keys"),
-            Dialect::Postgres => migrations!("postgres": 1 "20261124000001_ophie_crypt_keys"),
-            Dialect::Sqlite => migrations!("sqlite": 1 "20261124000001_ophie_crypt_keys"),
+            Dialect::MySql => migrations!(
+                "mysql": 1 "20261124000001_ophie_crypt_keys",
+                2 "20261130000002_ophie_crypt_index_generations"
+            ),
+            Dialect::Postgres => migrations!(
+                "postgres": 1 "20261124000001_ophie_crypt_keys",
+                2 "20261130000002_ophie_crypt_index_generations"
+            ),
+            Dialect::Sqlite => migrations!(
+                "sqlite": 1 "20261124000001_ophie_crypt_keys",
+                2 "20261130000002_ophie_crypt_index_generations"
+            ),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod adapter;
 mod audit;
 mod binding;
 mod blind_index;
+mod blind_index_type;
 mod budget;
 mod clock;
 mod column;
@@ -76,7 +77,7 @@ pub use self::{
         MovingKms, WrappedDek,
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
-    model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
+    model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
     owner::{CanonicalId, OwnerId, OwnerKind},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
     rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
@@ -88,10 +89,11 @@ pub use self::{
         SignedReceipt, Worked, restore_adopt, restore_replay,
     },
     store::{
-        ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore,
+        ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexAnnouncement,
+        IndexKeyRecord, IndexKeyState, IndexStep, IndexStepTo, IndexedRow, KeyStore,
         LEASES_OVER_FOR, Lease, LeaseError, LeaseRequest, MAX_INVOCATIONS, MemoryKeyStore,
-        ModelError, ModelStore, OwnerRecord, Reseal, RotationPolicy, RotationStore, Step,
-        StepError, StepTo, StoreError, Which, WriteFence,
+        ModelError, ModelStore, OwnerRecord, Reindex, Reseal, RotationPolicy, RotationStore, Step,
+        StepError, StepTo, StoreError, WRITERS_OVER_FOR, Which, WriteFence,
     },
     value::MAX_PLAINTEXT_LEN,
     vectors::{VectorStore, VectorStoreError, VectorsDeleted},

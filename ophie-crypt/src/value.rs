@@ -9,15 +9,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     binding::Binding,
-    blind_index::Fingerprint,
+    blind_index::{Fingerprint, IndexKeys},
     column::{ColumnRef, IndexColumn},
     envelope::{self, Envelope, Form, HEADER_LEN},
     error::{Error, FingerprintError, OpenError, SealError},
     hazmat::{
         NoRandomness,
         aead::{AeadKey, Nonce},
-        data_key::{DataKey, IndexKey, KeyId},
+        data_key::{DataKey, KeyId},
     },
+    model::IndexedColumn,
     owner::CanonicalId,
     plaintext::{Codec, PlainBuf, Plaintext},
 };
@@ -78,7 +79,7 @@ pub(crate) struct OwnerKeys {
     pub(crate) sealing: DataKey,
     /// Other generations, which open only.
     pub(crate) others: Vec<DataKey>,
-    pub(crate) index: IndexKey,
+    pub(crate) index: IndexKeys,
 }
 
 impl OwnerKeys {
@@ -204,5 +205,18 @@ impl OwnerKeys {
         value: &T,
     ) -> Result<Fingerprint, FingerprintError> {
         Fingerprint::derive::<T, C>(&self.index, &self.owner, value)
+    }
+
+    /// The fingerprint that a sealed value has now, whatever its type.
+    pub(crate) fn reindex(
+        &self,
+        indexed: &IndexedColumn,
+        codec: Codec,
+        sealed: &[u8],
+    ) -> Result<[u8; Fingerprint::LEN], Error> {
+        let plain = self.open_bytes(&indexed.of(), codec, None, sealed)?;
+        let index = indexed.index();
+        let anew = self.index.anew(indexed, &plain);
+        Ok(anew.map_err(|reason| FingerprintError::Codec { index, reason })?)
     }
 }

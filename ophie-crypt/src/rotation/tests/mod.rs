@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+mod index;
+mod rows;
 mod world;
 
 use self::world::{ADA, NAME, TEXT, World};
@@ -122,9 +124,10 @@ async fn nothing_is_wrapped_anew_while_the_restore_guard_refuses() {
         .unwrap();
     let rotation = Rotation::new(keyring, Arc::clone(&world.keys), Arc::clone(&world.tables));
     let begun = rotation.begin(ADA).await.map(drop);
+    let index_begun = rotation.begin_index(ADA).await.map(drop);
     let rewrapped = rotation.rewrap(ADA).await;
     std::fs::remove_file(file).ok();
-    for refused in [begun, rewrapped] {
+    for refused in [begun, index_begun, rewrapped] {
         assert!(
             matches!(
                 refused,

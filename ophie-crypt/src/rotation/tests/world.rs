@@ -16,10 +16,13 @@ use crate::{
     envelope::Envelope,
     hazmat::data_key::KeyId,
     kms::LocalKms,
-    model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
+    model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
     plaintext::{Codec, Plaintext},
     session::{Purpose, Session},
-    store::{ANNOUNCED_FOR, KeyStore, LEASES_OVER_FOR, MemoryKeyStore, ModelError, Reseal},
+    store::{
+        ANNOUNCED_FOR, IndexedRow, KeyStore, LEASES_OVER_FOR, MemoryKeyStore, ModelError, Reindex,
+        Reseal,
+    },
 };
 
 pub(super) const ADA: &str = "ada";
@@ -153,6 +156,37 @@ impl ModelStore for Tables {
             .chain(elsewhere.iter().filter(|_| owner.is_none()));
         let under = all.filter(|cell| is_under(cell, column, key_id));
         Ok(Some(under.count().try_into().unwrap()))
+    }
+
+    async fn indexed_under(
+        &self,
+        _: &CanonicalId,
+        _: &IndexedColumn,
+        _: u8,
+        _: Option<&IndexedRow>,
+        _: u32,
+    ) -> Result<Vec<IndexedRow>, ModelError> {
+        unreachable!("no model here has an index")
+    }
+
+    async fn reindex(
+        &self,
+        _: &CanonicalId,
+        _: &IndexedColumn,
+        _: u8,
+        _: &[Reindex],
+    ) -> Result<u64, ModelError> {
+        unreachable!("no model here has an index")
+    }
+
+    async fn count_indexed(
+        &self,
+        _: &CanonicalId,
+        _: &ColumnRef,
+        _: u8,
+        _: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        unreachable!("no model here has an index")
     }
 }
 
