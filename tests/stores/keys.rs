@@ -143,5 +143,5 @@ async fn a_migration_is_run_once(kind: Kind) {
         1
     );
     let version = "SELECT schema_version FROM ophie_crypt_installation";
-    assert_eq!(database.number(version).await, 1);
+    assert_eq!(database.number(version).await, 2);
 }

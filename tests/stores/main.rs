@@ -86,6 +86,10 @@ mod fence;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod index_keys;
+#[cfg(test)]
+mod indexes;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod leases;
@@ -95,6 +99,8 @@ mod ledgers;
 mod models;
 #[cfg(test)]
 mod place;
+#[cfg(test)]
+mod reindexing;
 #[cfg(test)]
 mod rotating;
 #[cfg(test)]
