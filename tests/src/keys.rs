@@ -86,7 +86,6 @@ impl ModelStore for NoTables {
         &self,
         _: &CanonicalId,
         _: &IndexedColumn,
-        _: u8,
         _: &[Reindex],
     ) -> Result<u64, ModelError> {
         Ok(0)

@@ -182,9 +182,9 @@ async fn only_beside_what_was_read(kind: Kind) {
     world
         .put(7, Some(&fingerprint(2, 9)), Some(&envelope(4)))
         .await;
-    let anew = |rest: u8| Reindex::new(envelope(rest), fingerprint(2, rest));
+    let anew = |rest: u8| Reindex::new(read(1, rest), fingerprint(2, rest));
     let all = [anew(1), anew(2), anew(4), anew(5)];
-    let done = world.store.reindex(&ada, &world.index, 1, &all).await;
+    let done = world.store.reindex(&ada, &world.index, &all).await;
     assert_eq!(done.unwrap(), 3);
     assert_eq!(world.of(&ada, 1).await, [read(1, 3)]);
     let written = IndexedRow::new(fingerprint(2, 9), envelope(4));
@@ -195,11 +195,11 @@ async fn only_beside_what_was_read(kind: Kind) {
     let ben = CanonicalId::integer(8);
     assert_eq!(world.of(&ben, 1).await, [read(1, 1)], "another owner's row");
     for none in [&all[..], &[]] {
-        let again = world.store.reindex(&ada, &world.index, 1, none).await;
+        let again = world.store.reindex(&ada, &world.index, none).await;
         assert_eq!(again.unwrap(), 0);
     }
     let one = [anew(3)];
-    let done = world.store.reindex(&ada, &world.index, 1, &one).await;
+    let done = world.store.reindex(&ada, &world.index, &one).await;
     assert_eq!(done.unwrap(), 1);
 }
 
@@ -216,16 +216,16 @@ async fn a_unique_index_is_told_from_other_failures(kind: Kind) {
     for (generation, rest) in [(1, 1), (1, 2), (2, 2)] {
         world.row(7, generation, rest).await;
     }
-    let anew = |rest: u8| Reindex::new(envelope(rest), fingerprint(2, rest));
+    let anew = |rest: u8| Reindex::new(read(1, rest), fingerprint(2, rest));
     let both = [anew(1), anew(2)];
-    let refused = world.store.reindex(&ada, &world.index, 1, &both).await;
+    let refused = world.store.reindex(&ada, &world.index, &both).await;
     assert!(matches!(refused, Err(ModelError::Duplicate)), "{refused:?}");
     assert_eq!(
         world.of(&ada, 1).await,
         [read(1, 1), read(1, 2)],
         "none of them"
     );
-    let done = world.store.reindex(&ada, &world.index, 1, &both[..1]).await;
+    let done = world.store.reindex(&ada, &world.index, &both[..1]).await;
     assert_eq!(done.unwrap(), 1);
 }
 

@@ -1,6 +1,6 @@
 //! Fingerprints in the application's own tables, read and made anew by owner and generation.
 //!
-//! Invariant: a fingerprint is replaced only beside the envelope that was read, and only one of the old generation.
+//! Invariant: a fingerprint is replaced only where it and the envelope that were read still stand.
 //! Absent: under which key it is made (the core).
 
 use ophie_crypt::{CanonicalId, ColumnRef, IndexedColumn, IndexedRow, ModelError, Reindex, Reseal};
@@ -61,7 +61,6 @@ impl<D: Driver> ModelTables<D> {
         &self,
         owner: &CanonicalId,
         index: &IndexedColumn,
-        generation: u8,
         anew: &[Reindex],
     ) -> Result<u64, ModelError> {
         let Some(owner_column) = self.owner_column(&index.index(), owner)? else {
@@ -72,14 +71,21 @@ impl<D: Driver> ModelTables<D> {
         let of = quoted(D::DIALECT, index.of().name());
         let by_envelope: Vec<Reseal> = anew
             .iter()
-            .map(|anew| Reseal::new(anew.sealed(), anew.fingerprint()))
+            .map(|anew| Reseal::new(anew.row().sealed(), anew.fingerprint()))
             .collect();
-        let mut statements = Vec::new();
+        let (mut statements, mut rows) = (Vec::new(), anew.iter());
         for group in groups(&by_envelope) {
             let table = index.index().table();
             let mut statement = replacing(D::DIALECT, table, (&name, &of), group);
-            of_generation(&mut statement, &name, generation);
-            statement.push(" AND ");
+            // By the fingerprint too, which an index serves.
+            statement.push(&format!(" AND {name} IN ("));
+            for (n, anew) in rows.by_ref().take(group.len()).enumerate() {
+                if n > 0 {
+                    statement.push(", ");
+                }
+                statement.push_bind(anew.row().fingerprint());
+            }
+            statement.push(") AND ");
             owned(&mut statement, &owner_column, owner)?;
             statements.push(statement);
         }

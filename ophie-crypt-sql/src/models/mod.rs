@@ -402,10 +402,9 @@ macro_rules! model_store {
                 &self,
                 owner: &$crate::private::ophie_crypt::CanonicalId,
                 index: &$crate::private::ophie_crypt::IndexedColumn,
-                generation: u8,
                 anew: &[$crate::private::ophie_crypt::Reindex],
             ) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
-                self.tables.reindex(owner, index, generation, anew).await
+                self.tables.reindex(owner, index, anew).await
             }
 
             async fn count_indexed(

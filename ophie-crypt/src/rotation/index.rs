@@ -41,7 +41,7 @@ impl Rotation {
     /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
     /// #     async fn indexed_under(&self, _: &CanonicalId, _: &IndexedColumn, _: u8, _: Option<&IndexedRow>, _: u32)
     /// #         -> Result<Vec<IndexedRow>, ModelError> { Ok(vec![]) }
-    /// #     async fn reindex(&self, _: &CanonicalId, _: &IndexedColumn, _: u8, _: &[Reindex])
+    /// #     async fn reindex(&self, _: &CanonicalId, _: &IndexedColumn, _: &[Reindex])
     /// #         -> Result<u64, ModelError> { Ok(0) }
     /// #     async fn count_indexed(&self, _: &CanonicalId, _: &ColumnRef, _: u8, _: u64)
     /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }

@@ -40,8 +40,8 @@ impl Rotation {
                     Some(session) => session,
                     none => none.insert(self.writing_session(owner, new).await?),
                 };
-                let anew = fingerprint_anew(session, &indexed, codec, &page, progress)?;
-                if !self.put(owner, &indexed, old, &anew, progress).await? {
+                let anew = fingerprint_anew(session, &indexed, codec, page, progress)?;
+                if !self.put(owner, &indexed, &anew, progress).await? {
                     return Ok(false);
                 }
                 if let Some(watch) = &self.watch {
@@ -79,7 +79,6 @@ impl Rotation {
         &self,
         owner: &CanonicalId,
         indexed: &IndexedColumn,
-        old: u8,
         anew: &[Reindex],
         progress: &mut Progress,
     ) -> Result<bool, RotationError> {
@@ -88,7 +87,7 @@ impl Rotation {
             if part.is_empty() {
                 continue;
             }
-            match self.models.reindex(owner, indexed, old, part).await {
+            match self.models.reindex(owner, indexed, part).await {
                 Ok(rows) => progress.reindexed = progress.reindexed.saturating_add(rows),
                 Err(ModelError::Busy) => return Ok(false),
                 Err(ModelError::Duplicate) if part.len() == 1 => {
@@ -110,14 +109,14 @@ fn fingerprint_anew(
     session: &Session,
     indexed: &IndexedColumn,
     codec: Codec,
-    page: &[IndexedRow],
+    page: Vec<IndexedRow>,
     progress: &mut Progress,
 ) -> Result<Vec<Reindex>, RotationError> {
     let pinned = session.pin().map_err(RotationError::Ended)?;
     let mut anew = Vec::with_capacity(page.len());
     for row in page {
         match pinned.keys().reindex(indexed, codec, row.sealed()) {
-            Ok(fingerprint) => anew.push(Reindex::new(row.sealed(), fingerprint)),
+            Ok(fingerprint) => anew.push(Reindex::new(row, fingerprint)),
             Err(Error::Open(OpenError::RowBinding { .. })) => {
                 progress.row_bound = progress.row_bound.saturating_add(1);
             }

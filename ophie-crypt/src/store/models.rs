@@ -117,8 +117,8 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<IndexedRow>, ModelError>;
 
-    /// Puts new fingerprints into the owner's rows in which the envelope that was read still stands, and beside it a
-    /// fingerprint of this generation; all in one transaction. Says how many rows changed.
+    /// Puts new fingerprints into the owner's rows in which the envelope and the fingerprint that were read still stand;
+    /// all in one transaction. Says how many rows changed.
     ///
     /// # Errors
     ///
@@ -128,7 +128,6 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
         &self,
         owner: &CanonicalId,
         index: &IndexedColumn,
-        generation: u8,
         anew: &[Reindex],
     ) -> Result<u64, ModelError>;
 
@@ -204,10 +203,9 @@ impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
         &self,
         owner: &CanonicalId,
         index: &IndexedColumn,
-        generation: u8,
         anew: &[Reindex],
     ) -> Result<u64, ModelError> {
-        (**self).reindex(owner, index, generation, anew).await
+        (**self).reindex(owner, index, anew).await
     }
 
     async fn count_indexed(
@@ -310,35 +308,37 @@ impl fmt::Debug for IndexedRow {
     }
 }
 
-/// An envelope, and the new fingerprint of its value.
+/// A row, and the new fingerprint of its value.
 ///
 /// ```
-/// let anew = ophie_crypt::Reindex::new([0xfa; 45], [2; 17]);
-/// assert_eq!(format!("{anew:?}"), "Reindex(45 bytes)");
+/// use ophie_crypt::{IndexedRow, Reindex};
+///
+/// let anew = Reindex::new(IndexedRow::new([1; 17], [0xfa; 45]), [2; 17]);
+/// assert_eq!(anew.fingerprint(), [2; 17]);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reindex {
-    sealed: Vec<u8>,
+    row: IndexedRow,
     fingerprint: Vec<u8>,
 }
 
 impl Reindex {
     /// Both.
     #[must_use]
-    pub fn new(sealed: impl Into<Vec<u8>>, fingerprint: impl Into<Vec<u8>>) -> Self {
+    pub fn new(row: IndexedRow, fingerprint: impl Into<Vec<u8>>) -> Self {
         Self {
-            sealed: sealed.into(),
+            row,
             fingerprint: fingerprint.into(),
         }
     }
 
     /// As it was read.
     #[must_use]
-    pub fn sealed(&self) -> &[u8] {
-        &self.sealed
+    pub const fn row(&self) -> &IndexedRow {
+        &self.row
     }
 
-    /// What is to stand beside it.
+    /// What is to stand in it.
     #[must_use]
     pub fn fingerprint(&self) -> &[u8] {
         &self.fingerprint
@@ -347,7 +347,7 @@ impl Reindex {
 
 impl fmt::Debug for Reindex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reindex({} bytes)", self.sealed.len())
+        f.debug_tuple("Reindex").field(&self.row).finish()
     }
 }
 

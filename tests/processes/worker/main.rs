@@ -5,6 +5,7 @@
 
 mod imports;
 mod late;
+mod look_up;
 mod meet;
 mod rotate;
 mod seal;
@@ -24,6 +25,7 @@ async fn main() {
     match role.as_str() {
         "imports" => imports::run(&settings).await,
         "late" => late::run(&settings).await,
+        "look-up" => look_up::run(&settings).await,
         "meet" => meet::run(&settings).await,
         "rotate" => rotate::run(&settings).await,
         "seal" => seal::run(&settings).await,

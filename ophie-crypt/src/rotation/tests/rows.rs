@@ -196,7 +196,6 @@ impl ModelStore for Tables {
         &self,
         _: &CanonicalId,
         _: &IndexedColumn,
-        generation: u8,
         anew: &[Reindex],
     ) -> Result<u64, ModelError> {
         let mut rows = self.rows.lock().unwrap();
@@ -204,8 +203,8 @@ impl ModelStore for Tables {
             happens(&mut rows);
         }
         let (mut changed, mut count) = (rows.clone(), 0);
-        for row in changed.iter_mut().filter(|row| is_of(row, generation)) {
-            if let Some(anew) = anew.iter().find(|anew| anew.sealed() == row.sealed()) {
+        for row in &mut changed {
+            if let Some(anew) = anew.iter().find(|anew| anew.row() == row) {
                 *row = IndexedRow::new(anew.fingerprint(), row.sealed());
                 count += 1;
             }

@@ -173,7 +173,6 @@ impl ModelStore for Tables {
         &self,
         _: &CanonicalId,
         _: &IndexedColumn,
-        _: u8,
         _: &[Reindex],
     ) -> Result<u64, ModelError> {
         unreachable!("no model here has an index")
