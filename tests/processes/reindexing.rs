@@ -97,7 +97,7 @@ async fn workers_of_an_index_key_that_are_killed_lose_nothing() {
     for kill in 0..KILLS {
         let mut worker = place.worker("rotate", "rotator", &settings);
         worker.answers("rotating").await;
-        sleep(Duration::from_micros(kill * 3_989 % 150_000)).await;
+        sleep(Duration::from_micros(kill * 3_989 % 250_000)).await;
         worker.kill().await;
     }
     let rotation = place.rotation().await;
@@ -116,7 +116,7 @@ async fn workers_of_an_index_key_that_are_killed_lose_nothing() {
     let rows = place.assert_indexed(&session).await;
     assert_eq!(rows, usize::try_from(ROWS).unwrap());
     assert!(
-        *generation > 3,
+        *generation > 2,
         "the workers came to generation {generation} only"
     );
     tell(format_args!(
@@ -127,7 +127,7 @@ async fn workers_of_an_index_key_that_are_killed_lose_nothing() {
 /// Three processes with six tasks write and look up rows whose fingerprints a fourth makes anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_look_up_misses_under_load() {
-    const ROWS: i64 = 20_000;
+    const ROWS: i64 = 5_000;
     let _busy = busy().await;
     let place = Place::new().await;
     let keyring = place.keyring().await;

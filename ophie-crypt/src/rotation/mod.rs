@@ -43,7 +43,7 @@ const TRIES: u32 = 4;
 /// Rows of a page.
 const PAGE: u32 = 200;
 
-/// Gives owners new data encryption keys while the application runs, and rids their rows of the old ones.
+/// Gives owners new data encryption keys and index keys while the application runs, and rids their rows of the old ones.
 ///
 /// Each call does what can be done now and says what it waits for, so a job calls it again until it waits for nothing.
 /// It may be dropped or killed anywhere, and several processes may work on one owner: what is done is in the database,
@@ -89,6 +89,8 @@ const PAGE: u32 = 200;
 /// assert_eq!(progress.waits_for, Some(WaitsFor::Announcement)); // call again in two minutes
 /// # Ok(()) }
 /// ```
+///
+/// An owner's index key is replaced in the same way, by [`begin_index`](Self::begin_index) in place of `begin`.
 ///
 /// # Security
 ///
