@@ -63,7 +63,7 @@ impl MemoryKeyStore {
                     continue; // it is gone
                 };
                 if state != key.state() {
-                    kept.index_stated.insert(key.generation(), now.clone());
+                    kept.index_stated.insert(key.generation(), now);
                 }
                 keys.push(key.clone().in_state(state));
             }
