@@ -84,7 +84,7 @@ async fn workers_of_an_index_key_that_are_killed_lose_nothing() {
     const ROWS: i64 = 100;
     let _busy = busy().await;
     let place = Place::new().await;
-    let keyring = place.keyring().await;
+    let keyring = place.keyring();
     let session = keyring.open_or_provision(&OWNER, PURPOSE).await.unwrap();
     place.write_indexed(&session, ROWS).await;
     drop(session);
@@ -130,7 +130,7 @@ async fn no_look_up_misses_under_load() {
     const ROWS: i64 = 5_000;
     let _busy = busy().await;
     let place = Place::new().await;
-    let keyring = place.keyring().await;
+    let keyring = place.keyring();
     let session = keyring.open_or_provision(&OWNER, PURPOSE).await.unwrap();
     session.reserve(50_000).await.unwrap();
     place.write_indexed(&session, ROWS).await;
