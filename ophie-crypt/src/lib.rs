@@ -34,6 +34,7 @@ mod plaintext;
 mod rotation;
 mod scope;
 mod session;
+mod shares;
 mod shred;
 #[cfg(feature = "sidecar")]
 mod sidecar;
@@ -67,13 +68,16 @@ pub use self::{
     column::{BoundColumn, BoundTo, ColumnRef, ColumnType, IndexColumn, Kind, Unbound},
     envelope::{Envelope, NotAnEnvelope},
     error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
-    hazmat::data_key::{Dek, InvalidDek, KeyId},
+    hazmat::{
+        data_key::{Dek, InvalidDek, KeyId},
+        share::{InvalidShare, Share},
+    },
     keyring::{
         BuildError, Keyring, KeyringBuilder, ProvisionError, ReserveError, SessionError, ShredError,
     },
     kms::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
-        MovingKms, WrappedDek,
+        MovingKms, TwoShareKms, WrappedDek,
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
@@ -82,6 +86,7 @@ pub use self::{
     rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
+    shares::{MemoryShares, ShareId, ShareStore, ShareStoreError},
     shred::{
         Installation, Receipt, ReceiptError, RestoreError, RestoreGuard, RowStore, Shred, ShredId,
         ShredStep, ShredStore, Shredder, ShredderBuilder, ShredderError, ShredderTask, Shreds,

@@ -275,6 +275,9 @@ impl Rotation {
                 self.forget(&owner, old.generation());
             }
         }
+        // Each time: a call before this may have died in between.
+        let left = self.load(&owner).await?;
+        self.keyring.forget_destroyed(&owner, &left).await?;
         Ok(progress)
     }
 
