@@ -3,6 +3,10 @@
 //! Invariant: the second share is stored for good before anyone can store the first; a key is made only of both, for the
 //! context that it was made for. Absent: where shares are kept (`shares`), when they are destroyed (`shred`, `rotation`).
 
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "bytes that were just made")]
+mod tests;
+
 use core::fmt;
 use std::sync::Arc;
 

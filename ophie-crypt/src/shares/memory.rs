@@ -52,6 +52,23 @@ impl MemoryShares {
         self.len() == 0
     }
 
+    /// Forgets a share, as a store that was put back would.
+    #[cfg(test)]
+    pub(crate) fn remove(&self, owner: &CanonicalId, id: ShareId) {
+        let stays = |whose: &CanonicalId, of: ShareId| whose != owner || of != id;
+        self.kept()
+            .shares
+            .retain(|(whose, _, of), _| stays(whose, *of));
+    }
+
+    /// A share that was destroyed, and no memory of that.
+    #[cfg(test)]
+    pub(crate) fn come_back(&self, owner: &CanonicalId, share: Share) {
+        let (mut kept, id) = (self.kept(), ShareId::from_bytes([9; 16]));
+        kept.destroyed.remove(owner);
+        kept.shares.insert((owner.clone(), 1, id), share);
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,13 @@
 //! (`hazmat`), who asks for them (`kms`).
 
 mod memory;
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "small numbers, far from any limit"
+)]
+pub(crate) mod tests;
 
 use core::fmt::{self, Debug};
 use std::sync::Arc;
