@@ -14,16 +14,19 @@
 )]
 
 mod cluster;
+mod two_shares;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use cluster::{Cluster, Place};
 use ophie_crypt::{
-    EncryptedModel, Error, FileLedger, KeyStore, Keyring, LocalKms, Models, OwnerId, Purpose,
-    RestoreError, RestoreGuard, Session, SessionError, ShredStore, Shredder, restore_adopt,
-    restore_replay,
+    EncryptedModel, Error, FileLedger, KeyStore, Keyring, KmsError, LocalKms, Models, OwnerId,
+    Purpose, RestoreError, RestoreGuard, Session, SessionError, ShredStore, Shredder, TwoShareKms,
+    restore_adopt, restore_replay,
 };
-use ophie_crypt_sqlx::{Encrypted, Owner, PostgresKeyStore, PostgresModels, find_error};
+use ophie_crypt_sqlx::{
+    Encrypted, Owner, PostgresKeyStore, PostgresModels, PostgresShares, find_error,
+};
 use sqlx::PgPool;
 
 const PURPOSE: Purpose = Purpose::new("tests");
@@ -42,6 +45,8 @@ struct Note {
 struct World {
     kms: Arc<LocalKms>,
     ledger: PathBuf,
+    /// Where keys are in two shares.
+    shares: Option<PostgresShares>,
     place: Place,
 }
 
@@ -53,6 +58,7 @@ impl World {
         Self {
             kms: Arc::new(LocalKms::ephemeral().unwrap()),
             ledger,
+            shares: None,
             place,
         }
     }
@@ -66,9 +72,12 @@ impl World {
     }
 
     fn keyring(&self, pool: &PgPool, guarded: bool) -> Keyring {
-        let builder = Keyring::builder()
-            .kms(Arc::clone(&self.kms))
-            .key_store(PostgresKeyStore::new(pool.clone()));
+        let builder = Keyring::builder().key_store(PostgresKeyStore::new(pool.clone()));
+        let kms = Arc::clone(&self.kms);
+        let builder = match self.shares.clone() {
+            Some(shares) => builder.kms(TwoShareKms::new(kms, shares)),
+            None => builder.kms(kms),
+        };
         let builder = match guarded {
             true => builder.restore_guard(self.guard(pool)),
             false => builder,
@@ -78,9 +87,12 @@ impl World {
 
     fn shredder(&self, pool: &PgPool) -> Shredder {
         let rows = PostgresModels::new(pool.clone(), Models::new().with::<Note>());
-        Shredder::builder(PostgresKeyStore::new(pool.clone()), self.ledger())
-            .rows(rows)
-            .build()
+        let builder =
+            Shredder::builder(PostgresKeyStore::new(pool.clone()), self.ledger()).rows(rows);
+        match self.shares.clone() {
+            Some(shares) => builder.shares(shares, Duration::ZERO).build(),
+            None => builder.build(),
+        }
     }
 
     /// A primary with a note of each owner.
@@ -112,6 +124,30 @@ impl World {
         for owner in 1..=SHREDDED {
             self.shredder(pool).receipt(&owner).await.unwrap();
         }
+    }
+
+    /// A base backup, shreds, and the write-ahead log up to the moment before them.
+    async fn put_back_to_before_the_shreds(&self) -> Cluster<'_> {
+        let primary = self.primary().await;
+        primary.back_up("restored");
+        primary
+            .run("SELECT pg_create_restore_point('before')")
+            .await;
+        self.shred(&primary.pool).await;
+        primary.archive().await;
+        drop(primary);
+
+        let archive = self.place.path("archive");
+        let recovery = format!(
+            "archive_mode = off\nrestore_command = 'cp {}/%f %p'\nrecovery_target_name = 'before'\n\
+             recovery_target_action = 'promote'\n",
+            archive.display()
+        );
+        self.place.configure("restored", &recovery);
+        self.place.signal("restored", "recovery.signal");
+        let restored = self.place.start("restored").await;
+        is_promoted(&restored).await;
+        restored
     }
 
     /// Without the guard every owner opens; with it only those who live.
@@ -174,7 +210,7 @@ async fn readable(keyring: &Keyring, pool: &PgPool) -> BTreeSet<i64> {
     for owner in 1..=SHREDDED + LIVING {
         let session = match keyring.open_read_only(&owner, PURPOSE).await {
             Ok(session) => session,
-            Err(SessionError::Shredded) => continue,
+            Err(SessionError::Shredded | SessionError::Kms(KmsError::NoShare)) => continue,
             Err(error) => panic!("{owner}: {error:?}"),
         };
         let notes = session.scope(async {
@@ -193,25 +229,7 @@ async fn readable(keyring: &Keyring, pool: &PgPool) -> BTreeSet<i64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_point_in_time_before_the_shreds() {
     let world = World::new();
-    let primary = world.primary().await;
-    primary.back_up("restored");
-    primary
-        .run("SELECT pg_create_restore_point('before')")
-        .await;
-    world.shred(&primary.pool).await;
-    primary.archive().await;
-    drop(primary);
-
-    let archive = world.place.path("archive");
-    let recovery = format!(
-        "archive_mode = off\nrestore_command = 'cp {}/%f %p'\nrecovery_target_name = 'before'\n\
-         recovery_target_action = 'promote'\n",
-        archive.display()
-    );
-    world.place.configure("restored", &recovery);
-    world.place.signal("restored", "recovery.signal");
-    let restored = world.place.start("restored").await;
-    is_promoted(&restored).await;
+    let restored = world.put_back_to_before_the_shreds().await;
     world
         .comes_back_and_is_destroyed_again(&restored.pool)
         .await;

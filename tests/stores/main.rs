@@ -99,6 +99,8 @@ mod place;
 mod rotating;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod shares;
 mod shred_in;
 #[cfg(test)]
 mod shredder;

@@ -14,13 +14,13 @@ use diesel_async::{
 };
 use ophie_crypt::{
     AuditStore, CanonicalId, FileLedger, KeyStore, LeaseRequest, Ledger, LedgerError,
-    MemoryKeyStore, Models, OwnerRecord, RotationStore, RowStore, ShredStore, StoreError,
-    WriteFence,
+    MemoryKeyStore, MemoryShares, Models, OwnerRecord, RotationStore, RowStore, ShareStore,
+    ShareStoreError, ShredStore, StoreError, WriteFence,
 };
-use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, KeyPool};
+use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, DieselShares, KeyPool};
 use ophie_crypt_sqlx::{
-    MySqlKeyStore, MySqlLedger, MySqlModels, PostgresKeyStore, PostgresLedger, PostgresModels,
-    SqliteKeyStore, SqliteLedger, SqliteModels,
+    MySqlKeyStore, MySqlLedger, MySqlModels, MySqlShares, PostgresKeyStore, PostgresLedger,
+    PostgresModels, PostgresShares, SqliteKeyStore, SqliteLedger, SqliteModels, SqliteShares,
 };
 use ophie_crypt_tests::{mariadb, postgres, sqlite};
 use sqlx::AssertSqlSafe;
@@ -114,6 +114,39 @@ impl<P: KeyPool> Table for DieselLedger<P> {
 #[async_trait]
 impl Table for FileLedger {
     async fn create(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+/// A share store, with what the trait of the core does not have.
+#[async_trait]
+pub(crate) trait Shares: ShareStore {
+    async fn create(&self) -> Result<(), ShareStoreError>;
+}
+
+macro_rules! shares {
+    ($($shares:ident)*) => {$(
+        #[async_trait]
+        impl Shares for $shares {
+            async fn create(&self) -> Result<(), ShareStoreError> {
+                Self::create(self).await
+            }
+        }
+    )*};
+}
+
+shares!(MySqlShares PostgresShares SqliteShares);
+
+#[async_trait]
+impl<P: KeyPool> Shares for DieselShares<P> {
+    async fn create(&self) -> Result<(), ShareStoreError> {
+        Self::create(self).await
+    }
+}
+
+#[async_trait]
+impl Shares for MemoryShares {
+    async fn create(&self) -> Result<(), ShareStoreError> {
         Ok(())
     }
 }
@@ -261,6 +294,21 @@ impl Database {
             kind,
             url,
             [MySqlLedger, PostgresLedger, SqliteLedger, DieselLedger]
+        )
+    }
+
+    /// Shares in a table, over the driver of this kind.
+    pub(crate) async fn shares(&self, kind: Kind) -> Arc<dyn Shares> {
+        let url = match self {
+            Self::Memory(_) => return Arc::new(MemoryShares::new()),
+            Self::MariaDb(database) => database.url(),
+            Self::Postgres(database) => database.url(),
+            Self::Sqlite(database) => database.url(),
+        };
+        over_pool!(
+            kind,
+            url,
+            [MySqlShares, PostgresShares, SqliteShares, DieselShares]
         )
     }
 
