@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use ophie_crypt::{
-    CanonicalId, Keyring, KmsError, LocalKms, Purpose, SessionError, Share, ShareId, ShareStore,
-    ShareStoreError, TwoShareKms,
+    CanonicalId, DekBlob, DekRecord, DekState, EncryptionContext, Keyring, Kms, KmsCall, KmsError,
+    LocalKms, Purpose, SessionError, Share, ShareId, ShareStore, ShareStoreError, TwoShareKms,
 };
 
 use crate::{
     cancelled::cut_off,
     shredding::World,
-    world::{Database, Kind, Shares},
+    world::{Database, Kind, Shares, first_keys},
 };
 
 every_store!(
@@ -27,6 +27,7 @@ every_database!(
     a_share_that_was_changed_is_an_error,
     no_error_shows_a_share,
     a_shredder_destroys_them_and_the_receipt_says_when,
+    a_sign_up_that_is_cut_off_between_the_two_stores,
 );
 
 const PURPOSE: Purpose = Purpose::new("tests");
@@ -324,4 +325,52 @@ async fn a_shredder_destroys_them_and_the_receipt_says_when(kind: Kind) {
         matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
         "{opened:?}"
     );
+}
+
+/// Wherever it stops: an owner who has a key has both of its shares.
+async fn a_sign_up_that_is_cut_off_between_the_two_stores(kind: Kind) {
+    let (database, shares) = tables(kind).await;
+    let (keys, local) = (Database::create(kind).await, LocalKms::ephemeral().unwrap());
+    let store = keys.store(kind).await;
+    store.migrate().await.unwrap();
+    let kms = TwoShareKms::new(local, Arc::clone(&shares));
+    let (mut stored, mut unknown) = (0, 0);
+    for turns in 0..40_u32 {
+        let owner = CanonicalId::integer(turns.into());
+        let call = KmsCall::new(EncryptionContext::new("tests", &owner, 1));
+        let sign_up = async {
+            let made = kms.make_dek(&call).await.unwrap();
+            let (dek, index_key) = first_keys();
+            let blob = DekBlob::Wrapped(made.wrapped);
+            let dek = DekRecord::new(1, DekState::Sealing, dek.key_id(), blob);
+            store
+                .insert_if_absent(&owner, &dek, &index_key)
+                .await
+                .unwrap();
+        };
+        cut_off(usize::try_from(turns * turns * 4).unwrap(), sign_up).await;
+        match store.load(&owner).await.unwrap() {
+            Some(record) => {
+                let DekBlob::Wrapped(wrapped) = record.deks()[0].blob() else {
+                    panic!("the newest is wrapped")
+                };
+                kms.unwrap_dek(wrapped, &call).await.unwrap();
+                stored += 1;
+            }
+            None => unknown += 1,
+        }
+    }
+    assert!(
+        stored > 0 && unknown > 0,
+        "{stored} stored, {unknown} unknown"
+    );
+    // What nobody stored the other half of goes with its owner, also one who has no key.
+    for turns in 0..40_u32 {
+        shares
+            .destroy_all(&CanonicalId::integer(turns.into()))
+            .await
+            .unwrap();
+    }
+    let left = "SELECT COUNT(*) FROM ophie_crypt_shares";
+    assert_eq!(database.number(left).await, 0);
 }
