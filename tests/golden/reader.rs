@@ -239,7 +239,7 @@ fn integer(vector: &Vector) -> Option<&str> {
 
 /// The record that provisioning makes under the vector's DEK.
 async fn record(vector: &Vector) -> OwnerRecord {
-    let store = std::sync::Arc::new(MemoryKeyStore::new());
+    let store = Arc::new(MemoryKeyStore::new());
     let owner = vector.id("owner");
     let keyring = keyring(given(vector), store.clone());
     keyring.provision(&owner).await.unwrap();

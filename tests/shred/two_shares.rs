@@ -17,7 +17,7 @@ use ophie_crypt_sqlx::{Owner, PostgresKeyStore, PostgresModels, PostgresShares};
 use ophie_crypt_tests::postgres;
 use sqlx::PgPool;
 
-use super::{LIVING, Note, PURPOSE, SHREDDED, World, readable, write};
+use crate::world::{LIVING, Note, PURPOSE, SHREDDED, World, readable, write};
 
 impl World {
     /// And the second database, which is in no backup.

@@ -109,6 +109,8 @@ mod shredding;
 #[cfg(test)]
 mod shreds;
 #[cfg(test)]
+mod stores;
+#[cfg(test)]
 mod versions;
 #[cfg(test)]
 mod world;
