@@ -224,7 +224,9 @@ pub use self::{bind::Bind, error::find_error, sql_type::Ciphertext};
 #[cfg(feature = "_store")]
 pub use self::{
     migrations::Migrations,
-    store::{DieselAudit, DieselKeyStore, DieselLedger, DieselModels, KeyBackend, KeyPool},
+    store::{
+        DieselAudit, DieselKeyStore, DieselLedger, DieselModels, DieselShares, KeyBackend, KeyPool,
+    },
 };
 
 ophie_crypt::column_types!("ophie_crypt_diesel");

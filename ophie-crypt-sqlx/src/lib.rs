@@ -144,6 +144,8 @@ mod ledger;
 #[cfg(feature = "_store")]
 mod models;
 #[cfg(feature = "_store")]
+mod shares;
+#[cfg(feature = "_store")]
 mod store;
 #[cfg(feature = "postgres")]
 mod vectors;
@@ -153,16 +155,17 @@ pub use self::error::find_error;
 pub use self::vectors::PgVectors;
 #[cfg(feature = "mysql")]
 pub use self::{
-    audit::mysql::MySqlAudit, ledger::MySqlLedger, models::MySqlModels, store::mysql::MySqlKeyStore,
+    audit::mysql::MySqlAudit, ledger::MySqlLedger, models::MySqlModels, shares::MySqlShares,
+    store::mysql::MySqlKeyStore,
 };
 #[cfg(feature = "postgres")]
 pub use self::{
     audit::postgres::PostgresAudit, ledger::PostgresLedger, models::PostgresModels,
-    store::postgres::PostgresKeyStore,
+    shares::PostgresShares, store::postgres::PostgresKeyStore,
 };
 #[cfg(feature = "sqlite")]
 pub use self::{
-    audit::sqlite::SqliteAudit, ledger::SqliteLedger, models::SqliteModels,
+    audit::sqlite::SqliteAudit, ledger::SqliteLedger, models::SqliteModels, shares::SqliteShares,
     store::sqlite::SqliteKeyStore,
 };
 

@@ -35,6 +35,7 @@ mod plaintext;
 mod rotation;
 mod scope;
 mod session;
+mod shares;
 mod shred;
 #[cfg(feature = "sidecar")]
 mod sidecar;
@@ -68,13 +69,16 @@ pub use self::{
     column::{BoundColumn, BoundTo, ColumnRef, ColumnType, IndexColumn, Kind, Unbound},
     envelope::{Envelope, NotAnEnvelope},
     error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
-    hazmat::data_key::{Dek, InvalidDek, KeyId},
+    hazmat::{
+        data_key::{Dek, InvalidDek, KeyId},
+        share::{InvalidShare, Share},
+    },
     keyring::{
         BuildError, Keyring, KeyringBuilder, ProvisionError, ReserveError, SessionError, ShredError,
     },
     kms::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
-        MovingKms, WrappedDek,
+        MovingKms, TwoShareKms, WrappedDek,
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
     model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
@@ -83,6 +87,7 @@ pub use self::{
     rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
+    shares::{MemoryShares, ShareId, ShareStore, ShareStoreError},
     shred::{
         Installation, Receipt, ReceiptError, RestoreError, RestoreGuard, RowStore, Shred, ShredId,
         ShredStep, ShredStore, Shredder, ShredderBuilder, ShredderError, ShredderTask, Shreds,

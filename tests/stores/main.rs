@@ -105,6 +105,8 @@ mod reindexing;
 mod rotating;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod shares;
 mod shred_in;
 #[cfg(test)]
 mod shredder;
@@ -112,6 +114,8 @@ mod shredder;
 mod shredding;
 #[cfg(test)]
 mod shreds;
+#[cfg(test)]
+mod stores;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]

@@ -3,7 +3,10 @@
 //! Invariant: what is written is sealed under a key that the KMS gave back, and a blob is replaced only by one that it
 //! unwrapped. Absent: how they are written (`store`), when (`rotation`).
 
+use core::time::Duration;
 use std::sync::Arc;
+
+use tokio::time::timeout;
 
 use super::{
     Inner, Keyring,
@@ -13,7 +16,7 @@ use super::{
 use crate::{
     audit::KmsOperation,
     hazmat::data_key::DataKey,
-    kms::{GeneratedDek, WrappedDek},
+    kms::{EncryptionContext, GeneratedDek, KmsCall, KmsError, WrappedDek},
     owner::CanonicalId,
     rotation::RotationError,
     session::Purpose,
@@ -22,6 +25,8 @@ use crate::{
         IndexKeyState, OwnerRecord, StoreError,
     },
 };
+
+const FORGET_WITHIN: Duration = Duration::from_secs(5);
 
 impl Keyring {
     /// The generation after the newest of `record`, and all other keys sealed under it: one unwrap, one new DEK.
@@ -45,6 +50,21 @@ impl Keyring {
         let (inner, owner) = (Arc::clone(&self.0), owner.clone());
         let made = tokio::spawn(async move { inner.next_index_key(&owner, &record).await }).await;
         made.unwrap_or(Err(RotationError::Interrupted))
+    }
+
+    /// What the KMS keeps elsewhere of generations before the oldest of `record` goes with their keys.
+    pub(crate) async fn forget_destroyed(
+        &self,
+        owner: &CanonicalId,
+        record: &OwnerRecord,
+    ) -> Result<(), RotationError> {
+        let oldest = record.deks().last().ok_or(super::SessionError::WrongKey)?;
+        let app = Arc::clone(&self.0.app);
+        let context = EncryptionContext::new(app, owner, oldest.generation());
+        let call = KmsCall::new(context);
+        let forgotten = timeout(FORGET_WITHIN, self.0.kms.forget_before(&call)).await;
+        let slow = |_| Err(KmsError::unavailable("no answer within five seconds"));
+        forgotten.unwrap_or_else(slow).map_err(RotationError::Kms)
     }
 
     /// The newest DEK under the present KEK, and what the KMS made of it was unwrapped.

@@ -269,6 +269,9 @@ impl Rotation {
         }
         self.destroy_index(&owner, &record, retired_for, &mut progress)
             .await?;
+        // Each time: a call before this may have died in between.
+        let left = self.load(&owner).await?;
+        self.keyring.forget_destroyed(&owner, &left).await?;
         Ok(progress)
     }
 

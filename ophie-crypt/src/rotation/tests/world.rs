@@ -15,7 +15,7 @@ use crate::{
     column::{ColumnRef, ColumnType, Kind},
     envelope::Envelope,
     hazmat::data_key::KeyId,
-    kms::LocalKms,
+    kms::{Kms, LocalKms},
     model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
     plaintext::{Codec, Plaintext},
     session::{Purpose, Session},
@@ -199,10 +199,14 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(LocalKms::ephemeral().unwrap()).await
+    }
+
+    pub(super) async fn with(kms: impl Kms) -> Self {
         let clock = Clock::default();
         let keys = Arc::new(MemoryKeyStore::with_clock(clock.clone()));
         let keyring = Keyring::builder()
-            .kms(LocalKms::ephemeral().unwrap())
+            .kms(kms)
             .key_store(Arc::clone(&keys))
             .clock(clock.clone())
             .build()
@@ -220,6 +224,23 @@ impl World {
             keyring,
             tables,
             rotation: rotation.page(3),
+        }
+    }
+
+    /// The same keys and tables with another KMS, as a process of the next deploy has them.
+    pub(super) fn next(self, kms: impl Kms) -> Self {
+        let keyring = Keyring::builder()
+            .kms(kms)
+            .key_store(Arc::clone(&self.keys))
+            .clock(self.clock.clone())
+            .build()
+            .unwrap();
+        let tables = Arc::clone(&self.tables);
+        let rotation = Rotation::new(keyring.clone(), Arc::clone(&self.keys), tables).page(3);
+        Self {
+            keyring,
+            rotation,
+            ..self
         }
     }
 
