@@ -201,7 +201,7 @@ impl Fingerprint {
         [self.bytes, self.other.unwrap_or(self.bytes)].map(candidate)
     }
 
-    /// For a row that is written.
+    /// For a row that is written. One that was loaded from a row may be of a key that goes: it is refused, make it anew.
     #[must_use]
     pub fn for_write(mut self) -> Self {
         self.usage = Usage::Write;
@@ -234,7 +234,11 @@ impl Fingerprint {
             several |= keys.other.is_some();
             let is_known = match self.usage {
                 Usage::LookUp => self.newest >= keys.writing.generation(),
-                Usage::Any | Usage::Write => keys.knows(self.generation()),
+                Usage::Any => keys.knows(self.generation()),
+                // One that was loaded stands under a key that may be retired before this is committed.
+                Usage::Write => {
+                    keys.knows(self.generation()) && self.generation() >= keys.writing.generation()
+                }
             };
             if !is_known {
                 return Err(FingerprintError::OldKey { index });

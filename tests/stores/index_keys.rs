@@ -176,7 +176,7 @@ async fn it_is_written_when_every_process_had_time(kind: Kind) {
     let keys = Keys::new(kind).await;
     announce(&keys).await;
     assert!(too_early(&step(&keys, 2, IndexStepTo::Writing).await));
-    back(&keys, "index_keys", "announced_at", 2, 110).await;
+    back(&keys, "index_keys", "announced_at", 2, 620).await;
     assert!(too_early(&step(&keys, 2, IndexStepTo::Writing).await));
     back(&keys, "index_keys", "announced_at", 2, 130).await;
     let before = keys.version().await;

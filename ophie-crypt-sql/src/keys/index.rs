@@ -4,8 +4,7 @@
 //! Absent: statements (`sql_index`), keys in clear.
 
 use ophie_crypt::{
-    ANNOUNCED_FOR, CanonicalId, IndexAnnouncement, IndexStep, IndexStepTo, StepError, StoreError,
-    WRITERS_OVER_FOR,
+    CanonicalId, IndexAnnouncement, IndexStep, IndexStepTo, StepError, StoreError, WRITERS_OVER_FOR,
 };
 
 use super::{
@@ -75,7 +74,7 @@ impl<D: Driver> KeyTables<D> {
         let (note, ready, changes) = match step.to {
             IndexStepTo::Writing => (
                 Some(of(sql_index::note_announced(dialect))),
-                of(sql_index::may_be_written(dialect)).bind(rows::micros(ANNOUNCED_FOR)),
+                of(sql_index::may_be_written(dialect)).bind(rows::micros(WRITERS_OVER_FOR)),
                 vec![
                     self.of(&step.owner, sql_index::drain(dialect)),
                     of(sql_index::move_to(dialect)).bind("writing"),

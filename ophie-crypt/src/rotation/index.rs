@@ -20,8 +20,8 @@ impl Rotation {
     /// that they are (`candidates` and `for_write` of `BlindIndex`), or they are refused. Rewrite your statements first:
     /// they work all the same while there is one key.
     ///
-    /// [`advance`](Self::advance) does the rest: it lets the new key be written two minutes later, when every process
-    /// looks up by it; makes all fingerprints anew, page after page, from the values beside them; and retires the old
+    /// [`advance`](Self::advance) does the rest: it lets the new key be written ten and a half minutes later, when every
+    /// session looks up by it; makes all fingerprints anew, page after page, from the values beside them; and retires the old
     /// key when no session can write under it any more and no row is left. [`destroy`](Self::destroy) erases it.
     ///
     /// ```
@@ -54,7 +54,7 @@ impl Rotation {
     /// let rotation = Rotation::new(keyring, store, models);
     /// assert_eq!(rotation.begin_index("ada").await?, 2);
     /// let progress = rotation.advance("ada").await?;
-    /// assert_eq!(progress.waits_for, Some(WaitsFor::Announcement)); // call again in two minutes
+    /// assert_eq!(progress.waits_for, Some(WaitsFor::Announcement)); // call again in ten
     /// # Ok(()) }
     /// ```
     ///

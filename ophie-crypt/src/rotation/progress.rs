@@ -28,7 +28,7 @@ pub struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitsFor {
-    /// That every process has loaded the new generation: two minutes.
+    /// That every process has loaded the new generation: two minutes; of an index key, ten and a half.
     Announcement,
     /// That the old generation has been retired for long enough.
     Horizon,

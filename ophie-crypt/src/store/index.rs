@@ -9,8 +9,10 @@ use core::time::Duration;
 use super::{IndexKeyRecord, LEASES_OVER_FOR};
 use crate::{keyring::Keyring, owner::CanonicalId};
 
-/// How long an index key has been draining before it may be retired: as long as keys live in memory, and then some for
-/// clocks that run slow. No session writes with it after that.
+/// How long an index key is announced before it may be written, and has been draining before it may be retired: as long
+/// as keys live in memory, and then some for clocks that run slow. No session is left that does not look up by the one, or
+/// that writes with the other. Longer than a DEK is announced: a session that does not know a DEK gets an error, one that
+/// does not know an index key would miss rows.
 pub const WRITERS_OVER_FOR: Duration = Keyring::MAX_TTL.saturating_add(LEASES_OVER_FOR);
 
 /// The life of an index key's generation.
@@ -132,8 +134,7 @@ impl IndexStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndexStepTo {
-    /// From announced, [`ANNOUNCED_FOR`](super::ANNOUNCED_FOR) after it was known to be. The one that was written is
-    /// draining from then on.
+    /// From announced, [`WRITERS_OVER_FOR`] after it was known to be. The one that was written is draining from then on.
     Writing,
     /// From draining, [`WRITERS_OVER_FOR`] after it came there. That no row is left under it, the caller knows.
     Retired,

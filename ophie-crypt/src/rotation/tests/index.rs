@@ -10,7 +10,6 @@ use crate::{
     error::{Error, FingerprintError},
     session::Purpose,
     store::{
-        ANNOUNCED_FOR,
         IndexKeyState::{Announced, Draining, Retired, Writing},
         IndexedRow, KeyStore, LEASES_OVER_FOR, MAX_INVOCATIONS, WRITERS_OVER_FOR,
     },
@@ -27,7 +26,7 @@ async fn a_rotation_of_the_index_key_from_its_beginning_to_its_end() {
     let again = world.rotation.begin_index(ADA).await.unwrap();
     assert_eq!(again, 2, "it is under way");
 
-    world.clock.pass(ANNOUNCED_FOR - Duration::from_secs(2));
+    world.clock.pass(WRITERS_OVER_FOR - Duration::from_secs(2));
     let waits = world.advance().await.waits_for;
     assert_eq!(waits, Some(WaitsFor::Announcement));
     assert_eq!(world.states().await, [(2, Announced), (1, Writing)]);
@@ -93,9 +92,16 @@ async fn a_process_that_hears_late_misses_nothing() {
             "{word}"
         );
     }
-    // It hears of the announcement, in time; not of the step after it.
-    late.refresh().await.unwrap();
-    world.clock.pass(ANNOUNCED_FOR);
+    // The new key is not written as long as one may live that never heard of it.
+    world.clock.pass(Keyring::MAX_TTL - Duration::from_secs(1));
+    assert!(late.ended().is_none());
+    let waits = world.advance().await.waits_for;
+    assert_eq!(waits, Some(WaitsFor::Announcement));
+    world.clock.pass(Duration::from_secs(2));
+    assert!(late.ended().is_some());
+    // This one has heard of the announcement; not of the step after it.
+    let late = world.late.open(ADA, Purpose::new("late")).await.unwrap();
+    world.clock.pass(LEASES_OVER_FOR);
     world.advance().await;
     let session = world.session().await;
     world.write(&session, "new");
@@ -111,7 +117,7 @@ async fn a_process_that_hears_late_misses_nothing() {
     // As long as its keys live it may write, and the old key stays.
     world
         .clock
-        .pass(Keyring::MAX_TTL - ANNOUNCED_FOR - Duration::from_secs(1));
+        .pass(Keyring::MAX_TTL - LEASES_OVER_FOR - Duration::from_secs(1));
     world.write(&late, "oldest");
     assert_eq!(world.advance().await.waits_for, Some(WaitsFor::Writers));
     world.clock.pass(Duration::from_secs(2));
@@ -142,7 +148,7 @@ async fn one_fingerprint_alone_is_refused_while_rows_stand_under_two_keys() {
     for step in 0..3 {
         match step {
             1 => {
-                world.clock.pass(ANNOUNCED_FOR);
+                world.clock.pass(WRITERS_OVER_FOR);
                 world.advance().await;
             }
             2 => world.to_the_end_of_writers(),
@@ -165,9 +171,14 @@ async fn one_fingerprint_alone_is_refused_while_rows_stand_under_two_keys() {
         // Where no session says so, the one that was made here still knows.
         let outside = adapter::check_fingerprint(WORD, &made);
         assert!(matches!(refused(outside), FingerprintError::TwoKeys { .. }));
-        for fits in [made.clone().for_write(), loaded.clone().for_write()] {
-            bound(&session, &fits).unwrap();
-            adapter::check_fingerprint(WORD, &fits).unwrap();
+        let fits = made.clone().for_write();
+        bound(&session, &fits).unwrap();
+        adapter::check_fingerprint(WORD, &fits).unwrap();
+        // What was loaded may be written again only while its key is the one that is written.
+        let again = bound(&session, &loaded.clone().for_write());
+        match step {
+            0 => again.unwrap(),
+            _ => assert!(matches!(refused(again), FingerprintError::OldKey { .. })),
         }
         let [one, other] = made.candidates();
         assert_ne!(one, other);
@@ -277,7 +288,7 @@ async fn two_rows_with_one_value_are_told_apart_from_all_others() {
         world.write(&session, &format!("word {n}"));
     }
     world.rotation.begin_index(ADA).await.unwrap();
-    world.clock.pass(ANNOUNCED_FOR);
+    world.clock.pass(WRITERS_OVER_FOR);
     let progress = world.advance().await;
     assert_eq!((progress.reindexed, progress.duplicates), (7, 0));
     // Three are written where the new key is not known: one of a value that is there under the new one.
@@ -363,7 +374,7 @@ async fn both_keys_go_on_through_a_rotation_of_the_dek() {
     let session = world.session().await;
     let [one, other] = fingerprint(&session, "first").candidates();
     assert_ne!(one, other, "both are in use");
-    world.clock.pass(ANNOUNCED_FOR);
+    world.clock.pass(WRITERS_OVER_FOR);
     let progress = world.advance().await;
     assert_eq!((progress.resealed, progress.reindexed), (1, 1));
     world.clock.pass(Keyring::MAX_TTL * 2 + LEASES_OVER_FOR);
@@ -394,7 +405,7 @@ async fn an_index_key_is_counted_under_the_dek_that_seals_it() {
     let rest = u32::try_from(MAX_INVOCATIONS - lease.granted()).unwrap();
     let all = crate::LeaseRequest::new(ADA.canonical(), 1, rest, MAX_INVOCATIONS, Duration::ZERO);
     world.keys.lease(&all).await.unwrap();
-    world.clock.pass(ANNOUNCED_FOR);
+    world.clock.pass(WRITERS_OVER_FOR);
     world.advance().await;
     world.to_the_end_of_writers();
     assert_eq!(world.advance().await.waits_for, None);
@@ -409,7 +420,7 @@ async fn a_number_is_not_used_twice_and_there_are_255() {
     let world = World::new().await;
     for generation in 2..=255 {
         assert_eq!(world.rotation.begin_index(ADA).await.unwrap(), generation);
-        world.clock.pass(ANNOUNCED_FOR);
+        world.clock.pass(WRITERS_OVER_FOR);
         world.advance().await;
         world.to_the_end_of_writers();
         assert_eq!(world.advance().await.waits_for, None);

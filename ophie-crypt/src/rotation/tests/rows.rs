@@ -22,8 +22,8 @@ use crate::{
     plaintext::{Codec, Plaintext},
     session::{Purpose, Session},
     store::{
-        ANNOUNCED_FOR, IndexKeyState, IndexedRow, KeyStore, MemoryKeyStore, ModelError, Reindex,
-        Reseal, WRITERS_OVER_FOR,
+        IndexKeyState, IndexedRow, KeyStore, MemoryKeyStore, ModelError, Reindex, Reseal,
+        WRITERS_OVER_FOR,
     },
 };
 
@@ -330,7 +330,7 @@ impl World {
     /// To a second generation that is written.
     pub(super) async fn to_writing(&self) -> Progress {
         self.rotation.begin_index(ADA).await.unwrap();
-        self.clock.pass(ANNOUNCED_FOR);
+        self.clock.pass(WRITERS_OVER_FOR);
         self.advance().await
     }
 

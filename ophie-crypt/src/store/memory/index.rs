@@ -7,8 +7,8 @@ use crate::{
     clock::Moment,
     owner::CanonicalId,
     store::{
-        ANNOUNCED_FOR, IndexAnnouncement, IndexKeyRecord, IndexKeyState, IndexStep, IndexStepTo,
-        MAX_INVOCATIONS, StepError, WRITERS_OVER_FOR,
+        IndexAnnouncement, IndexKeyRecord, IndexKeyState, IndexStep, IndexStepTo, MAX_INVOCATIONS,
+        StepError, WRITERS_OVER_FOR,
     },
 };
 
@@ -43,7 +43,7 @@ impl MemoryKeyStore {
         let now = self.clock.now();
         self.change(&step.owner, |kept| {
             let (from, to, after) = match step.to {
-                IndexStepTo::Writing => (Announced, Some(Writing), ANNOUNCED_FOR),
+                IndexStepTo::Writing => (Announced, Some(Writing), WRITERS_OVER_FOR),
                 IndexStepTo::Retired => (Draining, Some(Retired), WRITERS_OVER_FOR),
                 IndexStepTo::Destroyed { after } => (Retired, None, after),
             };
