@@ -62,7 +62,7 @@ async fn task(
             for _ in 0..20 {
                 turn = turn.saturating_add(1);
                 assert_eq!(find(&pool, owner, &text).await, own, "{text}");
-                let other = turn.saturating_mul(7_919).wrapping_rem(rows);
+                let other = turn.saturating_mul(7_919).checked_rem(rows).expect("rows");
                 if other >= 6 {
                     assert_eq!(find(&pool, owner, &format!("row {other}")).await, other);
                     counts.look_ups.fetch_add(1, SeqCst);
