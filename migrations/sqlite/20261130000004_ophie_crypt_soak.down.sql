@@ -2,4 +2,4 @@
 
 DROP TABLE IF EXISTS ophie_crypt_soak_heartbeats;
 DROP TABLE IF EXISTS ophie_crypt_soaks;
-UPDATE ophie_crypt_installation SET schema_version = 1;
+UPDATE ophie_crypt_installation SET schema_version = 2;

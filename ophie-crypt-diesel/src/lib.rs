@@ -38,11 +38,11 @@
 //!     let mom = Person {
 //!         user_id: Owner(7),
 //!         name: person::name("Mom"),
-//!         name_fp: person::name_fp("Mom")?,
+//!         name_fp: person::name_fp("Mom")?.for_write(),
 //!     };
 //!     diesel::insert_into(people::table).values(&mom).execute(&mut db)?;
 //!     people::table
-//!         .filter(people::name_fp.eq(person::name_fp(" mom ")?))
+//!         .filter(people::name_fp.eq_any(person::name_fp(" mom ")?.candidates()))
 //!         .select(Person::as_select())
 //!         .first(&mut db)
 //! })?;
@@ -71,6 +71,11 @@
 //!
 //! Two seals of one value differ, so `.eq(..)` on an `Encrypted` column finds nothing; compare the
 //! fingerprint. Fingerprints are bound to their column: those of two columns never match.
+//!
+//! While an owner's index key is being [rotated](ophie_crypt::Rotation::begin_index), rows stand under two keys: `.eq(..)` on
+//! a fingerprint is refused then, and so is an insert that does not say [`for_write`](BlindIndex::for_write).
+//! `.eq_any(..candidates())` finds the rows at any time. A join of two rows by their fingerprints, `group_by` one and
+//! `on_conflict` on one know rows of one key only: leave `for_write` out of an upsert, and it is refused in that time.
 //!
 //! A second struct on the same table, without the columns that the database fills in, or with fewer, takes the
 //! markers of the first:
@@ -220,7 +225,9 @@ pub use self::{bind::Bind, error::find_error, sql_type::Ciphertext};
 #[cfg(feature = "_store")]
 pub use self::{
     migrations::Migrations,
-    store::{DieselAudit, DieselKeyStore, DieselLedger, DieselModels, KeyBackend, KeyPool},
+    store::{
+        DieselAudit, DieselKeyStore, DieselLedger, DieselModels, DieselShares, KeyBackend, KeyPool,
+    },
 };
 
 ophie_crypt::column_types!("ophie_crypt_diesel");

@@ -2,7 +2,7 @@
 //! envelopes in the application's tables, over any driver.
 //!
 //! An adapter implements [`Driver`] for its connections, and [`key_store!`], [`rotation_store!`], [`shred_store!`],
-//! [`audit_store!`], [`model_store!`], [`row_store!`] and [`ledger!`] make its types the core's stores. Statements,
+//! [`audit_store!`], [`model_store!`], [`row_store!`], [`share_store!`] and [`ledger!`] make its types the core's stores. Statements,
 //! transactions and the reading of rows stand here, once for all adapters and databases. Not for applications, and
 //! exempt from semantic versioning.
 
@@ -18,6 +18,7 @@ mod models;
 #[cfg(feature = "notifications")]
 mod notifications;
 mod run;
+mod shares;
 mod shreds;
 mod soak;
 mod vectors;
@@ -35,6 +36,7 @@ pub use self::{
     ledger::LedgerTable,
     migrations::{Migration, migrate},
     models::ModelTables,
+    shares::ShareTables,
     shreds::shred_in,
     vectors::VectorRows,
 };

@@ -22,10 +22,12 @@
 //!     sqlx::query("INSERT INTO people (user_id, name, name_fp) VALUES ($1, $2, $3)")
 //!         .bind(Owner(7_i64))
 //!         .bind(person::name("Mom"))
-//!         .bind(person::name_fp("Mom")?)
+//!         .bind(person::name_fp("Mom")?.for_write())
 //!         .execute(&db).await?;
-//!     sqlx::query_as::<_, Person>("SELECT * FROM people WHERE name_fp = $1")
-//!         .bind(person::name_fp(" mom ")?)
+//!     let [one, other] = person::name_fp(" mom ")?.candidates();
+//!     sqlx::query_as::<_, Person>("SELECT * FROM people WHERE name_fp IN ($1, $2)")
+//!         .bind(one)
+//!         .bind(other)
 //!         .fetch_one(&db).await
 //! }).await?;
 //! assert_eq!(found.name.expose_secret(), "Mom");
@@ -59,6 +61,17 @@
 //!   request's from the pool, meets it. Another owner's rows are refused by [`Owner`] and by every encrypted column;
 //!   plain columns are not. Spawn the work, in its session, and await the task: it then runs to its end.
 //! - `query!` and `query_as!` need an override for columns (`name as "name: _"`) and `as _` for parameters.
+//!
+//! # Look-ups
+//!
+//! A fingerprint is a value of its column like any other, and `name_fp = $1` finds the rows. Not while the owner's index
+//! key is being [rotated](ophie_crypt::Rotation::begin_index): rows then stand under two keys, and such a statement is
+//! refused. One that takes both [`candidates`](BlindIndex::candidates), as above, and one that writes
+//! [`for_write`](BlindIndex::for_write), work at any time. On PostgreSQL, `name_fp = ANY($1)` takes them as an array.
+//!
+//! Between rows there is no such help: while the key is being rotated, a join of two rows by their fingerprints, `GROUP BY`
+//! one, and `ON CONFLICT` on one know rows of one key only. Leave `for_write` out of an upsert, and it is refused in that
+//! time; or look for the candidates first, in the same transaction and behind a lock.
 //!
 //! # Values bound to their row
 //!
@@ -130,6 +143,8 @@ mod hooks;
 mod ledger;
 #[cfg(feature = "_store")]
 mod models;
+#[cfg(feature = "_store")]
+mod shares;
 mod soak;
 #[cfg(feature = "_store")]
 mod store;
@@ -141,16 +156,17 @@ pub use self::error::find_error;
 pub use self::vectors::PgVectors;
 #[cfg(feature = "mysql")]
 pub use self::{
-    audit::mysql::MySqlAudit, ledger::MySqlLedger, models::MySqlModels, store::mysql::MySqlKeyStore,
+    audit::mysql::MySqlAudit, ledger::MySqlLedger, models::MySqlModels, shares::MySqlShares,
+    store::mysql::MySqlKeyStore,
 };
 #[cfg(feature = "postgres")]
 pub use self::{
     audit::postgres::PostgresAudit, ledger::PostgresLedger, models::PostgresModels,
-    store::postgres::PostgresKeyStore,
+    shares::PostgresShares, store::postgres::PostgresKeyStore,
 };
 #[cfg(feature = "sqlite")]
 pub use self::{
-    audit::sqlite::SqliteAudit, ledger::SqliteLedger, models::SqliteModels,
+    audit::sqlite::SqliteAudit, ledger::SqliteLedger, models::SqliteModels, shares::SqliteShares,
     store::sqlite::SqliteKeyStore,
 };
 

@@ -34,7 +34,7 @@ macro_rules! models {
         ///
         /// # Security
         ///
-        /// Its role needs SELECT on the models' tables, and UPDATE on their encrypted columns. It sees no
+        /// Its role needs SELECT on the models' tables, and UPDATE on their encrypted columns and indexes. It sees no
         /// plaintext, and neither does the database. To delete rows of shredded owners it also needs DELETE on the tables,
         /// UPDATE on tombstone columns and plaintext twins, and SELECT and INSERT on `ophie_crypt_tombstones`.
         #[cfg(feature = $feature)]

@@ -154,18 +154,20 @@ pub fn load_fingerprint(index: ColumnRef, bytes: &[u8]) -> Result<Fingerprint, E
     Ok(Fingerprint::load(index, bytes)?)
 }
 
-/// Refuses to write a fingerprint in a session that is not its owner's, or has ended. Without a session it
-/// passes: whoever made it held its owner's session.
+/// Refuses a fingerprint in a session that is not its owner's, or has ended; one under an index key that is not in use;
+/// and, while two are in use, one that says neither that it is looked up beside the other nor that it is written. Without
+/// a session, whose it is is not asked: whoever made it held its owner's session.
 ///
 /// # Errors
 ///
-/// [`FingerprintError::OtherOwner`], or `NoSession` of a session that has ended.
+/// [`FingerprintError`].
 pub fn check_fingerprint(index: ColumnRef, fingerprint: &Fingerprint) -> Result<(), Error> {
     match scope::current() {
-        Ok(current) if !fingerprint.may_be_written_by(&current.keys().owner) => {
-            Err(FingerprintError::OtherOwner { index }.into())
+        Ok(current) => {
+            let keys = current.keys();
+            Ok(fingerprint.check(index, Some((&keys.owner, &keys.index)))?)
         }
-        Ok(_) | Err(NoSession::Absent) => Ok(()),
+        Err(NoSession::Absent) => Ok(fingerprint.check(index, None)?),
         Err(reason) => Err(FingerprintError::NoSession { index, reason }.into()),
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: a normaliser's result for a given text never changes under its id; a golden digest over
 //! all code points holds the Unicode tables to it. Absent: sessions, column types.
 
+mod keys;
+
 use core::fmt;
 use std::borrow::Cow;
 
@@ -11,11 +13,11 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::{CodePointSetData, props::DefaultIgnorableCodePoint};
 use zeroize::Zeroizing;
 
+pub(crate) use self::keys::IndexKeys;
 use crate::{
-    binding,
     column::{ColumnRef, IndexColumn},
     error::FingerprintError,
-    hazmat::data_key::IndexKey,
+    model::IndexedColumn,
     owner::CanonicalId,
     plaintext::{PlainBuf, Plaintext},
 };
@@ -111,11 +113,27 @@ fn owned(text: Cow<'_, str>) -> Zeroizing<String> {
 
 /// The stored bytes of a blind index: the index key's generation, then 16 bytes of HMAC-SHA-256.
 ///
-/// It remembers whose session made it, so that it cannot be written in another's.
+/// It remembers whose session made it, so that it cannot be written in another's; and, while the owner has two index
+/// keys, what it is under the other.
 #[derive(Clone, Eq)]
 pub struct Fingerprint {
     bytes: [u8; Self::LEN],
+    /// Under the other index key that was in use when it was made.
+    other: Option<[u8; Self::LEN]>,
+    /// The newest generation that was known then.
+    newest: u8,
+    usage: Usage,
     owner: Option<CanonicalId>,
+}
+
+/// What a fingerprint is bound for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Usage {
+    /// Nobody said.
+    Any,
+    /// A look-up that asks for the other one too.
+    LookUp,
+    Write,
 }
 
 impl Fingerprint {
@@ -136,12 +154,18 @@ impl Fingerprint {
                 index,
                 len: bytes.len(),
             })?;
-        Ok(Self { bytes, owner: None })
+        Ok(Self {
+            bytes,
+            other: None,
+            newest: 0,
+            usage: Usage::Any,
+            owner: None,
+        })
     }
 
-    /// Of a value, under an owner's index key.
+    /// Of a value, under an owner's index keys.
     pub(crate) fn derive<T: Plaintext, C: IndexColumn>(
-        key: &IndexKey,
+        keys: &IndexKeys,
         owner: &CanonicalId,
         value: &T,
     ) -> Result<Self, FingerprintError> {
@@ -151,46 +175,79 @@ impl Fingerprint {
         };
         let mut plain = PlainBuf::with_capacity(value.size_hint());
         value.encode(&mut plain).map_err(fail)?;
-        let of = (C::OF, C::COLUMN, C::NORMALIZER);
-        Self::derive_of(key, owner, of, plain.as_slice())
-    }
-
-    /// Of what a codec wrote: of the encrypted column, for the index's column.
-    pub(crate) fn derive_of(
-        key: &IndexKey,
-        owner: &CanonicalId,
-        (of, index, normalizer): (ColumnRef, ColumnRef, Normalizer),
-        plain: &[u8],
-    ) -> Result<Self, FingerprintError> {
-        let tag = |normalized: &[u8]| {
-            binding::with_fingerprint(&of, &index, normalizer.id(), normalized, |message| {
-                key.prf().tag(message)
-            })
-        };
-        let tag = match normalizer {
-            Normalizer::Exact => tag(plain),
-            normalizer => {
-                let text = core::str::from_utf8(plain).map_err(|_| FingerprintError::Codec {
-                    index,
-                    reason: crate::CodecError::new(
-                        "a normaliser for text on a value that is no text",
-                    ),
-                })?;
-                tag(Zeroizing::new(normalizer.apply(text)).as_bytes())
-            }
-        };
-        let mut bytes = [key.generation(); Self::LEN];
-        let (_, rest) = bytes.split_at_mut(1);
-        rest.iter_mut().zip(tag).for_each(|(byte, tag)| *byte = tag);
+        let indexed = IndexedColumn::new(C::COLUMN, C::OF, C::NORMALIZER);
+        let (bytes, other) = keys
+            .fingerprints(&indexed, plain.as_slice())
+            .map_err(fail)?;
         Ok(Self {
             bytes,
+            other,
+            newest: keys.newest(),
+            usage: Usage::Any,
             owner: Some(owner.clone()),
         })
     }
 
-    /// Whether `owner` may write it: it was not made in another owner's session.
-    pub(crate) fn may_be_written_by(&self, owner: &CanonicalId) -> bool {
-        self.owner.as_ref().is_none_or(|made_by| made_by == owner)
+    /// It under each index key in use, for a look-up; the same twice where there is one. Of one that was loaded, only it
+    /// is known.
+    #[must_use]
+    pub fn candidates(&self) -> [Self; 2] {
+        let is_loaded = self.owner.is_none();
+        let candidate = |bytes| Self {
+            bytes,
+            usage: if is_loaded { self.usage } else { Usage::LookUp },
+            ..self.clone()
+        };
+        [self.bytes, self.other.unwrap_or(self.bytes)].map(candidate)
+    }
+
+    /// For a row that is written. One that was loaded from a row may be of a key that goes: it is refused, make it anew.
+    #[must_use]
+    pub fn for_write(mut self) -> Self {
+        self.usage = Usage::Write;
+        self
+    }
+
+    /// Whether `stored` is it, under either index key.
+    #[must_use]
+    pub fn matches(&self, stored: &Self) -> bool {
+        self.bytes == stored.bytes || self.other == Some(stored.bytes)
+    }
+
+    const fn generation(&self) -> u8 {
+        let [generation, ..] = self.bytes;
+        generation
+    }
+
+    /// Whether it may go to the database, in the session of this owner with these keys, or in none: not another owner's,
+    /// not under a key that is no longer in use, and not alone where rows stand under two.
+    pub(crate) fn check(
+        &self,
+        index: ColumnRef,
+        session: Option<(&CanonicalId, &IndexKeys)>,
+    ) -> Result<(), FingerprintError> {
+        let mut several = self.other.is_some();
+        if let Some((owner, keys)) = session {
+            if self.owner.as_ref().is_some_and(|made_by| made_by != owner) {
+                return Err(FingerprintError::OtherOwner { index });
+            }
+            several |= keys.other.is_some();
+            let is_known = match self.usage {
+                Usage::LookUp => self.newest >= keys.writing.generation(),
+                Usage::Any => keys.knows(self.generation()),
+                // One that was loaded stands under a key that may be retired before this is committed.
+                Usage::Write => {
+                    keys.knows(self.generation()) && self.generation() >= keys.writing.generation()
+                }
+            };
+            if !is_known {
+                return Err(FingerprintError::OldKey { index });
+            }
+        }
+        match self.usage {
+            Usage::Any if several => Err(FingerprintError::TwoKeys { index }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -261,11 +261,28 @@ pub enum FingerprintError {
         /// The index.
         index: ColumnRef,
     },
+    /// It is under an index key that is not in use, or not known to this session.
+    #[error(
+        "the fingerprint for {index} is under an index key that is not in use; make it anew from the value, where it is used"
+    )]
+    OldKey {
+        /// The index.
+        index: ColumnRef,
+    },
     /// It was made in another owner's session.
     #[error(
         "the fingerprint for {index} was made in another owner's session; make it in the session that uses it"
     )]
     OtherOwner {
+        /// The index.
+        index: ColumnRef,
+    },
+    /// The owner's index key is being rotated, and rows stand under two: one fingerprint would not find all.
+    #[error(
+        "the index key is being rotated, and rows stand in {index} under two keys: look up by both of `.candidates()`, and \
+         write by `.for_write()`"
+    )]
+    TwoKeys {
         /// The index.
         index: ColumnRef,
     },

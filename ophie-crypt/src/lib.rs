@@ -11,6 +11,7 @@ pub mod adapter;
 mod audit;
 mod binding;
 mod blind_index;
+mod blind_index_type;
 mod budget;
 mod clock;
 mod column;
@@ -34,6 +35,7 @@ mod plaintext;
 mod rotation;
 mod scope;
 mod session;
+mod shares;
 mod shred;
 #[cfg(feature = "sidecar")]
 mod sidecar;
@@ -69,31 +71,36 @@ pub use self::{
     column::{BoundColumn, BoundTo, ColumnRef, ColumnType, IndexColumn, Kind, Unbound},
     envelope::{Envelope, NotAnEnvelope},
     error::{Error, FingerprintError, NoSession, OpenError, OwnerError, SealError},
-    hazmat::data_key::{Dek, InvalidDek, KeyId},
+    hazmat::{
+        data_key::{Dek, InvalidDek, KeyId},
+        share::{InvalidShare, Share},
+    },
     keyring::{
         BuildError, Keyring, KeyringBuilder, ProvisionError, ReserveError, SessionError, ShredError,
     },
     kms::{
         EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, LocalKms, LocalKmsError,
-        MovingKms, WrappedDek,
+        MovingKms, TwoShareKms, WrappedDek,
     },
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, NotALedgerHead},
-    model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
+    model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
     owner::{CanonicalId, OwnerId, OwnerKind},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
     rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
+    shares::{MemoryShares, ShareId, ShareStore, ShareStoreError},
     shred::{
         Installation, Receipt, ReceiptError, RestoreError, RestoreGuard, RowStore, Shred, ShredId,
         ShredStep, ShredStore, Shredder, ShredderBuilder, ShredderError, ShredderTask, Shreds,
         SignedReceipt, Worked, restore_adopt, restore_replay,
     },
     store::{
-        ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore,
+        ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexAnnouncement,
+        IndexKeyRecord, IndexKeyState, IndexStep, IndexStepTo, IndexedRow, KeyStore,
         LEASES_OVER_FOR, Lease, LeaseError, LeaseRequest, MAX_INVOCATIONS, MemoryKeyStore,
-        ModelError, ModelStore, OwnerRecord, Reseal, RotationPolicy, RotationStore, Step,
-        StepError, StepTo, StoreError, Which, WriteFence,
+        ModelError, ModelStore, OwnerRecord, Reindex, Reseal, RotationPolicy, RotationStore, Step,
+        StepError, StepTo, StoreError, WRITERS_OVER_FOR, Which, WriteFence,
     },
     value::MAX_PLAINTEXT_LEN,
     vectors::{VectorStore, VectorStoreError, VectorsDeleted},

@@ -307,4 +307,67 @@ impl Models {
         columns.dedup_by_key(|column| (column.table(), column.name()));
         columns.into_iter()
     }
+    /// Every blind index, once, with the column that it indexes.
+    pub fn indexed_columns(&self) -> impl Iterator<Item = IndexedColumn> {
+        let infos = self.0.iter().flat_map(|model| model.columns);
+        let mut indexes: Vec<IndexedColumn> = infos
+            .filter_map(|info| {
+                let (of, normalizer) = info.index_of?;
+                Some(IndexedColumn {
+                    index: info.column,
+                    of,
+                    normalizer,
+                })
+            })
+            .collect();
+        indexes.sort_by_key(|indexed| (indexed.index.table(), indexed.index.name()));
+        indexes.dedup_by_key(|indexed| (indexed.index.table(), indexed.index.name()));
+        indexes.into_iter()
+    }
+}
+
+/// A blind index and the column that it indexes, of one table.
+///
+/// ```
+/// use ophie_crypt::{ColumnRef, IndexedColumn, Normalizer};
+///
+/// let (name, name_fp) = (ColumnRef::new("people", "name"), ColumnRef::new("people", "name_fp"));
+/// let indexed = IndexedColumn::new(name_fp, name, Normalizer::Name);
+/// assert_eq!((indexed.index(), indexed.of()), (name_fp, name));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexedColumn {
+    index: ColumnRef,
+    of: ColumnRef,
+    normalizer: Normalizer,
+}
+
+impl IndexedColumn {
+    /// Fingerprints in `index` of the values in `of`.
+    #[must_use]
+    pub const fn new(index: ColumnRef, of: ColumnRef, normalizer: Normalizer) -> Self {
+        Self {
+            index,
+            of,
+            normalizer,
+        }
+    }
+
+    /// Where the fingerprints are.
+    #[must_use]
+    pub const fn index(&self) -> ColumnRef {
+        self.index
+    }
+
+    /// Where the values are.
+    #[must_use]
+    pub const fn of(&self) -> ColumnRef {
+        self.of
+    }
+
+    /// What makes values equal.
+    #[must_use]
+    pub const fn normalizer(&self) -> Normalizer {
+        self.normalizer
+    }
 }

@@ -9,15 +9,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     binding::Binding,
-    blind_index::{Fingerprint, Normalizer},
+    blind_index::{Fingerprint, IndexKeys},
     column::{ColumnRef, IndexColumn},
     envelope::{self, Envelope, Form, HEADER_LEN},
     error::{Error, FingerprintError, OpenError, SealError},
     hazmat::{
         NoRandomness,
         aead::{AeadKey, Nonce},
-        data_key::{DataKey, IndexKey, KeyId},
+        data_key::{DataKey, KeyId},
     },
+    model::IndexedColumn,
     owner::CanonicalId,
     plaintext::{Codec, PlainBuf, Plaintext},
 };
@@ -78,7 +79,7 @@ pub(crate) struct OwnerKeys {
     pub(crate) sealing: DataKey,
     /// Other generations, which open only.
     pub(crate) others: Vec<DataKey>,
-    pub(crate) index: IndexKey,
+    pub(crate) index: IndexKeys,
 }
 
 impl OwnerKeys {
@@ -217,12 +218,27 @@ impl OwnerKeys {
         Fingerprint::derive::<T, C>(&self.index, &self.owner, value)
     }
 
-    /// The fingerprint of what a codec wrote: of the encrypted column, for the index's column.
-    pub(crate) fn fingerprint_of(
+    /// The fingerprint of what a codec wrote: for writing, and under the other key in use.
+    pub(crate) fn fingerprints_of(
         &self,
-        (of, index, normalizer): (ColumnRef, ColumnRef, Normalizer),
+        indexed: &IndexedColumn,
         plain: &[u8],
-    ) -> Result<Fingerprint, FingerprintError> {
-        Fingerprint::derive_of(&self.index, &self.owner, (of, index, normalizer), plain)
+    ) -> Result<([u8; Fingerprint::LEN], Option<[u8; Fingerprint::LEN]>), Error> {
+        let index = indexed.index();
+        let both = self.index.fingerprints(indexed, plain);
+        Ok(both.map_err(|reason| FingerprintError::Codec { index, reason })?)
+    }
+
+    /// The fingerprint that a sealed value has now, whatever its type.
+    pub(crate) fn reindex(
+        &self,
+        indexed: &IndexedColumn,
+        codec: Codec,
+        sealed: &[u8],
+    ) -> Result<[u8; Fingerprint::LEN], Error> {
+        let plain = self.open_bytes(&indexed.of(), codec, None, sealed)?;
+        let index = indexed.index();
+        let anew = self.index.anew(indexed, &plain);
+        Ok(anew.map_err(|reason| FingerprintError::Codec { index, reason })?)
     }
 }

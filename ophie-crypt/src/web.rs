@@ -17,7 +17,6 @@ use tower_service::Service;
 
 use crate::{
     keyring::{Keyring, SessionError},
-    kms::KmsError,
     owner::OwnerId,
     scope::Scoped,
     session::{Purpose, Session},
@@ -242,11 +241,11 @@ fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
         SessionError::Audit(_)
         | SessionError::Interrupted
         | SessionError::Restore(_)
-        | SessionError::Kms(KmsError::Unavailable { .. })
         | SessionError::Store(StoreError::Full | StoreError::Unavailable { .. })
         | SessionError::TooManyOwners => StatusCode::SERVICE_UNAVAILABLE,
+        SessionError::Kms(error) if !error.is_final() => StatusCode::SERVICE_UNAVAILABLE,
         SessionError::Ended
-        | SessionError::Kms(KmsError::Refused { .. })
+        | SessionError::Kms(_)
         | SessionError::LongReason
         | SessionError::NoReason
         | SessionError::Store(

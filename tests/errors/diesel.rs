@@ -137,6 +137,15 @@ macro_rules! cases {
         // Fingerprints and owners.
         refused!(read!(Some(alice), text_fp, Fingerprint));
         refused!(put!(Some(bob), things::text_fp.eq(fingerprint())));
+        let two = &sessions.two_keys;
+        let one = two.scope_sync(|| thing::text_fp("x").unwrap());
+        refused!(put!(Some(two), things::text_fp.eq(one)));
+        $db.batch_execute("UPDATE things SET text_fp = x'0900000000000000000000000000000000'")$($wait)*.unwrap();
+        let old: Fingerprint = {
+            let select = things::table.select(things::text_fp);
+            ::$orm::RunQueryDsl::first(select, &mut $db)$($wait)*.unwrap()
+        };
+        refused!(put!(Some(alice), things::text_fp.eq(old)));
         refused!(put!(Some(bob), things::user_id.eq(Owner(ALICE))));
         refused!(read!(Some(bob), user_id, Owner<i64>));
         let none = alice.scope_sync(|| thing::picky_fp(Picky::Unwritable));

@@ -100,5 +100,5 @@ fn the_source_is_read() {
     ] {
         assert!(declared.contains(label), "{declared:?}");
     }
-    assert_eq!(declared.len(), 5 + 7 + 7 + 5 + 2, "{declared:?}");
+    assert_eq!(declared.len(), 5 + 7 + 7 + 7 + 2, "{declared:?}");
 }

@@ -22,6 +22,8 @@ pub(crate) struct Sessions {
     pub(crate) ended: Vec<(NoSession, Option<Session>)>,
     /// There will be one lease and no other.
     pub(crate) few: Session,
+    /// Of an owner with two index keys.
+    pub(crate) two_keys: Session,
 }
 
 /// A KMS that may take its consent back.
@@ -100,6 +102,7 @@ impl Sessions {
                 (NoSession::Shredded, Some(shredded().await)),
             ],
             few: few().await,
+            two_keys: two_keys().await,
         }
     }
 }
@@ -126,6 +129,18 @@ async fn few() -> Session {
         .build()
         .unwrap();
     keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap()
+}
+
+async fn two_keys() -> Session {
+    let store = Arc::new(MemoryKeyStore::new());
+    let keyring = Keyring::builder()
+        .kms(LocalKms::ephemeral().unwrap())
+        .key_store(Arc::clone(&store))
+        .build()
+        .unwrap();
+    keyring.provision(&ALICE).await.unwrap();
+    ophie_crypt_tests::keys::announce_index_key(&keyring, store, &ALICE).await;
+    keyring.open(&ALICE, PURPOSE).await.unwrap()
 }
 
 /// Uses the lease up. Until the caller awaits something, no task can have asked for another.

@@ -178,6 +178,17 @@ async fn every_error_is_found_in_sqlxs() {
     // Fingerprints and owners.
     world.read::<Fingerprint>(Some(alice), FINGERPRINT).await;
     world.bound(Some(bob), fingerprint());
+    let two = &sessions.two_keys;
+    let one = two.scope_sync(|| thing::text_fp("x").unwrap());
+    world.bound(Some(two), one);
+    world
+        .run("UPDATE things SET text_fp = x'0900000000000000000000000000000000'")
+        .await;
+    let old: Fingerprint = sqlx::query_scalar(FINGERPRINT)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    world.bound(Some(alice), old);
     world.bound(Some(bob), Owner(ALICE));
     world.read::<Owner<i64>>(Some(bob), OWNER).await;
     let none = alice.scope_sync(|| thing::picky_fp(Picky::Unwritable));

@@ -7,7 +7,8 @@ use core::fmt::Write;
 use std::{fs, path::Path, process::Command, sync::Arc};
 
 use ophie_crypt::{
-    CanonicalId, EncryptionContext, KeyStore, Kms, KmsCall, LocalKms, MemoryKeyStore, Normalizer,
+    CanonicalId, EncryptionContext, KeyStore, Kms, KmsCall, LocalKms, MemoryKeyStore, MemoryShares,
+    Normalizer, ShareId, ShareStore, TwoShareKms,
 };
 use ophie_crypt_tests::variable;
 use serde_json::{Value, json};
@@ -188,7 +189,20 @@ impl Writer {
         );
         let generation = u32::try_from(self.random.next() >> 32).unwrap().max(1);
         let context = EncryptionContext::new(app, &owner, generation);
-        let made = kms.make_dek(&KmsCall::new(context)).await.unwrap();
+        let (mut kek, call) = (kms.kek(), KmsCall::new(context));
+        let made = if self.random.below(2) == 0 {
+            kms.make_dek(&call).await.unwrap()
+        } else {
+            let shares = Arc::new(MemoryShares::new());
+            kek = TwoShareKms::kek(&kek);
+            let two = TwoShareKms::new(kms, Arc::clone(&shares));
+            let made = two.make_dek(&call).await.unwrap();
+            let id = ShareId::from_bytes(made.wrapped.as_bytes()[1..17].try_into().unwrap());
+            let second = shares.get(&owner, generation, id).await.unwrap().unwrap();
+            self.put("share id", &id.to_string());
+            self.put("second share", &hex(second.expose_secret()));
+            made
+        };
         let dek = *made.dek.expose_secret();
         let store = Arc::new(MemoryKeyStore::new());
         keyring(Given(dek), Arc::clone(&store))
@@ -197,7 +211,7 @@ impl Writer {
             .unwrap();
         let record = store.load(&owner).await.unwrap().unwrap();
         let key_id = parts(&record).0.key_id();
-        self.put_all(&[("what", "wrapped key"), ("app", app), ("kek", &kms.kek())]);
+        self.put_all(&[("what", "wrapped key"), ("app", app), ("kek", &kek)]);
         self.put("generation", &generation.to_string());
         self.put("master key", &hex(&fs::read(path).unwrap()));
         self.put("key id", &key_id.to_string());

@@ -2,12 +2,12 @@
 //!
 //! Invariant: what opens also gives the vector's plaintext and value. Absent: which cases there are.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
 use ophie_crypt::{
     CanonicalId, EncryptionContext, Error, FingerprintError, KeyId, KeyStore, Kms, KmsCall,
-    KmsError, LocalKms, LocalKmsError, MemoryKeyStore, OpenError, OwnerRecord, Session,
-    SessionError, WrappedDek,
+    KmsError, LocalKms, LocalKmsError, MemoryKeyStore, MemoryShares, OpenError, OwnerRecord,
+    Session, SessionError, Share, ShareId, ShareStore, TwoShareKms, WrappedDek,
 };
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -184,7 +184,9 @@ async fn read_wrapped_key(
     let (owner, generation) = (vector.id("owner"), vector.number("generation"));
     let wrapped = WrappedDek::new(vector.field("kek"), stored);
     let context = EncryptionContext::new(vector.field("app"), &owner, generation);
+    let (kms, kek) = whole_or_in_two_shares(vector, kms).await;
     let dek = match kms.unwrap_dek(&wrapped, &KmsCall::new(context)).await {
+        Err(KmsError::NoShare) => return Err("no share"),
         Err(KmsError::Refused { .. }) => return Err("refused"),
         unwrapped => unwrapped.unwrap(),
     };
@@ -194,7 +196,7 @@ async fn read_wrapped_key(
         "{}",
         vector.name
     );
-    assert_eq!(kms.kek(), vector.field("kek"), "{}", vector.name);
+    assert_eq!(kek, vector.field("kek"), "{}", vector.name);
 
     // The whole way, as an application goes it: the key id is the keyring's to compare.
     let index_key = parts(record.expect("a vector with a DEK has a record")).2;
@@ -206,6 +208,23 @@ async fn read_wrapped_key(
     let keyring = ophie_crypt::Keyring::builder().kms(kms).key_store(store);
     let keyring = keyring.app(vector.field("app")).build().unwrap();
     outcome(keyring.open(&owner, PURPOSE).await).map(drop)
+}
+
+/// The KMS of the vector's keys, and what it calls its KEK.
+async fn whole_or_in_two_shares(vector: &Vector, local: LocalKms) -> (Arc<dyn Kms>, String) {
+    let kek = local.kek();
+    if !vector.field("kek").starts_with("two-share:") {
+        return (Arc::new(local), kek);
+    }
+    let shares = MemoryShares::new();
+    if vector.get("second share").is_some() {
+        let (owner, generation) = (vector.id("owner"), vector.number("generation"));
+        let id = ShareId::from_bytes(vector.array("share id"));
+        let share = Share::from_slice(&vector.hex("second share")).unwrap();
+        shares.put(&owner, generation, id, &share).await.unwrap();
+    }
+    let kek = TwoShareKms::kek(&kek);
+    (Arc::new(TwoShareKms::new(local, shares)), kek)
 }
 
 fn given(vector: &Vector) -> Given {
@@ -220,7 +239,7 @@ fn integer(vector: &Vector) -> Option<&str> {
 
 /// The record that provisioning makes under the vector's DEK.
 async fn record(vector: &Vector) -> OwnerRecord {
-    let store = std::sync::Arc::new(MemoryKeyStore::new());
+    let store = Arc::new(MemoryKeyStore::new());
     let owner = vector.id("owner");
     let keyring = keyring(given(vector), store.clone());
     keyring.provision(&owner).await.unwrap();

@@ -19,6 +19,7 @@ mod late;
 mod meeting;
 mod outages;
 mod proxy;
+mod reindexing;
 mod removal;
 mod rotation;
 mod shredding;

@@ -12,27 +12,27 @@ use tokio::{
 
 use crate::{busy, tell, workers::Place};
 
-const OWNER: i64 = 1;
-const PURPOSE: Purpose = Purpose::new("tests");
+pub(crate) const OWNER: i64 = 1;
+pub(crate) const PURPOSE: Purpose = Purpose::new("tests");
 
 #[derive(ophie_crypt::EncryptedModel)]
 #[crypt(table = "notes")]
 #[expect(dead_code, reason = "its markers and its model are what the tests use")]
-struct Note {
+pub(crate) struct Note {
     owner: Owner<i64>,
     #[crypt(plain)]
     writer: i64,
-    text: Encrypted<String, note::text>,
+    pub(crate) text: Encrypted<String, note::text>,
     #[crypt(index_of = "text", normalize = "exact")]
-    text_fp: BlindIndex<String, note::text_fp>,
+    pub(crate) text_fp: BlindIndex<String, note::text_fp>,
 }
 
 /// Lets the time pass that steps wait for. It ends with the value.
-struct Time(JoinHandle<()>);
+pub(crate) struct Time(JoinHandle<()>);
 
 impl Time {
     /// `known` is how long a new generation has to be loaded by others.
-    fn passes(pool: &Pool, known: Duration) -> Self {
+    pub(crate) fn passes(pool: &Pool, known: Duration) -> Self {
         let pool = pool.clone();
         let known = format!("{} milliseconds", known.as_millis());
         Self(tokio::spawn(async move {
@@ -44,6 +44,12 @@ impl Time {
                      FROM ophie_crypt_deks AS dek WHERE dek.owner = budget.owner \
                      AND dek.generation = budget.generation AND dek.state = 'draining' \
                      AND dek.stated_at < now() - CAST($1 AS text)::interval AND budget.leased_until > now()",
+                    "UPDATE ophie_crypt_index_keys SET announced_at = announced_at - interval '1 hour' \
+                     WHERE state = 'announced' \
+                     AND announced_at BETWEEN now() - interval '1 minute' AND now() - CAST($1 AS text)::interval",
+                    "UPDATE ophie_crypt_index_keys SET stated_at = stated_at - interval '1 hour' \
+                     WHERE state = 'draining' \
+                     AND stated_at BETWEEN now() - interval '1 minute' AND now() - CAST($1 AS text)::interval",
                 ] {
                     sqlx::query(sql).bind(&known).execute(&pool).await.unwrap();
                 }
@@ -60,7 +66,7 @@ impl Drop for Time {
 }
 
 impl Place {
-    async fn rotation(&self) -> Rotation {
+    pub(crate) async fn rotation(&self) -> Rotation {
         let keys = PostgresKeyStore::new(self.database.pool().clone());
         let models = Models::new().with::<Note>();
         let models = PostgresModels::new(self.database.pool().clone(), models);
@@ -117,7 +123,7 @@ impl Place {
             .unwrap()
     }
 
-    async fn settle(&self, rotation: &Rotation) {
+    pub(crate) async fn settle(&self, rotation: &Rotation) {
         while rotation.advance(&OWNER).await.unwrap().waits_for.is_some() {
             sleep(Duration::from_millis(20)).await;
         }

@@ -1,12 +1,13 @@
 //! Processes that shred and are killed, at any step.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use ophie_crypt::{
     FileLedger, KeyStore, Keyring, Ledger, LocalKms, OwnerId, Purpose, Shred, ShredStore, Shredder,
-    Shreds,
+    Shreds, TwoShareKms,
 };
-use ophie_crypt_sqlx::PostgresKeyStore;
+use ophie_crypt_sqlx::{PostgresKeyStore, PostgresShares};
+use ophie_crypt_tests::postgres;
 use tokio::time::{Instant, sleep};
 
 use crate::{busy, tell, workers::Place};
@@ -17,7 +18,7 @@ const OWNERS: i64 = 210;
 const OTHERS: i64 = 5;
 
 /// A process dies after so long, and the next takes its work on. What it was at is anything from its start to its end;
-/// the test shows where each shred stood.
+/// the test shows where each shred stood. Keys are in two shares, the second in another database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_kills_lose_no_shred_and_touch_nobody_else() {
     let _alone = busy().await;
@@ -26,8 +27,12 @@ async fn two_hundred_kills_lose_no_shred_and_touch_nobody_else() {
     let keys = sqlx::raw_sql("ALTER TABLE notes ADD PRIMARY KEY (owner, writer)");
     keys.execute(pool).await.unwrap();
     let store = PostgresKeyStore::new(pool.clone());
+    let second = postgres::Database::create().await;
+    let shares = PostgresShares::new(second.pool().clone());
+    shares.create().await.unwrap();
+    let local = LocalKms::open(place.path("master.key")).unwrap();
     let keyring = Keyring::builder()
-        .kms(LocalKms::open(place.path("master.key")).unwrap())
+        .kms(TwoShareKms::new(local, shares.clone()))
         .key_store(store.clone())
         .build()
         .unwrap();
@@ -43,6 +48,7 @@ async fn two_hundred_kills_lose_no_shred_and_touch_nobody_else() {
     let settings = |owner: i64| {
         [
             ("ledger", ledger_path.to_string_lossy().into_owned()),
+            ("shares", second.url().to_owned()),
             ("first", owner.to_string()),
             ("last", owner.to_string()),
         ]
@@ -55,7 +61,8 @@ async fn two_hundred_kills_lose_no_shred_and_touch_nobody_else() {
     let whole = begun.elapsed();
     drop(worker);
 
-    let shredder = Shredder::builder(store.clone(), ledger.clone()).build();
+    let shredder = Shredder::builder(store.clone(), ledger.clone());
+    let shredder = shredder.shares(shares, Duration::ZERO).build();
     let mut stood: HashMap<&str, u32> = HashMap::new();
     for owner in 1..=OWNERS {
         let mut worker = place.worker("shred", &format!("worker-{owner}"), &settings(owner));
@@ -103,8 +110,15 @@ async fn two_hundred_kills_lose_no_shred_and_touch_nobody_else() {
     for owner in 1..=OWNERS {
         let record = store.load(&owner.canonical()).await.unwrap().unwrap();
         assert!(record.is_shredded());
-        shredder.receipt(&owner).await.unwrap();
+        let receipt = shredder.receipt(&owner).await.unwrap();
+        assert!(receipt.shares_destroyed_at.is_some());
     }
+    let left = "SELECT count(*) FROM ophie_crypt_shares";
+    let left: i64 = sqlx::query_scalar(left)
+        .fetch_one(second.pool())
+        .await
+        .unwrap();
+    assert_eq!(left, OTHERS, "the second shares of all others");
     for owner in OWNERS + 1..=OWNERS + OTHERS {
         keyring.open(&owner, Purpose::new("tests")).await.unwrap();
     }

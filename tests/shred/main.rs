@@ -14,221 +14,26 @@
 )]
 
 mod cluster;
+mod two_shares;
+mod world;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use cluster::{Cluster, Place};
 use ophie_crypt::{
-    EncryptedModel, Error, FileLedger, KeyStore, Keyring, LocalKms, Models, OwnerId, Purpose,
-    RestoreError, RestoreGuard, Session, SessionError, ShredStore, Shredder, restore_adopt,
-    restore_replay,
+    Error, FileLedger, KeyStore, Keyring, OwnerId, RestoreError, RestoreGuard, SessionError,
+    restore_adopt,
 };
-use ophie_crypt_sqlx::{Encrypted, Owner, PostgresKeyStore, PostgresModels, find_error};
-use sqlx::PgPool;
+use ophie_crypt_sqlx::{PostgresKeyStore, find_error};
 
-const PURPOSE: Purpose = Purpose::new("tests");
-const SHREDDED: i64 = 200;
-const LIVING: i64 = 20;
-
-#[derive(EncryptedModel, sqlx::FromRow)]
-#[crypt(table = "notes")]
-struct Note {
-    #[expect(dead_code, reason = "its hook refuses another owner's row")]
-    user_id: Owner<i64>,
-    text: Encrypted<String, note::text>,
-}
-
-/// What lies outside the database.
-struct World {
-    kms: Arc<LocalKms>,
-    ledger: PathBuf,
-    place: Place,
-}
-
-impl World {
-    fn new() -> Self {
-        let place = Place::new();
-        let ledger = place.path("ledger");
-        FileLedger::open_or_create(&ledger).unwrap();
-        Self {
-            kms: Arc::new(LocalKms::ephemeral().unwrap()),
-            ledger,
-            place,
-        }
-    }
-
-    fn ledger(&self) -> FileLedger {
-        FileLedger::open(&self.ledger).unwrap()
-    }
-
-    fn guard(&self, pool: &PgPool) -> RestoreGuard {
-        RestoreGuard::new(PostgresKeyStore::new(pool.clone()), self.ledger())
-    }
-
-    fn keyring(&self, pool: &PgPool, guarded: bool) -> Keyring {
-        let builder = Keyring::builder()
-            .kms(Arc::clone(&self.kms))
-            .key_store(PostgresKeyStore::new(pool.clone()));
-        let builder = match guarded {
-            true => builder.restore_guard(self.guard(pool)),
-            false => builder,
-        };
-        builder.build().unwrap()
-    }
-
-    fn shredder(&self, pool: &PgPool) -> Shredder {
-        let rows = PostgresModels::new(pool.clone(), Models::new().with::<Note>());
-        Shredder::builder(PostgresKeyStore::new(pool.clone()), self.ledger())
-            .rows(rows)
-            .build()
-    }
-
-    /// A primary with a note of each owner.
-    async fn primary(&self) -> Cluster<'_> {
-        let primary = self.place.cluster().await;
-        PostgresKeyStore::new(primary.pool.clone())
-            .migrate()
-            .await
-            .unwrap();
-        primary
-            .run("CREATE TABLE notes (user_id bigint, text bytea)")
-            .await;
-        let keyring = self.keyring(&primary.pool, true);
-        for owner in 1..=SHREDDED + LIVING {
-            let session = keyring.open_or_provision(&owner, PURPOSE).await.unwrap();
-            write(&session, owner, &primary.pool).await.unwrap();
-        }
-        primary
-    }
-
-    /// Shreds the first owners on this database, and finishes what must outlive a restore.
-    async fn shred(&self, pool: &PgPool) {
-        let keyring = self.keyring(pool, true);
-        for owner in 1..=SHREDDED {
-            keyring.shred(&owner).await.unwrap();
-        }
-        let worked = self.shredder(pool).work().await.unwrap();
-        assert_eq!(i64::from(worked.done), SHREDDED);
-        for owner in 1..=SHREDDED {
-            self.shredder(pool).receipt(&owner).await.unwrap();
-        }
-    }
-
-    /// Without the guard every owner opens; with it only those who live.
-    async fn comes_back_and_is_destroyed_again(&self, pool: &PgPool) {
-        let all: BTreeSet<i64> = (1..=SHREDDED + LIVING).collect();
-        assert_eq!(
-            readable(&self.keyring(pool, false), pool).await,
-            all,
-            "the negative control"
-        );
-
-        let living: BTreeSet<i64> = (SHREDDED + 1..=SHREDDED + LIVING).collect();
-        let keyring = self.keyring(pool, true);
-        assert_eq!(readable(&keyring, pool).await, living);
-        let keys =
-            "SELECT count(*) FROM ophie_crypt_deks WHERE wrapped IS NOT NULL OR sealed IS NOT NULL";
-        let keys: i64 = sqlx::query_scalar(keys).fetch_one(pool).await.unwrap();
-        assert_eq!(keys, LIVING);
-        let told = keyring.open(&1_i64, PURPOSE).await;
-        assert!(matches!(told, Err(SessionError::Shredded)), "{told:?}");
-        let again = keyring.provision(&1_i64).await.unwrap_err();
-        assert!(again.to_string().contains("destroyed"), "{again}");
-
-        // What was granted is forgotten too: no key of before seals.
-        let session = keyring.open(&(SHREDDED + 1), PURPOSE).await.unwrap();
-        let refused = write(&session, SHREDDED + 1, pool).await.unwrap_err();
-        assert!(refused.to_string().contains("rotate"), "{refused}");
-        let installation = PostgresKeyStore::new(pool.clone())
-            .installation()
-            .await
-            .unwrap();
-        assert_eq!(installation.epoch, 2);
-
-        // Its rows came back as well.
-        let worked = self.shredder(pool).work().await.unwrap();
-        assert_eq!(i64::from(worked.done), SHREDDED);
-        // A second look finds nobody, and whoever asks for it says that there was a restore.
-        let replayed = restore_replay(&PostgresKeyStore::new(pool.clone()), &self.ledger()).await;
-        assert_eq!(replayed.unwrap(), 0);
-        let again = PostgresKeyStore::new(pool.clone()).installation().await;
-        assert_eq!(again.unwrap().epoch, 3);
-        assert_eq!(readable(&self.keyring(pool, true), pool).await, living);
-    }
-}
-
-async fn write(session: &Session, owner: i64, pool: &PgPool) -> Result<(), sqlx::Error> {
-    let insert = session.scope(async {
-        sqlx::query("INSERT INTO notes (user_id, text) VALUES ($1, $2)")
-            .bind(Owner(owner))
-            .bind(note::text(format!("of {owner}")))
-            .execute(pool)
-            .await
-    });
-    insert.await.map(drop)
-}
-
-/// The owners whose keys open and whose rows are read with them.
-async fn readable(keyring: &Keyring, pool: &PgPool) -> BTreeSet<i64> {
-    let mut readable = BTreeSet::new();
-    for owner in 1..=SHREDDED + LIVING {
-        let session = match keyring.open_read_only(&owner, PURPOSE).await {
-            Ok(session) => session,
-            Err(SessionError::Shredded) => continue,
-            Err(error) => panic!("{owner}: {error:?}"),
-        };
-        let notes = session.scope(async {
-            sqlx::query_as::<_, Note>("SELECT user_id, text FROM notes WHERE user_id = $1")
-                .bind(Owner(owner))
-                .fetch_all(pool)
-                .await
-        });
-        let notes = notes.await.unwrap();
-        assert_eq!(notes[0].text.expose_secret(), &format!("of {owner}"));
-        let _ = readable.insert(owner);
-    }
-    readable
-}
+use world::{LIVING, Note, PURPOSE, SHREDDED, World, is_promoted, readable, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_point_in_time_before_the_shreds() {
     let world = World::new();
-    let primary = world.primary().await;
-    primary.back_up("restored");
-    primary
-        .run("SELECT pg_create_restore_point('before')")
-        .await;
-    world.shred(&primary.pool).await;
-    primary.archive().await;
-    drop(primary);
-
-    let archive = world.place.path("archive");
-    let recovery = format!(
-        "archive_mode = off\nrestore_command = 'cp {}/%f %p'\nrecovery_target_name = 'before'\n\
-         recovery_target_action = 'promote'\n",
-        archive.display()
-    );
-    world.place.configure("restored", &recovery);
-    world.place.signal("restored", "recovery.signal");
-    let restored = world.place.start("restored").await;
-    is_promoted(&restored).await;
+    let restored = world.put_back_to_before_the_shreds().await;
     world
         .comes_back_and_is_destroyed_again(&restored.pool)
         .await;
-}
-
-async fn is_promoted(cluster: &Cluster<'_>) {
-    for _ in 0..600 {
-        let recovers: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
-            .fetch_one(&cluster.pool)
-            .await
-            .unwrap();
-        if !recovers {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it does not end its recovery");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

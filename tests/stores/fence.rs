@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use ophie_crypt::{EncryptedModel, Keyring, LocalKms, ModelError, Models, Purpose, Session};
-use ophie_crypt_sqlx::{Encrypted, Owner};
+use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 
 use crate::world::{Database, Kind, Tables};
 
@@ -17,6 +17,7 @@ every_database!(
     another_owners_value_is_kept_out,
     what_is_no_envelope_is_kept_out,
     retired_keys_are_kept_out,
+    fingerprints_under_keys_of_no_use_are_kept_out,
     what_stood_there_is_left_alone,
     a_shredded_owners_late_row_is_kept_out,
     owners_of_every_type_are_known,
@@ -31,6 +32,8 @@ struct Note {
     user_id: Owner<i64>,
     text: Encrypted<String, note::text>,
     title: Option<Encrypted<String, note::title>>,
+    #[crypt(index_of = "text", normalize = "exact")]
+    text_fp: Option<BlindIndex<String, note::text_fp>>,
 }
 
 #[derive(EncryptedModel)]
@@ -96,7 +99,7 @@ impl Fenced {
             _ => ("BLOB", "BINARY(16)", '`'),
         };
         let tables = format!(
-            "CREATE TABLE notes (id INT PRIMARY KEY, user_id INT, text {bytes}, title {bytes}); \
+            "CREATE TABLE notes (id INT PRIMARY KEY, user_id INT, text {bytes}, title {bytes}, text_fp {bytes}); \
              CREATE TABLE {quote}by text{quote} (user_id VARCHAR(40), text {bytes}); \
              CREATE TABLE by_uuid (user_id {uuid}, text {bytes})"
         );
@@ -235,6 +238,42 @@ async fn retired_keys_are_kept_out(kind: Kind) {
         .unwrap();
     let written = fenced.insert(10, ADA, &fenced.sealed(&fenced.ada)).await;
     fenced.assert_unknown_key(written);
+}
+
+async fn fingerprints_under_keys_of_no_use_are_kept_out(kind: Kind) {
+    let fenced = Fenced::new(kind).await;
+    fenced.insert(1, ADA, "NULL").await.unwrap();
+    let fingerprint = |generation: u8, len: usize| {
+        let mut bytes = vec![generation; len];
+        bytes[1..].fill(9);
+        fenced.literal(&bytes)
+    };
+    let write = async |fingerprint: &str| {
+        let sql = format!("UPDATE notes SET text_fp = {fingerprint} WHERE id = 1");
+        fenced.run(&sql).await
+    };
+    for state in ["announced", "writing", "draining"] {
+        let change = format!("UPDATE ophie_crypt_index_keys SET state = '{state}'");
+        fenced.run(&change).await.unwrap();
+        write("NULL").await.unwrap();
+        write(&fingerprint(1, 17)).await.unwrap();
+    }
+    for (generation, len) in [(1, 16), (1, 18), (0, 17)] {
+        assert_refused(write(&fingerprint(generation, len)).await);
+    }
+    let text = "UPDATE notes SET text_fp = '' WHERE id = 1";
+    assert_refused(fenced.run(text).await);
+    fenced.assert_unknown_key(write(&fingerprint(2, 17)).await);
+    write(&fingerprint(1, 17)).await.unwrap();
+    let retired = "UPDATE ophie_crypt_index_keys SET state = 'retired'";
+    fenced.run(retired).await.unwrap();
+    // What stands there is left alone.
+    fenced
+        .run("UPDATE notes SET text = NULL WHERE id = 1")
+        .await
+        .unwrap();
+    write("NULL").await.unwrap();
+    fenced.assert_unknown_key(write(&fingerprint(1, 17)).await);
 }
 
 async fn what_stood_there_is_left_alone(kind: Kind) {

@@ -86,6 +86,10 @@ mod fence;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod index_keys;
+#[cfg(test)]
+mod indexes;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod leases;
@@ -96,9 +100,13 @@ mod models;
 #[cfg(test)]
 mod place;
 #[cfg(test)]
+mod reindexing;
+#[cfg(test)]
 mod rotating;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod shares;
 mod shred_in;
 #[cfg(test)]
 mod shredder;
@@ -112,6 +120,7 @@ mod soak_guard;
 mod soak_rows;
 #[cfg(test)]
 mod soaking;
+mod stores;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]

@@ -31,7 +31,7 @@ every_database!(
 );
 
 /// The generation after that of `record`, as a keyring would make it.
-fn next(record: &OwnerRecord) -> Announcement {
+pub(crate) fn next(record: &OwnerRecord) -> Announcement {
     let id = KeyId::from_bytes(*Uuid::new_v4().as_bytes());
     let sealed = || DekBlob::Sealed(id.as_bytes().to_vec());
     let older = record
@@ -39,8 +39,8 @@ fn next(record: &OwnerRecord) -> Announcement {
         .iter()
         .map(|dek| DekRecord::new(dek.generation(), dek.state(), dek.key_id(), sealed()));
     let index_keys = record.index_keys().iter();
-    let index_keys =
-        index_keys.map(|key| IndexKeyRecord::new(key.generation(), id, *id.as_bytes()));
+    let index_keys = index_keys
+        .map(|key| IndexKeyRecord::new(key.generation(), id, *id.as_bytes()).in_state(key.state()));
     let blob = DekBlob::Wrapped(WrappedDek::new("local:..", [9]));
     let generation = record.deks()[0].generation() + 1;
     Announcement::new(
@@ -78,7 +78,7 @@ async fn states(keys: &Keys) -> Vec<(u32, DekState)> {
 }
 
 /// A column of times is set so many seconds back.
-async fn back(keys: &Keys, table: &str, column: &str, generation: u32, seconds: u32) {
+pub(crate) async fn back(keys: &Keys, table: &str, column: &str, generation: u32, seconds: u32) {
     let then = match keys.kind {
         Kind::Memory => unreachable!("there are no columns in memory"),
         Kind::SqlxMariaDb | Kind::DieselMariaDb | Kind::AsyncMariaDb => {

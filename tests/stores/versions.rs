@@ -32,8 +32,8 @@ const CHANGES: [&str; 12] = [
      FROM ophie_crypt_deks WHERE owner = $1",
     "UPDATE ophie_crypt_deks SET kek = NULL, wrapped = NULL, sealed = key_id WHERE owner = $1 AND generation = 1",
     "DELETE FROM ophie_crypt_deks WHERE owner = $1 AND generation = 2",
-    "INSERT INTO ophie_crypt_index_keys (owner, generation, key_id, sealed) \
-     SELECT owner, 2, key_id, sealed FROM ophie_crypt_index_keys WHERE owner = $1",
+    "INSERT INTO ophie_crypt_index_keys (owner, generation, state, key_id, sealed) \
+     SELECT owner, 2, 'announced', key_id, sealed FROM ophie_crypt_index_keys WHERE owner = $1",
     "UPDATE ophie_crypt_index_keys SET sealed = key_id WHERE owner = $1 AND generation = 1",
     "DELETE FROM ophie_crypt_index_keys WHERE owner = $1 AND generation = 2",
     "UPDATE ophie_crypt_deks SET sealed = NULL, state = 'destroyed' WHERE owner = $1",

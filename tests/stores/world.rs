@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use diesel::{
     Connection, MysqlConnection, PgConnection, SqliteConnection,
     connection::SimpleConnection,
@@ -13,18 +12,19 @@ use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool},
 };
 use ophie_crypt::{
-    AuditStore, CanonicalId, FileLedger, KeyStore, LeaseRequest, Ledger, LedgerError,
-    MemoryKeyStore, Models, OwnerRecord, RotationStore, RowStore, ShredStore, StoreError,
-    WriteFence, soak::SoakStore,
+    CanonicalId, FileLedger, LeaseRequest, MemoryKeyStore, MemoryShares, Models, OwnerRecord,
+    StoreError,
 };
-use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, KeyPool};
+use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselModels, DieselShares};
 use ophie_crypt_sqlx::{
-    MySqlKeyStore, MySqlLedger, MySqlModels, PostgresKeyStore, PostgresLedger, PostgresModels,
-    SqliteKeyStore, SqliteLedger, SqliteModels,
+    MySqlKeyStore, MySqlLedger, MySqlModels, MySqlShares, PostgresKeyStore, PostgresLedger,
+    PostgresModels, PostgresShares, SqliteKeyStore, SqliteLedger, SqliteModels, SqliteShares,
 };
 use ophie_crypt_tests::{mariadb, postgres, sqlite};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
+
+pub(crate) use crate::stores::{Shares, Store, Table, Tables};
 
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
 
@@ -42,91 +42,6 @@ pub(crate) enum Kind {
     AsyncMariaDb,
     /// Over a pool of deadpool's.
     AsyncPostgres,
-}
-
-/// The application's tables, for every job.
-pub(crate) trait Tables: RowStore + SoakStore + WriteFence {}
-
-impl<T: RowStore + SoakStore + WriteFence> Tables for T {}
-
-/// A key store of any kind, with what the trait of the core does not have.
-#[async_trait]
-pub(crate) trait Store: RotationStore + ShredStore {
-    async fn migrate(&self) -> Result<(), StoreError>;
-
-    fn audit(&self) -> Arc<dyn AuditStore>;
-}
-
-macro_rules! stores {
-    ($($store:ident)*) => {$(
-        #[async_trait]
-        impl Store for $store {
-            async fn migrate(&self) -> Result<(), StoreError> {
-                Self::migrate(self).await
-            }
-
-            fn audit(&self) -> Arc<dyn AuditStore> {
-                Arc::new(Self::audit(self))
-            }
-        }
-    )*};
-}
-
-stores!(MySqlKeyStore PostgresKeyStore SqliteKeyStore);
-
-#[async_trait]
-impl<P: KeyPool> Store for DieselKeyStore<P> {
-    async fn migrate(&self) -> Result<(), StoreError> {
-        Self::migrate(self).await
-    }
-
-    fn audit(&self) -> Arc<dyn AuditStore> {
-        Arc::new(Self::audit(self))
-    }
-}
-
-/// A ledger, with what the trait of the core does not have.
-#[async_trait]
-pub(crate) trait Table: Ledger {
-    async fn create(&self) -> Result<(), LedgerError>;
-}
-
-macro_rules! ledgers {
-    ($($ledger:ident)*) => {$(
-        #[async_trait]
-        impl Table for $ledger {
-            async fn create(&self) -> Result<(), LedgerError> {
-                Self::create(self).await
-            }
-        }
-    )*};
-}
-
-ledgers!(MySqlLedger PostgresLedger SqliteLedger);
-
-#[async_trait]
-impl<P: KeyPool> Table for DieselLedger<P> {
-    async fn create(&self) -> Result<(), LedgerError> {
-        Self::create(self).await
-    }
-}
-
-#[async_trait]
-impl Table for FileLedger {
-    async fn create(&self) -> Result<(), LedgerError> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for MemoryKeyStore {
-    async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn audit(&self) -> Arc<dyn AuditStore> {
-        unreachable!("there is no audit in memory")
-    }
 }
 
 /// A database of its own, and SQLx's connections to it for changes by hand.
@@ -261,6 +176,21 @@ impl Database {
             kind,
             url,
             [MySqlLedger, PostgresLedger, SqliteLedger, DieselLedger]
+        )
+    }
+
+    /// Shares in a table, over the driver of this kind.
+    pub(crate) async fn shares(&self, kind: Kind) -> Arc<dyn Shares> {
+        let url = match self {
+            Self::Memory(_) => return Arc::new(MemoryShares::new()),
+            Self::MariaDb(database) => database.url(),
+            Self::Postgres(database) => database.url(),
+            Self::Sqlite(database) => database.url(),
+        };
+        over_pool!(
+            kind,
+            url,
+            [MySqlShares, PostgresShares, SqliteShares, DieselShares]
         )
     }
 

@@ -15,7 +15,7 @@ import sys
 
 import writer
 from reader import fingerprint as fingerprint_of, key_id, listed, normal_form, pae
-from writer import file_of, kek, pad, write_new
+from writer import TWO_SHARE, file_of, kek, pad, write_new
 
 FILES = {}
 
@@ -80,6 +80,17 @@ def wrapped_key(name, expect, otherwise=None, change=None, **fields):
     fields.setdefault("key id", key_id(bytes.fromhex(fields["dek"])).hex())
     hidden = ("dek",) if expect == "refused" else ()
     add(f"wrapped_key{name}", writer.wrapped_key, fields, hidden, otherwise, change)
+
+
+def two_shares(name, expect, otherwise=None, change=None, hidden=(), **fields):
+    defaults = {"app": "ophie-crypt", "generation": "1", "master key": MASTER.hex(), "kek": TWO_SHARE + kek(MASTER)}
+    fields = fields_of("wrapped key", expect, defaults, fields)
+    for field, length in [("share id", 16), ("first share", 32), ("second share", 32)]:
+        fields.setdefault(field, derive(f"{field} of {fields['owner']}", length).hex())
+    fields["dek"] = writer.dek_of_shares({**fields, **(otherwise or {})}).hex()
+    fields.setdefault("key id", key_id(bytes.fromhex(fields["dek"])).hex())
+    hidden = hidden if expect in ("opens", "wrong key") else ("dek", *hidden)
+    add(f"wrapped_key_two_shares{name}", writer.two_shares, fields, hidden, otherwise, change)
 
 
 def text(name, text, **more):
@@ -460,6 +471,28 @@ for name, master in [
     ("empty", b""),
 ]:
     wrapped_key(f"_master_key_{name}", "refused", kek=kek(master), **{"master key": master.hex()})
+
+
+# ---- Wrapped keys in two shares.
+
+two_shares("", "opens")
+two_shares("_owner_integer", "opens", owner="integer 42")
+two_shares("_generation_most", "opens", generation=str(2**32 - 1))
+two_shares("_app_not_ascii", "opens", app="приложение")
+two_shares("_other_owner", "refused", otherwise={"owner": BEN})
+two_shares("_other_app", "refused", otherwise={"app": "another"})
+two_shares("_other_generation", "refused", generation="2", otherwise={"generation": "1"})
+two_shares("_version_1", "refused", otherwise={"share version": 1})
+two_shares("_in_one_piece", "refused", change=lambda stored: stored[17:])
+two_shares("_named_as_in_one_piece", "refused", kek=kek(MASTER), hidden=("share id", "second share"))
+two_shares("_empty", "refused", change=lambda _: b"")
+two_shares("_header_alone", "refused", change=lambda stored: stored[:17])
+two_shares("_first_share_zero", "refused", otherwise={"first share": "00" * 32})
+two_shares("_second_share_gone", "no share", hidden=("share id", "second share"))
+two_shares("_second_share_of_another_id", "no share", otherwise={"share id": derive("another share", 16).hex()})
+OTHER_SHARE = {"second share": derive("another second share").hex()}
+KEY_ID = FILES["wrapped_key_two_shares"].partition("key id: ")[2].partition("\n")[0]
+two_shares("_other_second_share", "wrong key", **OTHER_SHARE, **{"key id": KEY_ID})
 
 
 def write(folder):

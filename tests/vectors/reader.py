@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 FIELDS = (
     "expect, what, note, app, owner, table, column, index, row, codec, type, bucket, normaliser, generation, kek, "
-    "master key, key id, dek, index key, sealed index key, normal form, plaintext, value".split(", ")
+    "master key, share id, second share, key id, dek, index key, sealed index key, normal form, plaintext, "
+    "value".split(", ")
 )
 DIFFERS = "differs"  # a fingerprint, but not that of the plaintext
 
@@ -46,7 +47,8 @@ def require(condition, reason):
 
 @functools.cache
 def hkdf(key, info, length):
-    return HKDF(SHA256(), length, salt=None, info=info.encode()).derive(key)
+    info = info.encode() if isinstance(info, str) else info
+    return HKDF(SHA256(), length, salt=None, info=info).derive(key)
 
 
 def key_id(dek):
@@ -134,20 +136,45 @@ def open_index_key(case, stored):
     return key
 
 
+def context(case):
+    owner = case.get("owner in hex") or canonical(case["owner"]).hex()
+    return ("app", case["app"], "generation", case["generation"], "owner", owner)
+
+
 def unwrap(case, stored):
+    dek = joined(case, stored) if case["kek"].startswith(TWO_SHARE) else unwrap_whole(case, case["kek"], stored)
+    require(hmac.compare_digest(key_id(dek), bytes.fromhex(case["key id"])), "wrong key")
+    return dek
+
+
+TWO_SHARE = "two-share:"
+
+
+def joined(case, stored):
+    """The DEK of two shares."""
+    header = stored[:HEADER]
+    require(len(header) == HEADER and header[0] == 2, "refused")
+    first = unwrap_whole(case, case["kek"].removeprefix(TWO_SHARE), stored[HEADER:])
+    require("second share" in case and header[1:].hex() == case["share id"], "no share")
+    return join(case, header, first, bytes.fromhex(case["second share"]))
+
+
+def join(case, header, first, second):
+    return hkdf(first + second, pae("ophie-crypt/v1/two-share", header, *context(case)), 32)
+
+
+def unwrap_whole(case, kek, stored):
+    """What the master key wraps: a DEK, or the first share of one."""
     master = bytes.fromhex(case["master key"])
     require(is_key(master), "refused")
     id = hkdf(master, "ophie-crypt/v1/local-kms/key-id", 16)
     header = stored[:HEADER]
     require(len(stored) >= OVERHEAD and header == b"\x01" + id, "refused")
-    owner = canonical(case["owner"]).hex()
-    context = ("app", case["app"], "generation", case["generation"], "owner", owner)
-    aad = pae("ophie-crypt/v1/local-kms", header, *context)
-    dek = decrypt(hkdf(master, "ophie-crypt/v1/local-kms/wrap", 32), stored, aad, "refused")
-    require(is_key(dek), "refused")
-    require(hmac.compare_digest(key_id(dek), bytes.fromhex(case["key id"])), "wrong key")
-    assert case["kek"] == "local:" + id.hex()
-    return dek
+    aad = pae("ophie-crypt/v1/local-kms", header, *context(case))
+    key = decrypt(hkdf(master, "ophie-crypt/v1/local-kms/wrap", 32), stored, aad, "refused")
+    require(is_key(key), "refused")
+    assert kek == "local:" + id.hex()
+    return key
 
 
 # ---- Codecs: the value in text. `ValueError` is for what the codec does not allow.
@@ -390,7 +417,9 @@ def reason(what, changed, at, stored):
         return "row binding" if at == 0 else "unknown key" if at < HEADER else "rejected"
     if what == "fingerprint":
         return DIFFERS if len(changed) == 17 else "not a fingerprint"
-    return {"index key": "wrong key", "wrapped key": "refused"}[what]
+    if what == "two shares" and len(changed) == len(stored) and 0 < at < HEADER:
+        return "no share"
+    return {"index key": "wrong key", "two shares": "refused", "wrapped key": "refused"}[what]
 
 
 def parse(file):
@@ -420,7 +449,7 @@ def check(file, counts):
     found = read(case, stored)
     assert found == case["expect"], f"expected {case['expect']!r}, found {found!r}"
     if found == "opens":
-        for change, bytes_, expected in derived(case["what"], stored):
+        for change, bytes_, expected in derived("two shares" if "share id" in case else case["what"], stored):
             found = read(case, bytes_)
             assert found == expected, f"{change}: expected {expected!r}, found {found!r}: {bytes_.hex()}"
             counts[change] = counts.get(change, 0) + 1

@@ -18,7 +18,9 @@ sys.dont_write_bytecode = True  # no folder of compiled code beside the vectors
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from reader import CODECS, FIELDS, canonical, fingerprint, hkdf, is_assigned, key_id, normal_form, pae, seal_key
+from reader import (
+    CODECS, FIELDS, TWO_SHARE, canonical, context, fingerprint, hkdf, is_assigned, join, key_id, normal_form, pae, seal_key
+)
 
 
 def file_of(fields, stored):
@@ -74,10 +76,22 @@ def index_key(was, nonce):
 def wrapped_key(was, nonce):
     master = bytes.fromhex(was["master key"])
     header = bytes([was.get("version", 1)]) + hkdf(master, "ophie-crypt/v1/local-kms/key-id", 16)
-    owner = was.get("owner in hex", canonical(was["owner"]).hex())
-    context = ("app", was["app"], "generation", was["generation"], "owner", owner)
-    aad = pae("ophie-crypt/v1/local-kms", header, *context)
+    aad = pae("ophie-crypt/v1/local-kms", header, *context(was))
     return seal(hkdf(master, "ophie-crypt/v1/local-kms/wrap", 32), header, nonce, aad, bytes.fromhex(was["dek"]))
+
+
+def two_shares(was, nonce):
+    """`first share` is what `dek` is for a key in one piece."""
+    return share_header(was) + wrapped_key({**was, "dek": was["first share"]}, nonce)
+
+
+def share_header(was):
+    return bytes([was.get("share version", 2)]) + bytes.fromhex(was["share id"])
+
+
+def dek_of_shares(fields):
+    first, second = bytes.fromhex(fields["first share"]), bytes.fromhex(fields["second share"])
+    return join(fields, share_header(fields), first, second)
 
 
 def kek(master):
@@ -196,8 +210,13 @@ def random_wrapped_key(fields):
     master = os.urandom(32)
     fields.update({"what": "wrapped key", "app": random.choice(["ophie-crypt", "приложение"])})
     fields.update({"generation": str(random.randrange(1, 2**32)), "master key": master.hex(), "kek": kek(master)})
+    make = random.choice([wrapped_key, two_shares])
+    if make is two_shares:
+        fields.update({"kek": TWO_SHARE + kek(master), "share id": os.urandom(16).hex()})
+        fields.update({"first share": os.urandom(32).hex(), "second share": os.urandom(32).hex()})
+        fields["dek"] = dek_of_shares(fields).hex()
     fields["key id"] = key_id(bytes.fromhex(fields["dek"])).hex()
-    return fields, wrapped_key(fields, os.urandom(12))
+    return fields, make(fields, os.urandom(12))
 
 
 def main(count, folder):

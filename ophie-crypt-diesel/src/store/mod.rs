@@ -35,6 +35,7 @@ mod ledger;
 #[cfg(feature = "async-postgres")]
 mod listen;
 mod models;
+mod shares;
 mod shreds;
 
 mod sealed {
@@ -52,4 +53,5 @@ pub use self::{
     keys::{DieselAudit, DieselKeyStore, KeyPool},
     ledger::DieselLedger,
     models::DieselModels,
+    shares::DieselShares,
 };

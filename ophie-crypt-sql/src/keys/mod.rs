@@ -3,9 +3,11 @@
 //! Invariant: each is one transaction on one connection; an owner's first keys are written whole or not at
 //! all, and stay. Absent: statements (`sql`), rows (`rows`), keys in clear.
 
+mod index;
 mod rotation;
 mod rows;
 mod sql;
+mod sql_index;
 mod sql_rotation;
 
 use core::time::Duration;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What became of a step; the transaction is committed either way.
-type Stepped = Result<(), StepError>;
+pub(super) type Stepped = Result<(), StepError>;
 
 impl<D: Driver> KeyTables<D> {
     /// See [`RotationStore::announce`](ophie_crypt::RotationStore::announce).
@@ -231,17 +231,17 @@ impl<D: Driver> KeyTables<D> {
     }
 
     /// A statement whose `$1` is the owner.
-    fn of(&self, owner: &CanonicalId, sql: &'static str) -> Statement {
+    pub(super) fn of(&self, owner: &CanonicalId, sql: &'static str) -> Statement {
         Statement::new(D::DIALECT, sql).bind(owner.as_bytes())
     }
 
-    fn locking(&self, owner: &CanonicalId) -> Statement {
+    pub(super) fn locking(&self, owner: &CanonicalId) -> Statement {
         self.of(owner, sql_rotation::lock_owner(D::DIALECT))
     }
 }
 
 /// A living owner's version, which stays until the end of the transaction.
-async fn locked<D: Driver>(
+pub(super) async fn locked<D: Driver>(
     tx: &mut D::Transaction,
     lock: Statement,
 ) -> Result<Option<i64>, Failure> {
@@ -249,7 +249,7 @@ async fn locked<D: Driver>(
     Ok(rows.first().map(|row| row.0))
 }
 
-async fn take_step<D: Driver>(
+pub(super) async fn take_step<D: Driver>(
     tx: &mut D::Transaction,
     ready: Statement,
     changes: Vec<Statement>,
@@ -315,6 +315,29 @@ macro_rules! rotation_store {
                 $crate::private::ophie_crypt::StoreError,
             > {
                 self.keys.owners(which, after, limit).await
+            }
+
+            async fn announce_index(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                announcement: &$crate::private::ophie_crypt::IndexAnnouncement,
+            ) -> Result<(), $crate::private::ophie_crypt::StepError> {
+                self.keys.announce_index(owner, announcement).await
+            }
+
+            async fn step_index(
+                &self,
+                step: &$crate::private::ophie_crypt::IndexStep,
+            ) -> Result<(), $crate::private::ophie_crypt::StepError> {
+                self.keys.step_index(step).await
+            }
+
+            async fn is_index_idle(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                generation: u8,
+            ) -> Result<bool, $crate::private::ophie_crypt::StoreError> {
+                self.keys.is_index_idle(owner, generation).await
             }
         }
     };

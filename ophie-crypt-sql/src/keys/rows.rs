@@ -6,8 +6,8 @@
 use core::time::Duration;
 
 use ophie_crypt::{
-    CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyId, LeaseError, OwnerRecord,
-    StoreError, WrappedDek,
+    CanonicalId, DekBlob, DekRecord, DekState, IndexKeyRecord, IndexKeyState, KeyId, LeaseError,
+    OwnerRecord, StoreError, WrappedDek,
 };
 
 use crate::{Cells, Failure, Record, driver::there};
@@ -186,14 +186,13 @@ fn index_key(part: Part) -> Result<IndexKeyRecord, StoreError> {
         .generation
         .and_then(|number| number.try_into().ok())
         .ok_or(StoreError::corrupt("an index generation out of range"))?;
+    let state = part.state.as_deref().and_then(IndexKeyState::of);
+    let state = state.ok_or(StoreError::corrupt("an index key's state"))?;
     let sealed = part
         .sealed
         .ok_or(StoreError::corrupt("an index key of no bytes"))?;
-    Ok(IndexKeyRecord::new(
-        generation,
-        key_id(part.key_id)?,
-        sealed,
-    ))
+    let record = IndexKeyRecord::new(generation, key_id(part.key_id)?, sealed);
+    Ok(record.in_state(state))
 }
 
 fn key_id(bytes: Option<Vec<u8>>) -> Result<KeyId, StoreError> {

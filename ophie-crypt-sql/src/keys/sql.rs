@@ -14,7 +14,7 @@ pub(super) const LOAD: &str = "\
         SELECT owner, 'dek' AS kind, generation, state, key_id, kek, wrapped, sealed \
         FROM ophie_crypt_deks WHERE owner = $1 \
         UNION ALL \
-        SELECT owner, 'index key', generation, NULL, key_id, NULL, NULL, sealed \
+        SELECT owner, 'index key', generation, state, key_id, NULL, NULL, sealed \
         FROM ophie_crypt_index_keys WHERE owner = $1 \
     ) AS part ON part.owner = own.owner AND own.state = 'living' \
     WHERE own.owner = $1";

@@ -185,17 +185,22 @@ pub(super) const fn due(dialect: Dialect) -> &'static str {
 }
 
 pub(super) const ROTATING: &str = "\
-    EXISTS (SELECT 1 FROM ophie_crypt_deks AS dek \
-        WHERE dek.owner = own.owner AND dek.state IN ('announced', 'draining'))";
+    (EXISTS (SELECT 1 FROM ophie_crypt_deks AS dek \
+        WHERE dek.owner = own.owner AND dek.state IN ('announced', 'draining')) \
+     OR EXISTS (SELECT 1 FROM ophie_crypt_index_keys AS ind \
+        WHERE ind.owner = own.owner AND ind.state IN ('announced', 'draining')))";
 
 pub(super) const fn retired(dialect: Dialect) -> &'static str {
     macro_rules! retired {
         ($then:literal) => {
             concat!(
-                "EXISTS (SELECT 1 FROM ophie_crypt_deks AS dek \
+                "(EXISTS (SELECT 1 FROM ophie_crypt_deks AS dek \
                      WHERE dek.owner = own.owner AND dek.state = 'retired' AND dek.stated_at <= ",
                 $then,
-                ")"
+                ") OR EXISTS (SELECT 1 FROM ophie_crypt_index_keys AS ind \
+                     WHERE ind.owner = own.owner AND ind.state = 'retired' AND ind.stated_at <= ",
+                $then,
+                "))"
             )
         };
     }
@@ -209,3 +214,6 @@ pub(super) const fn retired(dialect: Dialect) -> &'static str {
 pub(super) const WRAPPED_ELSEWHERE: &str = "\
     EXISTS (SELECT 1 FROM ophie_crypt_deks AS dek \
         WHERE dek.owner = own.owner AND dek.kek IS NOT NULL AND dek.kek <> $2)";
+
+pub(super) use at_now;
+pub(super) use at_then;

@@ -1,7 +1,7 @@
 //! The write fence: triggers on the application's tables that admit only envelopes which the row's owner may write.
 //!
-//! Invariant: an envelope that was not there before stands under a key of the row's living owner that may still seal.
-//! Absent: who may open it; the column types refuse what is another's when it is read.
+//! Invariant: an envelope that was not there before stands under a key of the row's living owner that may still seal, and a
+//! fingerprint under an index key of that owner's that is in use. Absent: who may open it; the column types refuse what is another's when it is read.
 
 use ophie_crypt::{ColumnRef, ModelError, ModelInfo, OwnerKind};
 
@@ -77,12 +77,15 @@ impl<D: Driver> ModelTables<D> {
         done.await.map_err(error)
     }
 
-    /// The tables, each once, with all of its sealed columns.
+    /// The tables, each once, with all of its sealed columns and its indexes.
     fn fenced(&self) -> Result<Vec<Fenced>, ModelError> {
         let mut fenced: Vec<Fenced> = Vec::new();
-        for column in self.models.sealed_columns() {
-            self.model(&column)?; // no name that a statement would take for a parameter
-            let table = column.table();
+        let sealed = self.models.sealed_columns().map(Column::Sealed);
+        let indexes = self.models.indexed_columns();
+        let indexes = indexes.map(|indexed| Column::Index(indexed.index()));
+        for column in sealed.chain(indexes) {
+            self.model(column.at())?; // no name that a statement would take for a parameter
+            let table = column.at().table();
             match fenced
                 .iter_mut()
                 .find(|fenced| fenced.model.table() == table)
@@ -170,10 +173,45 @@ impl Record for Word {
     }
 }
 
-/// A table and its sealed columns.
+/// A column that the fence looks at.
+enum Column {
+    Index(ColumnRef),
+    Sealed(ColumnRef),
+}
+
+impl Column {
+    const fn at(&self) -> &ColumnRef {
+        match self {
+            Self::Index(column) | Self::Sealed(column) => column,
+        }
+    }
+
+    /// What finds the key of the new value `NEW.name`, if it has the form of one and its key is that owner's.
+    fn key(&self, dialect: Dialect, name: &str, owner: &str) -> String {
+        let first = match dialect {
+            Dialect::Postgres => format!("get_byte(NEW.{name}, 0)"),
+            Dialect::MySql | Dialect::Sqlite => format!("ord(substr(NEW.{name}, 1, 1))"),
+        };
+        match self {
+            Self::Index(_) => format!(
+                "SELECT 1 FROM ophie_crypt_index_keys AS ind JOIN ophie_crypt_owners AS own ON own.owner = ind.owner
+        WHERE ind.owner = {owner} AND ind.generation = CASE WHEN octet_length(NEW.{name}) = 17 THEN {first} END
+            AND ind.state IN ('announced', 'writing', 'draining') AND own.state = 'living'"
+            ),
+            Self::Sealed(_) => format!(
+                "SELECT 1 FROM ophie_crypt_deks AS dek JOIN ophie_crypt_owners AS own ON own.owner = dek.owner
+        WHERE dek.key_id = substr(NEW.{name}, 2, 16) AND dek.owner = {owner}
+            AND dek.state IN ('announced', 'sealing', 'draining') AND own.state = 'living'
+            AND octet_length(NEW.{name}) >= 45 AND {first} BETWEEN 250 AND 253"
+            ),
+        }
+    }
+}
+
+/// A table and what the fence looks at in it.
 struct Fenced {
     model: ModelInfo,
-    columns: Vec<ColumnRef>,
+    columns: Vec<Column>,
 }
 
 impl Fenced {
@@ -211,14 +249,12 @@ impl Fenced {
         let owner_column = quoted(dialect, self.model.owner().name());
         let (mut checks, mut changed) = (String::new(), vec![owner_column.clone()]);
         for column in &self.columns {
-            let name = quoted(dialect, column.name());
+            let name = quoted(dialect, column.at().name());
+            let key = column.key(dialect, &name, owner);
             checks.push_str(&format!(
                 "    IF NEW.{name} IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.{name} IS DISTINCT FROM OLD.{name}
         OR NEW.{owner_column} IS DISTINCT FROM OLD.{owner_column}) THEN
-        PERFORM 1 FROM ophie_crypt_deks AS dek JOIN ophie_crypt_owners AS own ON own.owner = dek.owner
-        WHERE dek.key_id = substr(NEW.{name}, 2, 16) AND dek.owner = {owner} AND dek.state IN ('announced', 'sealing', 'draining')
-            AND own.state = 'living' AND octet_length(NEW.{name}) >= 45 AND get_byte(NEW.{name}, 0) BETWEEN 250 AND 253;
-        IF NOT FOUND THEN
+        IF NOT EXISTS ({key}) THEN
             RAISE EXCEPTION USING MESSAGE = '{REFUSAL}', ERRCODE = 'restrict_violation';
         END IF;
     END IF;
@@ -253,7 +289,8 @@ CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
         let trigger = |operation: &str| {
             let mut checks = String::new();
             for column in &self.columns {
-                let name = quoted(dialect, column.name());
+                let name = quoted(dialect, column.at().name());
+                let key = column.key(dialect, &name, owner);
                 let changed = match operation {
                     "insert" => String::new(),
                     _ => format!(
@@ -261,11 +298,7 @@ CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
                     ),
                 };
                 checks.push_str(&format!(
-                    "    IF NEW.{name} IS NOT NULL{changed} AND NOT (octet_length(NEW.{name}) >= 45
-        AND ord(substr(NEW.{name}, 1, 1)) BETWEEN 250 AND 253 AND EXISTS (
-            SELECT 1 FROM ophie_crypt_deks AS dek JOIN ophie_crypt_owners AS own ON own.owner = dek.owner
-            WHERE dek.key_id = substr(NEW.{name}, 2, 16) AND dek.owner = {owner}
-                AND dek.state IN ('announced', 'sealing', 'draining') AND own.state = 'living')) THEN
+                    "    IF NEW.{name} IS NOT NULL{changed} AND NOT EXISTS ({key}) THEN
         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{REFUSAL}';
     END IF;
 "
@@ -284,21 +317,28 @@ CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
     fn on_sqlite(&self) -> String {
         let dialect = Dialect::Sqlite;
         let table = quoted(dialect, self.model.table());
-        let no_envelope: Vec<String> = self
+        let not_ours: Vec<String> = self
             .columns
             .iter()
             .map(|column| {
-                let name = quoted(dialect, column.name());
+                let name = quoted(dialect, column.at().name());
+                let form = match column {
+                    Column::Index(_) => {
+                        format!("length(NEW.{name}) = 17 AND substr(NEW.{name}, 1, 1) <> x'00'")
+                    }
+                    Column::Sealed(_) => format!(
+                        "length(NEW.{name}) >= 45 AND substr(NEW.{name}, 1, 1) BETWEEN x'FA' AND x'FD'"
+                    ),
+                };
                 format!(
-                    "NEW.{name} IS NOT NULL AND NOT (typeof(NEW.{name}) = 'blob' AND length(NEW.{name}) >= 45 \
-                     AND substr(NEW.{name}, 1, 1) BETWEEN x'FA' AND x'FD')"
+                    "NEW.{name} IS NOT NULL AND NOT (typeof(NEW.{name}) = 'blob' AND {form})"
                 )
             })
             .collect();
-        let no_envelope = no_envelope.join(" OR ");
+        let not_ours = not_ours.join(" OR ");
         let trigger = |operation: &str| {
             format!(
-                "CREATE TRIGGER {} AFTER {} ON {table} WHEN {no_envelope} BEGIN\n    \
+                "CREATE TRIGGER {} AFTER {} ON {table} WHEN {not_ours} BEGIN\n    \
                  SELECT RAISE(ABORT, '{REFUSAL}');\nEND;\n",
                 self.name(dialect, operation),
                 operation.to_uppercase()

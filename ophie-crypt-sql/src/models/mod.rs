@@ -4,6 +4,7 @@
 //! (the core), the library's own tables (`keys`).
 
 mod fence;
+mod indexes;
 mod rows;
 pub(crate) mod sql;
 #[cfg(test)]
@@ -92,25 +93,31 @@ impl<D: Driver> ModelTables<D> {
         };
         let mut statements = Vec::new();
         for group in groups(reseals) {
-            let mut statement = replacing(D::DIALECT, column, group);
+            let name = quoted(D::DIALECT, column.name());
+            let mut statement = replacing(D::DIALECT, column.table(), (&name, &name), group);
             statement.push(" AND ");
             owned(&mut statement, &owner_column, owner)?;
             statements.push(statement);
         }
+        self.execute_all(statements).await
+    }
+
+    /// All in one transaction. Says how many rows changed.
+    async fn execute_all(&self, statements: Vec<Statement>) -> Result<u64, ModelError> {
         if statements.is_empty() {
             return Ok(0);
         }
-        let replaced = run(&self.driver, Begin::Write, move |tx| {
+        let done = run(&self.driver, Begin::Write, move |tx| {
             let statements = statements.clone();
             Box::pin(async move {
-                let mut replaced = 0_u64;
+                let mut changed = 0_u64;
                 for statement in statements {
-                    replaced = replaced.saturating_add(tx.execute(statement).await?);
+                    changed = changed.saturating_add(tx.execute(statement).await?);
                 }
-                Ok(replaced)
+                Ok(changed)
             })
         });
-        replaced.await.map_err(error)
+        done.await.map_err(error)
     }
 
     /// See [`ModelStore::moment`](ophie_crypt::ModelStore::moment).
@@ -149,22 +156,39 @@ impl<D: Driver> ModelTables<D> {
                 None
             }
         };
-        self.sees_every_row(column.table()).await?;
         let name = quoted(D::DIALECT, column.name());
-        let table = quoted(D::DIALECT, column.table());
+        self.count(column.table(), since, |statement| {
+            statement.push(&format!("substr({name}, 2, 16) = "));
+            statement.push_bind(key_id.as_bytes().as_slice());
+            if let Some((owner_column, owner)) = owned_by {
+                statement.push(" AND ");
+                owned(statement, &owner_column, owner)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// How many rows meet a condition, those among them that were not committed at `since`; `None` while one of these may
+    /// still be.
+    async fn count(
+        &self,
+        table: &'static str,
+        since: u64,
+        condition: impl FnOnce(&mut Statement) -> Result<(), ModelError>,
+    ) -> Result<Option<u64>, ModelError> {
+        let quoted_table = quoted(D::DIALECT, table);
         let (oldest, locks) = uncommitted(D::DIALECT);
         let waits = waits_briefly(D::DIALECT);
         let mut statement = Statement::new(
             D::DIALECT,
-            format!("{waits}SELECT COUNT(*) AS number, {oldest} AS oldest FROM {table} WHERE "),
+            format!(
+                "{waits}SELECT COUNT(*) AS number, {oldest} AS oldest FROM {quoted_table} WHERE "
+            ),
         );
-        statement.push(&format!("substr({name}, 2, 16) = "));
-        statement.push_bind(key_id.as_bytes().as_slice());
-        if let Some((owner_column, owner)) = owned_by {
-            statement.push(" AND ");
-            owned(&mut statement, &owner_column, owner)?;
-        }
+        condition(&mut statement)?;
         statement.push(locks);
+        self.sees_every_row(table).await?;
         let counted = run(&self.driver, Begin::Write, move |tx| {
             let statement = statement.clone();
             Box::pin(tx.fetch(statement))
@@ -249,19 +273,24 @@ fn groups(reseals: &[Reseal]) -> impl Iterator<Item = &[Reseal]> {
     })
 }
 
-/// One pass over the owner's rows for all of them, in words that every database knows; as far as the owner.
-fn replacing(dialect: Dialect, column: &ColumnRef, reseals: &[Reseal]) -> Statement {
-    let name = quoted(dialect, column.name());
-    let table = quoted(dialect, column.table());
+/// One pass over the owner's rows for all of them, in words that every database knows; as far as the owner. Where `by`
+/// is the old bytes, `set` becomes the new.
+fn replacing(
+    dialect: Dialect,
+    table: &str,
+    (set, by): (&str, &str),
+    reseals: &[Reseal],
+) -> Statement {
+    let table = quoted(dialect, table);
     let waits = waits_briefly(dialect);
-    let mut statement = Statement::new(dialect, format!("{waits}UPDATE {table} SET {name} = "));
+    let mut statement = Statement::new(dialect, format!("{waits}UPDATE {table} SET {set} = "));
     if let [one] = reseals {
         statement.push_bind(one.new_bytes());
-        statement.push(&format!(" WHERE {name} = "));
+        statement.push(&format!(" WHERE {by} = "));
         statement.push_bind(one.old());
         return statement;
     }
-    statement.push(&format!("CASE {name}"));
+    statement.push(&format!("CASE {by}"));
     let mut old = Vec::with_capacity(reseals.len());
     for reseal in reseals {
         statement.push(" WHEN ");
@@ -269,7 +298,7 @@ fn replacing(dialect: Dialect, column: &ColumnRef, reseals: &[Reseal]) -> Statem
         statement.push(" THEN ");
         statement.push_bind(reseal.new_bytes());
     }
-    statement.push(&format!(" END WHERE {name} IN ({})", old.join(", ")));
+    statement.push(&format!(" END WHERE {by} IN ({})", old.join(", ")));
     statement
 }
 
@@ -303,6 +332,7 @@ impl Record for Counted {
 pub(crate) fn error(failure: Failure) -> ModelError {
     match failure.kind() {
         FailureKind::Busy | FailureKind::Retry => ModelError::Busy,
+        FailureKind::Duplicate => ModelError::Duplicate,
         _ => ModelError::unavailable(failure.into_source()),
     }
 }
@@ -352,6 +382,43 @@ macro_rules! model_store {
                 since: u64,
             ) -> Result<Option<u64>, $crate::private::ophie_crypt::ModelError> {
                 self.tables.count_under(owner, column, key_id, since).await
+            }
+
+            async fn indexed_under(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                index: &$crate::private::ophie_crypt::IndexedColumn,
+                generation: u8,
+                after: Option<&$crate::private::ophie_crypt::IndexedRow>,
+                limit: u32,
+            ) -> Result<
+                Vec<$crate::private::ophie_crypt::IndexedRow>,
+                $crate::private::ophie_crypt::ModelError,
+            > {
+                self.tables
+                    .indexed_under(owner, index, generation, after, limit)
+                    .await
+            }
+
+            async fn reindex(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                index: &$crate::private::ophie_crypt::IndexedColumn,
+                anew: &[$crate::private::ophie_crypt::Reindex],
+            ) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
+                self.tables.reindex(owner, index, anew).await
+            }
+
+            async fn count_indexed(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                index: &$crate::private::ophie_crypt::ColumnRef,
+                generation: u8,
+                since: u64,
+            ) -> Result<Option<u64>, $crate::private::ophie_crypt::ModelError> {
+                self.tables
+                    .count_indexed(owner, index, generation, since)
+                    .await
             }
         }
 

@@ -125,7 +125,7 @@ impl<D: Driver> ModelTables<D> {
     /// # Errors
     ///
     /// [`ModelError`].
-    pub async fn count(&self, soak: &SoakColumn, rows: Rows) -> Result<u64, ModelError> {
+    pub async fn count_rows(&self, soak: &SoakColumn, rows: Rows) -> Result<u64, ModelError> {
         let shape = self.shape(soak).await?;
         if !shape.has_twin {
             return Ok(0); // it was dropped

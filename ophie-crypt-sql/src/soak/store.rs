@@ -90,7 +90,7 @@ macro_rules! soak_store {
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,
                 rows: $crate::private::ophie_crypt::soak::Rows,
             ) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
-                self.tables.count(soak, rows).await
+                self.tables.count_rows(soak, rows).await
             }
 
             async fn page(

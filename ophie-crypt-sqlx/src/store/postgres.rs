@@ -95,7 +95,7 @@ impl PostgresKeyStore {
     /// ```sql
     /// GRANT UPDATE (version) ON ophie_crypt_owners TO rotator; -- to lock an owner
     /// GRANT UPDATE (state, stated_at, kek, wrapped, sealed) ON ophie_crypt_deks TO rotator;
-    /// GRANT UPDATE (key_id, sealed) ON ophie_crypt_index_keys TO rotator;
+    /// GRANT UPDATE (state, announced_at, stated_at, key_id, sealed), DELETE ON ophie_crypt_index_keys TO rotator;
     /// GRANT UPDATE (announced_at) ON ophie_crypt_budgets TO rotator;
     /// ```
     ///

@@ -198,11 +198,11 @@ pub enum KmsOperation {
 pub enum KmsResult {
     /// The KMS did what it was asked.
     Done,
-    /// It refused; a retry changes nothing.
+    /// It refused, or the second share of the key is gone; a retry changes nothing.
     Refused,
     /// It did not answer in time.
     TimedOut,
-    /// It could not be reached, or is overloaded.
+    /// It, or the share store, could not be reached, or is overloaded.
     Unavailable,
 }
 

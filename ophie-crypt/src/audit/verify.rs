@@ -289,7 +289,7 @@ impl AuditVerifier {
                     keys.answered = true;
                     return Some(key);
                 }
-                Err(KmsError::Refused { .. }) => {
+                Err(error) if error.is_final() => {
                     keys.answered = true;
                     findings.push(AuditFinding::KeyRefused { writer: id });
                     return None;

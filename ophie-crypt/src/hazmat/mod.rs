@@ -7,6 +7,7 @@ pub(crate) mod aead;
 pub(crate) mod chain;
 pub(crate) mod data_key;
 pub(crate) mod prf;
+pub(crate) mod share;
 #[cfg(test)]
 #[allow(
     clippy::arithmetic_side_effects,

@@ -16,6 +16,8 @@ pub(crate) mod label {
     pub(crate) const SEAL: &[u8] = b"ophie-crypt/v1/seal";
     pub(crate) const LOCAL_KMS_KEY_ID: &[u8] = b"ophie-crypt/v1/local-kms/key-id";
     pub(crate) const LOCAL_KMS_WRAP: &[u8] = b"ophie-crypt/v1/local-kms/wrap";
+    /// The first part of what a PAE makes.
+    pub(crate) const TWO_SHARE: &[u8] = b"ophie-crypt/v1/two-share";
 }
 
 /// HKDF-SHA-256(ikm = `key`, salt = empty, info = `label`), the first `N` bytes.

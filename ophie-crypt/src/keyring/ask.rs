@@ -101,7 +101,7 @@ impl Inner {
             let asked = self.attempt(errand, generation, &question, call, attempt, total.as_mut());
             match asked.await? {
                 Ok(answer) => return Ok(answer),
-                Err(error @ KmsError::Refused { .. }) => return Err(NoAnswer::Kms(error)),
+                Err(error) if error.is_final() => return Err(NoAnswer::Kms(error)),
                 Err(error) if attempt == ATTEMPTS || total.is_elapsed() => {
                     return Err(NoAnswer::Kms(error));
                 }
@@ -151,7 +151,7 @@ impl Inner {
         let took = self.clock.now().since(&begun);
         let (result, answer) = match answer {
             Some(Ok(answer)) => (KmsResult::Done, Ok(answer)),
-            Some(Err(error @ KmsError::Refused { .. })) => (KmsResult::Refused, Err(error)),
+            Some(Err(error)) if error.is_final() => (KmsResult::Refused, Err(error)),
             Some(Err(error)) => (KmsResult::Unavailable, Err(error)),
             None => (KmsResult::TimedOut, Err(KmsError::unavailable(SLOW))),
         };

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     audit::KmsOperation,
     binding,
+    blind_index::IndexKeys,
     budget::Budget,
     envelope::{self, Envelope, Form},
     hazmat::{
@@ -27,8 +28,8 @@ use crate::{
     owner::CanonicalId,
     session::{Purpose, Unwrapped},
     store::{
-        DekBlob, DekRecord, DekState, IndexKeyRecord, LeaseError, LeaseRequest, OwnerRecord,
-        StoreError,
+        DekBlob, DekRecord, DekState, IndexKeyRecord, IndexKeyState, LeaseError, LeaseRequest,
+        OwnerRecord, StoreError,
     },
     value::OwnerKeys,
 };
@@ -70,7 +71,8 @@ impl Inner {
             NoAnswer::Kms(error) => ProvisionError::Kms(error),
         })?;
         let key = DataKey::derive(&dek);
-        let sealed = seal_index_key(&key, owner).ok_or(ProvisionError::Randomness)?;
+        let sealed = seal_index_key(&key, owner, FIRST_INDEX_GENERATION);
+        let sealed = sealed.ok_or(ProvisionError::Randomness)?;
         let index_key = IndexKeyRecord::new(FIRST_INDEX_GENERATION, *key.id(), sealed);
         let blob = DekBlob::Wrapped(wrapped);
         let dek = DekRecord::new(FIRST_GENERATION, DekState::Sealing, *key.id(), blob);
@@ -160,10 +162,7 @@ impl Inner {
         record: &OwnerRecord,
     ) -> Result<(OwnerKeys, u32), SessionError> {
         let (newest, _, first) = self.unwrap_newest(errand, record).await?;
-        let index = record.index_keys().first();
-        let index = index
-            .and_then(|index| open_index_key(&first, &errand.owner, index))
-            .ok_or(SessionError::WrongKey)?;
+        let index = open_index_keys(&first, &errand.owner, record).ok_or(SessionError::WrongKey)?;
         let mut others = Vec::new();
         for older in record.deks().iter().skip(1) {
             let opened = open_older(&first, &errand.owner, older);
@@ -230,9 +229,13 @@ const FORM: Form = Form {
 };
 
 /// A random index key, sealed under the DEK as an envelope with associated data of its own.
-fn seal_index_key(key: &DataKey, owner: &CanonicalId) -> Option<Vec<u8>> {
+pub(super) fn seal_index_key(
+    key: &DataKey,
+    owner: &CanonicalId,
+    generation: u8,
+) -> Option<Vec<u8>> {
     let index_key = Dek::make().ok()?;
-    seal_index(key, owner, FIRST_INDEX_GENERATION, &index_key)
+    seal_index(key, owner, generation, &index_key)
 }
 
 /// An index key, sealed under a DEK.
@@ -270,6 +273,23 @@ fn seal_key(
     let mut buf = envelope::start(&header, IndexKey::LEN);
     buf.extend(key.expose_secret());
     envelope::finish(buf, under.aead(), nonce, &aad(&header)).ok()
+}
+
+/// Those that are in use: the one that is written, and one beside it at most.
+fn open_index_keys(key: &DataKey, owner: &CanonicalId, record: &OwnerRecord) -> Option<IndexKeys> {
+    let (mut writing, mut other) = (None, None);
+    for index in record.index_keys() {
+        let place = match index.state() {
+            IndexKeyState::Writing => &mut writing,
+            state if state.is_in_use() => &mut other,
+            _ => continue,
+        };
+        if place.replace(open_index_key(key, owner, index)?).is_some() {
+            return None;
+        }
+    }
+    let writing = writing?;
+    Some(IndexKeys { writing, other })
 }
 
 fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &IndexKeyRecord) -> Option<IndexKey> {
@@ -319,5 +339,5 @@ fn open_key(
 
 #[cfg(test)]
 pub(super) fn make_index_key(key: &DataKey, owner: &CanonicalId) -> Vec<u8> {
-    seal_index_key(key, owner).unwrap()
+    seal_index_key(key, owner, FIRST_INDEX_GENERATION).unwrap()
 }

@@ -3,22 +3,30 @@
 //! Invariant: what is written is sealed under a key that the KMS gave back, and a blob is replaced only by one that it
 //! unwrapped. Absent: how they are written (`store`), when (`rotation`).
 
+use core::time::Duration;
 use std::sync::Arc;
+
+use tokio::time::timeout;
 
 use super::{
     Inner, Keyring,
     ask::{Errand, MakeDek, NoAnswer, RewrapDek, UnwrapDek},
-    fill::{open_index, open_older, seal_index, seal_older},
+    fill::{open_index, open_older, seal_index, seal_index_key, seal_older},
 };
 use crate::{
     audit::KmsOperation,
     hazmat::data_key::DataKey,
-    kms::{GeneratedDek, WrappedDek},
+    kms::{EncryptionContext, GeneratedDek, KmsCall, KmsError, WrappedDek},
     owner::CanonicalId,
     rotation::RotationError,
     session::Purpose,
-    store::{Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord, StoreError},
+    store::{
+        Announcement, DekBlob, DekRecord, DekState, IndexAnnouncement, IndexKeyRecord,
+        IndexKeyState, OwnerRecord, StoreError,
+    },
 };
+
+const FORGET_WITHIN: Duration = Duration::from_secs(5);
 
 impl Keyring {
     /// The generation after the newest of `record`, and all other keys sealed under it: one unwrap, one new DEK.
@@ -31,6 +39,32 @@ impl Keyring {
         // A task of its own, as a fetch is: a caller that goes away leaves no intent without its outcome.
         let made = tokio::spawn(async move { inner.next_generation(&owner, &record).await }).await;
         made.unwrap_or(Err(RotationError::Interrupted))
+    }
+
+    /// The index key after the newest of `record`, sealed under its newest DEK: one unwrap.
+    pub(crate) async fn next_index_key(
+        &self,
+        owner: &CanonicalId,
+        record: OwnerRecord,
+    ) -> Result<IndexAnnouncement, RotationError> {
+        let (inner, owner) = (Arc::clone(&self.0), owner.clone());
+        let made = tokio::spawn(async move { inner.next_index_key(&owner, &record).await }).await;
+        made.unwrap_or(Err(RotationError::Interrupted))
+    }
+
+    /// What the KMS keeps elsewhere of generations before the oldest of `record` goes with their keys.
+    pub(crate) async fn forget_destroyed(
+        &self,
+        owner: &CanonicalId,
+        record: &OwnerRecord,
+    ) -> Result<(), RotationError> {
+        let oldest = record.deks().last().ok_or(super::SessionError::WrongKey)?;
+        let app = Arc::clone(&self.0.app);
+        let context = EncryptionContext::new(app, owner, oldest.generation());
+        let call = KmsCall::new(context);
+        let forgotten = timeout(FORGET_WITHIN, self.0.kms.forget_before(&call)).await;
+        let slow = |_| Err(KmsError::unavailable("no answer within five seconds"));
+        forgotten.unwrap_or_else(slow).map_err(RotationError::Kms)
     }
 
     /// The newest DEK under the present KEK, and what the KMS made of it was unwrapped.
@@ -73,7 +107,7 @@ impl Inner {
         let mut index_keys = Vec::new();
         for index_key in record.index_keys() {
             let bytes = open_index(&key, owner, index_key).ok_or_else(damaged)?;
-            index_keys.push((index_key.generation(), bytes));
+            index_keys.push((index_key, bytes));
         }
 
         let generation = newest.generation().checked_add(1);
@@ -94,10 +128,11 @@ impl Inner {
             });
         }
         let mut sealed_index_keys = Vec::new();
-        for (generation, bytes) in &index_keys {
-            let sealed = seal_index(&new, owner, *generation, bytes);
+        for (record, bytes) in &index_keys {
+            let sealed = seal_index(&new, owner, record.generation(), bytes);
             let sealed = sealed.ok_or(RotationError::Randomness)?;
-            sealed_index_keys.push(IndexKeyRecord::new(*generation, *new.id(), sealed));
+            let anew = IndexKeyRecord::new(record.generation(), *new.id(), sealed);
+            sealed_index_keys.push(anew.in_state(record.state()));
         }
         let blob = DekBlob::Wrapped(wrapped);
         let dek = DekRecord::new(generation, DekState::Announced, *new.id(), blob);
@@ -106,6 +141,27 @@ impl Inner {
             dek,
             older,
             sealed_index_keys,
+        ))
+    }
+
+    async fn next_index_key(
+        &self,
+        owner: &CanonicalId,
+        record: &OwnerRecord,
+    ) -> Result<IndexAnnouncement, RotationError> {
+        self.admit().await?;
+        let newest_key = record.index_keys().first();
+        let newest_key = newest_key.ok_or(super::SessionError::WrongKey)?;
+        let generation = newest_key.generation().checked_add(1);
+        let generation = generation.ok_or(RotationError::NoMoreIndexKeys)?;
+        let errand = errand(owner, KmsOperation::Unwrap);
+        let (newest, _, key) = self.unwrap_newest(&errand, record).await?;
+        let sealed = seal_index_key(&key, owner, generation).ok_or(RotationError::Randomness)?;
+        let index_key = IndexKeyRecord::new(generation, *key.id(), sealed);
+        Ok(IndexAnnouncement::new(
+            record.version(),
+            index_key.in_state(IndexKeyState::Announced),
+            newest.generation(),
         ))
     }
 

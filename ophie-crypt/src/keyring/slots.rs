@@ -20,7 +20,6 @@ use crate::{
     clock::Moment,
     error::NoSession,
     held::{Held, Term},
-    kms::KmsError,
     owner::CanonicalId,
     session::{Purpose, Slot, Ticket, Unwrapped},
     store::StoreError,
@@ -214,8 +213,8 @@ impl Inner {
 fn ends_sessions(error: &SessionError) -> Option<NoSession> {
     match error {
         SessionError::Shredded => Some(NoSession::Shredded),
-        SessionError::Kms(KmsError::Refused { .. })
-        | SessionError::Store(StoreError::Corrupt { .. })
+        SessionError::Kms(error) if error.is_final() => Some(NoSession::Revoked),
+        SessionError::Store(StoreError::Corrupt { .. })
         | SessionError::UnknownOwner
         | SessionError::WrongKey => Some(NoSession::Revoked),
         _ => None,

@@ -7,6 +7,7 @@
 mod aws;
 mod local;
 mod moving;
+mod two_share;
 
 use core::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,12 @@ pub use self::aws::{AwsKms, AwsKmsBuilder, AwsKmsError};
 pub use self::{
     local::{LocalKms, LocalKmsError},
     moving::MovingKms,
+    two_share::TwoShareKms,
 };
-use crate::{audit::WriterId, hazmat::data_key::Dek, owner::CanonicalId};
+use crate::{
+    audit::WriterId, hazmat::data_key::Dek, hex::from_hex, owner::CanonicalId,
+    shares::ShareStoreError,
+};
 
 /// A key management service that holds the KEK and never gives it away.
 ///
@@ -87,6 +92,17 @@ pub trait Kms: Send + Sync + 'static {
         Err(KmsError::refused(
             "this KMS wraps no key that it did not make",
         ))
+    }
+
+    /// Destroys what it keeps beside the wrapped keys of the owner's generations before the call's, whose keys were
+    /// destroyed: a [`TwoShareKms`] does. By default there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError`].
+    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
+        let _ = call; // named for whoever implements it
+        Ok(())
     }
 
     /// Whether it can unwrap what was wrapped under the KEK of this name, as far as it knows without asking: by this
@@ -279,6 +295,15 @@ impl EncryptionContext {
         self.all().into()
     }
 
+    /// Whose DEK it is of, and which generation; `None` of an audit key.
+    fn dek(&self) -> Option<(CanonicalId, u32)> {
+        let KeyFor::Owner { generation, owner } = &self.key else {
+            return None;
+        };
+        let owner = CanonicalId::from_bytes(&from_hex(owner)?);
+        Some((owner, generation.parse().ok()?))
+    }
+
     fn all(&self) -> [(&'static str, &str); 3] {
         match &self.key {
             KeyFor::Owner { generation, owner } => [
@@ -314,6 +339,12 @@ impl fmt::Debug for EncryptionContext {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KmsError {
+    /// The second share of the key is not in the share store: it was destroyed, or that is another store, or one that
+    /// was put back ([`TwoShareKms`]). A retry changes nothing.
+    #[error(
+        "the second share of the key is gone; if nobody destroyed it, check that this is the share store that goes with the key store"
+    )]
+    NoShare,
     /// It refused: wrong key, context or permission, or a changed blob. A retry changes nothing.
     #[error(
         "the KMS refused the key; check the KEK's name, state and permissions, and that app, owner and generation are unchanged"
@@ -323,6 +354,10 @@ pub enum KmsError {
         #[source]
         source: Arc<dyn core::error::Error + Send + Sync>,
     },
+    /// The share store failed ([`TwoShareKms`]), which says nothing of the share. A retry helps if it could not be
+    /// reached.
+    #[error("the second share of the key was not had; see the share store's error")]
+    Shares(#[from] ShareStoreError),
     /// It could not be reached or is overloaded. A retry may help.
     #[error("the KMS is unavailable; mend what its error names, or try again")]
     Unavailable {
@@ -333,6 +368,16 @@ pub enum KmsError {
 }
 
 impl KmsError {
+    /// Whether a retry changes nothing.
+    pub(crate) const fn is_final(&self) -> bool {
+        match self {
+            Self::NoShare
+            | Self::Refused { .. }
+            | Self::Shares(ShareStoreError::Corrupt(_) | ShareStoreError::Destroyed) => true,
+            Self::Shares(ShareStoreError::Unavailable { .. }) | Self::Unavailable { .. } => false,
+        }
+    }
+
     /// A terminal error.
     #[must_use]
     pub fn refused(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
@@ -370,6 +415,10 @@ impl<K: Kms + ?Sized> Kms for Arc<K> {
 
     async fn wrap_dek(&self, dek: &Dek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
         (**self).wrap_dek(dek, call).await
+    }
+
+    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
+        (**self).forget_before(call).await
     }
 
     fn holds(&self, kek: &str) -> bool {

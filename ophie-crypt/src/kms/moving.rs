@@ -84,6 +84,11 @@ impl Kms for MovingKms {
         self.to.wrap_dek(dek, call).await
     }
 
+    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
+        self.from.forget_before(call).await?;
+        self.to.forget_before(call).await
+    }
+
     fn holds(&self, kek: &str) -> bool {
         self.to.holds(kek) || self.from.holds(kek)
     }

@@ -31,3 +31,6 @@ pub mod session {}
 
 #[doc = include_str!("threats.md")]
 pub mod threats {}
+
+#[doc = include_str!("two_shares.md")]
+pub mod two_shares {}

@@ -41,6 +41,11 @@ pub enum RotationError {
     /// The application's tables were not read or written.
     #[error("the application's tables were not read or written; see why, then try again")]
     Models(#[from] ModelError),
+    /// The owner has had 255 index keys, as many as a fingerprint can name.
+    #[error(
+        "the owner has had 255 index keys, as many as a fingerprint can name; there is no next one"
+    )]
+    NoMoreIndexKeys,
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes; try again")]
     Randomness,
@@ -50,6 +55,11 @@ pub enum RotationError {
     /// A page was not sealed.
     #[error("a page of values was not sealed anew; see why, then try again")]
     Seal(#[from] SealError),
+    /// The owner's newest DEK may seal nothing more, not even an index key.
+    #[error(
+        "the owner's newest DEK may seal nothing more; give the owner a new one first, by `Rotation::begin`"
+    )]
+    Spent,
     /// The owner's keys were not read, or no session was opened.
     #[error("the owner's keys were not read; see why, then try again")]
     Session(#[from] SessionError),

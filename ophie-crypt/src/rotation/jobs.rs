@@ -102,6 +102,57 @@ impl Rotation {
         .await
     }
 
+    /// [Begins](Self::begin) for every owner whose newest DEK is wrapped under another KEK than this, where wrapping it
+    /// anew is not enough: to move keys into two shares. Call it until it finds nobody, and [advance](Self::advance_all)
+    /// meanwhile; owners read and write all the time.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, MemoryShares, MovingKms, TwoShareKms};
+    /// # use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, Models, ModelStore, Purpose, Reseal, Rotation};
+    /// # #[derive(Debug, Default)] struct NoTables(Models);
+    /// # #[async_trait::async_trait]
+    /// # impl ModelStore for NoTables {
+    /// #     fn models(&self) -> &Models { &self.0 }
+    /// #     async fn sealed_under(&self, _: &CanonicalId, _: &ColumnRef, _: KeyId, _: Option<&[u8]>, _: u32)
+    /// #         -> Result<Vec<Vec<u8>>, ModelError> { Ok(vec![]) }
+    /// #     async fn replace(&self, _: &CanonicalId, _: &ColumnRef, _: &[Reseal]) -> Result<u64, ModelError> { Ok(0) }
+    /// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
+    /// #     async fn count_under(&self, _: Option<&CanonicalId>, _: &ColumnRef, _: KeyId, _: u64)
+    /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
+    /// # }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (store, models) = (Arc::new(MemoryKeyStore::new()), NoTables::default());
+    /// # let (kms, shares) = (Arc::new(LocalKms::ephemeral()?), MemoryShares::new());
+    /// # let before = Keyring::builder().kms(Arc::clone(&kms)).key_store(Arc::clone(&store)).build()?;
+    /// # before.provision("ada").await?;
+    /// // Every process has this one before the first key moves; a `TwoShareKms` alone once all have moved.
+    /// let both = MovingKms::new(Arc::clone(&kms), TwoShareKms::new(Arc::clone(&kms), shares));
+    /// let keyring = Keyring::builder().kms(both).key_store(Arc::clone(&store)).build()?;
+    /// let rotation = Rotation::new(keyring, store, models);
+    /// let two_shares = TwoShareKms::kek(&kms.kek());
+    /// assert_eq!(rotation.begin_wrapped_elsewhere(&two_shares).await?.owners, 1);
+    /// assert_eq!(rotation.begin_wrapped_elsewhere(&two_shares).await?.owners, 0);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`] if owners cannot be listed. What stops one owner is counted.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    pub async fn begin_wrapped_elsewhere(&self, kek: &str) -> Result<Tally, RotationError> {
+        let kek = kek.to_owned();
+        self.each(&Which::WrappedElsewhere { kek }, async |owner| {
+            self.begin(owner).await?;
+            Ok(Progress::default())
+        })
+        .await
+    }
+
     async fn each(
         &self,
         which: &Which,

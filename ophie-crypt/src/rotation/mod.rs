@@ -1,11 +1,14 @@
-//! Takes owners' DEKs through their generations, and seals values anew on the way.
+//! Takes owners' DEKs and index keys through their generations, and seals and fingerprints values anew on the way.
 //!
 //! Invariant: a generation is retired only when nobody can seal under it, no transaction that wrote under it is open,
 //! and no registered column holds a value of it; its key is destroyed by a call of its own. Absent: SQL, ciphers, the
 //! states themselves (`store`).
 
 mod error;
+mod index;
 mod jobs;
+mod progress;
+mod reindex;
 mod reseal;
 #[cfg(test)]
 #[allow(
@@ -21,7 +24,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-pub use self::{error::RotationError, jobs::Tally};
+pub use self::{
+    error::RotationError,
+    jobs::Tally,
+    progress::{Progress, WaitsFor},
+};
 use crate::{
     keyring::{Keyring, SessionError},
     owner::{CanonicalId, OwnerId},
@@ -36,7 +43,7 @@ const TRIES: u32 = 4;
 /// Rows of a page.
 const PAGE: u32 = 200;
 
-/// Gives owners new data encryption keys while the application runs, and rids their rows of the old ones.
+/// Gives owners new data encryption keys and index keys while the application runs, and rids their rows of the old ones.
 ///
 /// Each call does what can be done now and says what it waits for, so a job calls it again until it waits for nothing.
 /// It may be dropped or killed anywhere, and several processes may work on one owner: what is done is in the database,
@@ -51,7 +58,8 @@ const PAGE: u32 = 200;
 ///
 /// ```
 /// use ophie_crypt::{ANNOUNCED_FOR, EncryptedModel, Models, ModelStore, Rotation, WaitsFor};
-/// # use ophie_crypt::{CanonicalId, ColumnRef, KeyId, Keyring, LocalKms, MemoryKeyStore, ModelError, Purpose, Reseal};
+/// # use ophie_crypt::{CanonicalId, ColumnRef, IndexedColumn, IndexedRow, KeyId, Keyring, LocalKms, MemoryKeyStore};
+/// # use ophie_crypt::{ModelError, Purpose, Reindex, Reseal};
 /// # use std::sync::Arc;
 /// # #[derive(Debug, Default)] struct NoTables(Models);
 /// # #[async_trait::async_trait]
@@ -62,6 +70,12 @@ const PAGE: u32 = 200;
 /// #     async fn replace(&self, _: &CanonicalId, _: &ColumnRef, _: &[Reseal]) -> Result<u64, ModelError> { Ok(0) }
 /// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
 /// #     async fn count_under(&self, _: Option<&CanonicalId>, _: &ColumnRef, _: KeyId, _: u64)
+/// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
+/// #     async fn indexed_under(&self, _: &CanonicalId, _: &IndexedColumn, _: u8, _: Option<&IndexedRow>, _: u32)
+/// #         -> Result<Vec<IndexedRow>, ModelError> { Ok(vec![]) }
+/// #     async fn reindex(&self, _: &CanonicalId, _: &IndexedColumn, _: &[Reindex])
+/// #         -> Result<u64, ModelError> { Ok(0) }
+/// #     async fn count_indexed(&self, _: &CanonicalId, _: &ColumnRef, _: u8, _: u64)
 /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
 /// # }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -76,6 +90,8 @@ const PAGE: u32 = 200;
 /// # Ok(()) }
 /// ```
 ///
+/// An owner's index key is replaced in the same way, by [`begin_index`](Self::begin_index) in place of `begin`.
+///
 /// # Security
 ///
 /// Name every model, and every table that holds envelopes as bytes of its own: what is not named is not sealed anew,
@@ -88,44 +104,17 @@ pub struct Rotation {
     page: u32,
     watch: Option<Watch>,
     /// When each generation was first found idle here: what was uncommitted then must be over.
-    moments: Mutex<HashMap<(CanonicalId, u32), u64>>,
+    moments: Mutex<HashMap<(CanonicalId, Generation), u64>>,
+}
+
+/// Of which key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Generation {
+    Dek(u32),
+    Index(u8),
 }
 
 type Watch = Box<dyn Fn(&CanonicalId, &Progress) + Send + Sync>;
-
-/// How far an owner's rotation came in one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Values that were sealed anew, over all columns.
-    pub resealed: u64,
-    /// Envelopes that are bound to their rows, which the application must seal anew.
-    pub row_bound: u64,
-    /// Envelopes that do not open: changed, or another owner's or column's. They stay as they are.
-    pub failed: u64,
-    /// Values under old generations when they were counted last, over all columns.
-    pub left: u64,
-    /// Generations whose keys were destroyed.
-    pub destroyed: u64,
-    /// What the rest waits for; `None` when all is done.
-    pub waits_for: Option<WaitsFor>,
-}
-
-/// What a rotation waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum WaitsFor {
-    /// That every process has loaded the new generation: two minutes.
-    Announcement,
-    /// That the old generation has been retired for long enough.
-    Horizon,
-    /// That the last lease under the old generation expires: up to the time to live of keys.
-    Leases,
-    /// That a transaction ends which was open when that lease expired.
-    Transactions,
-    /// Values that are left: written meanwhile, bound to their rows, or not to be opened.
-    Values,
-}
 
 impl Rotation {
     /// Over these keys and tables. `keys` is the keyring's own key store, or the same tables as another role.
@@ -175,7 +164,7 @@ impl Rotation {
                     Ok(()) | Err(StepError::TooEarly) => return Ok(generation),
                     Err(StepError::Store(error)) => return Err(error.into()),
                     // Another's step; or it was announced before a restore, and must never seal.
-                    Err(StepError::Changed) => {
+                    Err(StepError::Changed | StepError::Spent) => {
                         if self.load(&owner).await?.version() != record.version() {
                             continue;
                         }
@@ -219,7 +208,7 @@ impl Rotation {
             match self.step(&owner, generation, StepTo::Sealing).await {
                 Err(StepError::TooEarly) => {}
                 Err(StepError::Store(error)) => return Err(error.into()),
-                Ok(()) | Err(StepError::Changed) => record = self.load(&owner).await?,
+                Ok(()) | Err(_) => record = self.load(&owner).await?,
             }
             if announced(&record).is_some() {
                 progress.wait_for(WaitsFor::Announcement);
@@ -228,12 +217,15 @@ impl Rotation {
         for old in in_state(&record, DekState::Draining) {
             if self.is_empty(&owner, &record, old, &mut progress).await? {
                 match self.step(&owner, old.generation(), StepTo::Retired).await {
-                    Ok(()) | Err(StepError::Changed) => self.forget(&owner, old.generation()),
+                    Ok(()) | Err(StepError::Changed | StepError::Spent) => {
+                        self.forget(&owner, Generation::Dek(old.generation()))
+                    }
                     Err(StepError::TooEarly) => progress.wait_for(WaitsFor::Leases),
                     Err(StepError::Store(error)) => return Err(error.into()),
                 }
             }
         }
+        self.advance_index(&owner, record, &mut progress).await?;
         Ok(progress)
     }
 
@@ -268,13 +260,18 @@ impl Rotation {
                 let to = StepTo::Destroyed { after: retired_for };
                 match self.step(&owner, old.generation(), to).await {
                     Ok(()) => progress.destroyed = progress.destroyed.saturating_add(1),
-                    Err(StepError::Changed) => {}
+                    Err(StepError::Changed | StepError::Spent) => {}
                     Err(StepError::TooEarly) => progress.wait_for(WaitsFor::Horizon),
                     Err(StepError::Store(error)) => return Err(error.into()),
                 }
-                self.forget(&owner, old.generation());
+                self.forget(&owner, Generation::Dek(old.generation()));
             }
         }
+        self.destroy_index(&owner, &record, retired_for, &mut progress)
+            .await?;
+        // Each time: a call before this may have died in between.
+        let left = self.load(&owner).await?;
+        self.keyring.forget_destroyed(&owner, &left).await?;
         Ok(progress)
     }
 
@@ -339,7 +336,10 @@ impl Rotation {
         let mut sealing = in_state(record, DekState::Sealing);
         let new = sealing.next().ok_or(SessionError::WrongKey)?.key_id();
         let moment = match self.keys.is_idle(owner, old.generation()).await? {
-            true => Some(self.moment(owner, old.generation()).await?),
+            true => Some(
+                self.moment(owner, Generation::Dek(old.generation()))
+                    .await?,
+            ),
             false => None,
         };
         let keys = (old.key_id(), new);
@@ -377,7 +377,9 @@ impl Rotation {
         old: &DekRecord,
         progress: &mut Progress,
     ) -> Result<bool, RotationError> {
-        let moment = self.moment(owner, old.generation()).await?;
+        let moment = self
+            .moment(owner, Generation::Dek(old.generation()))
+            .await?;
         for column in self.models.models().sealed_columns() {
             let counting = self.models.count_under(None, &column, old.key_id(), moment);
             let Some(left) = counting.await? else {
@@ -394,7 +396,11 @@ impl Rotation {
     }
 
     /// A moment at which the generation was idle; the first that this process took.
-    async fn moment(&self, owner: &CanonicalId, generation: u32) -> Result<u64, RotationError> {
+    async fn moment(
+        &self,
+        owner: &CanonicalId,
+        generation: Generation,
+    ) -> Result<u64, RotationError> {
         let key = (owner.clone(), generation);
         let known = self.moments().get(&key).copied();
         match known {
@@ -406,19 +412,12 @@ impl Rotation {
         }
     }
 
-    fn forget(&self, owner: &CanonicalId, generation: u32) {
+    fn forget(&self, owner: &CanonicalId, generation: Generation) {
         self.moments().remove(&(owner.clone(), generation));
     }
 
-    fn moments(&self) -> std::sync::MutexGuard<'_, HashMap<(CanonicalId, u32), u64>> {
+    fn moments(&self) -> std::sync::MutexGuard<'_, HashMap<(CanonicalId, Generation), u64>> {
         self.moments.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Progress {
-    /// The first reason stays.
-    fn wait_for(&mut self, reason: WaitsFor) {
-        self.waits_for.get_or_insert(reason);
     }
 }
 

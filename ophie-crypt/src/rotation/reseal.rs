@@ -107,7 +107,7 @@ impl Rotation {
         }
     }
 
-    fn codec(&self, column: &ColumnRef) -> Result<Codec, RotationError> {
+    pub(super) fn codec(&self, column: &ColumnRef) -> Result<Codec, RotationError> {
         let models = self.models.models().iter();
         let infos = models.flat_map(|model| model.columns());
         let mut codecs = infos

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     keyring::Keyring,
     ledger::{Ledger, LedgerError},
+    shares::{ShareStore, ShareStoreError},
     store::{ModelError, StoreError},
     vectors::{VectorStore, VectorStoreError},
 };
@@ -44,6 +45,7 @@ impl ShredderBuilder {
             ledger: Arc::new(ledger),
             rows: Vec::new(),
             vectors: Vec::new(),
+            shares: None,
             terms: Terms::new(Keyring::MAX_TTL.saturating_add(SKEW)),
             again: Duration::from_secs(24 * 3600),
             view: Mutex::new(View::new()),
@@ -59,6 +61,14 @@ impl ShredderBuilder {
     /// Vectors that stand outside the tables, under a name for errors.
     pub fn vectors(mut self, name: impl Into<Arc<str>>, vectors: impl VectorStore) -> Self {
         self.0.vectors.push((name.into(), Arc::new(vectors)));
+        self
+    }
+
+    /// The second shares of keys in two shares, and how long a backup of **their** store is kept: zero if none is. A shred
+    /// destroys them, and the receipt says when, and from when on no backup of the database opens without them.
+    pub fn shares(mut self, shares: impl ShareStore, backups_kept: Duration) -> Self {
+        self.0.shares = Some(Arc::new(shares));
+        self.0.terms.shares = backups_kept;
         self
     }
 
@@ -129,6 +139,9 @@ pub enum ShredderError {
         "the ledger does not name the owner, so no row is deleted; keep both as they are and find out why"
     )]
     NotInLedger,
+    /// The share store failed, or still shows a share of the owner.
+    #[error("the owner's second shares were not destroyed; see the share store's error")]
+    Shares(#[from] ShareStoreError),
     /// The key store failed.
     #[error("the key store failed; see its error")]
     Store(#[from] StoreError),

@@ -17,6 +17,7 @@ use crate::{
     kms::{EncryptionContext, Kms, KmsCall, KmsError, WrappedDek},
     ledger::{LedgerError, LedgerHead},
     owner::CanonicalId,
+    shares::ShareStoreError,
     store::StoreError,
     vectors::VectorStore,
 };
@@ -29,6 +30,8 @@ pub(super) struct Terms {
     pub(super) backups: Duration,
     pub(super) replicas: Option<Duration>,
     pub(super) plaintext_until: Option<i64>,
+    /// How long backups of the share store are kept.
+    pub(super) shares: Duration,
 }
 
 impl Terms {
@@ -38,6 +41,7 @@ impl Terms {
             backups: Duration::from_secs(35 * 24 * 3600),
             replicas: None,
             plaintext_until: None,
+            shares: Duration::ZERO,
         }
     }
 
@@ -68,6 +72,13 @@ pub struct Receipt {
     pub backups_from: i64,
     /// No backup holds a row from when its columns were plaintext from here on; `None` if none is known to have been.
     pub plaintext_from: Option<i64>,
+    /// Whether this shredder destroys second shares; without it the receipt says nothing of them.
+    pub in_two_shares: bool,
+    /// When the second shares were destroyed, by their store, which was asked for this; `None` if they were not.
+    pub shares_destroyed_at: Option<i64>,
+    /// No backup of the database opens what was sealed under a key in two shares from here on, by what the operator said
+    /// of the share store's backups; `None` as long as the second shares are there.
+    pub shares_from: Option<i64>,
     /// Tables that are kept, and why.
     pub kept: Vec<(String, String)>,
     /// Tables whose rows this shredder deletes; without any the receipt says so.
@@ -81,6 +92,8 @@ pub(super) struct Reach {
     pub(super) kept: Vec<(String, String)>,
     pub(super) tables: Vec<String>,
     pub(super) vectors: Vec<String>,
+    /// When the second shares were destroyed, where there are any.
+    pub(super) shares: Option<Option<i64>>,
 }
 
 impl Reach {
@@ -96,6 +109,7 @@ impl Reach {
             kept: kept.collect(),
             tables: tables.map(str::to_owned).collect(),
             vectors: vectors.iter().map(|(name, _)| name.to_string()).collect(),
+            shares: None,
         }
     }
 }
@@ -126,6 +140,12 @@ impl Receipt {
             shred,
             entry,
             head,
+            in_two_shares: reach.shares.is_some(),
+            shares_destroyed_at: reach.shares.flatten(),
+            shares_from: reach
+                .shares
+                .flatten()
+                .map(|destroyed| after(destroyed.max(at), terms.shares)),
             kept: reach.kept,
             tables: reach.tables,
             vectors: reach.vectors,
@@ -234,6 +254,7 @@ impl fmt::Display for SignedReceipt {
 
 /// What steps are over, and what is said where a shredder was not given any.
 const KEYS: &str = "DEKs and index keys";
+const SHARES: &str = "second shares of DEKs destroyed";
 const NO_TABLE: &str = "no table was named";
 const NO_VECTORS: &str = "no vector store was named";
 
@@ -263,6 +284,13 @@ impl fmt::Display for Receipt {
             "backups  {}: nor a backup, as configured",
             Time(self.backups_from)
         )?;
+        if let Some(at) = self.shares_from {
+            writeln!(
+                f,
+                "shares   {}: nor does a backup open under a key in two shares, as configured",
+                Time(at)
+            )?;
+        }
         match self.plaintext_from {
             Some(at) => writeln!(
                 f,
@@ -272,6 +300,11 @@ impl fmt::Display for Receipt {
             None => writeln!(f, "contract no column is known to have been plaintext")?,
         }
         let (rows, vectors) = (self.tables.join(", "), self.vectors.join(", "));
+        match self.shares_destroyed_at {
+            Some(at) => writeln!(f, "done     {}: {SHARES}", Time(at))?,
+            None if self.in_two_shares => writeln!(f, "not done {SHARES}")?,
+            None => {}
+        }
         for (step, of, nothing, at) in [
             ("rows tombstoned", &*rows, NO_TABLE, shred.tombstoned_at),
             (
@@ -382,6 +415,9 @@ pub enum ReceiptError {
     /// The owner was never shredded in this key store.
     #[error("the owner was not shredded in this key store")]
     NotShredded,
+    /// The share store cannot be asked, so nobody knows what it holds.
+    #[error("there is no receipt while the share store cannot be asked; see its error")]
+    Shares(#[from] ShareStoreError),
     /// The key store failed.
     #[error("the key store failed; see its error")]
     Store(#[from] StoreError),

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     ledger::{Ledger, LedgerError},
     owner::{CanonicalId, OwnerId},
+    shares::{ShareStore, ShareStoreError},
     store::StoreError,
     vectors::VectorStore,
 };
@@ -40,6 +41,8 @@ const PAGE: u32 = 100;
 const CALLS: u32 = 1000;
 /// Then a ledger counts as unreachable.
 const LEDGER_WITHIN: Duration = Duration::from_secs(30);
+/// Then a share store does.
+const SHARES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Finishes what a shred begins: the ledger, tombstones, vectors, vacuum; and sweeps the rows at the horizon.
 ///
@@ -78,6 +81,7 @@ pub(super) struct Inner {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) rows: Vec<Arc<dyn RowStore>>,
     pub(super) vectors: Vec<(Arc<str>, Arc<dyn VectorStore>)>,
+    pub(super) shares: Option<Arc<dyn ShareStore>>,
     pub(super) terms: Terms,
     pub(super) again: Duration,
     pub(super) view: Mutex<View>,
@@ -133,6 +137,10 @@ impl Shredder {
             }
             // Once for all of them.
             let vacuumed = !finished.is_empty() && self.0.store.vacuum().await?;
+            if let Some(shares) = self.0.shares.as_ref().filter(|_| !finished.is_empty()) {
+                // What is left in the file is of no use without the first shares, which are gone.
+                timeout(SHARES_WITHIN, shares.vacuum()).await.ok();
+            }
             for owner in finished {
                 if vacuumed {
                     self.0.store.note(owner, ShredStep::Vacuumed).await?;
@@ -237,9 +245,38 @@ impl Shredder {
         let entry = view.shred(&owner).and_then(|known| known.entry);
         let entry = entry.ok_or(ReceiptError::TooEarly)?;
         let appended_at = shred.appended_at.ok_or(ReceiptError::TooEarly)?;
-        let reach = Reach::of(&self.0.rows, &self.0.vectors);
-        let (head, terms) = (view.head, &self.0.terms);
+        let head = view.head;
+        drop(view);
+        let mut reach = Reach::of(&self.0.rows, &self.0.vectors);
+        if let Some(shares) = &self.0.shares {
+            let destroyed = timeout(SHARES_WITHIN, shares.destroyed_at(&owner)).await;
+            reach.shares = Some(destroyed.map_err(|_| no_shares())??);
+        }
+        let terms = &self.0.terms;
         Ok(Receipt::new(shred, appended_at, entry, head, terms, reach))
+    }
+
+    /// Destroys the second shares of every shredded owner, again. For after the share store was put back: what came back
+    /// in it would open, with a backup of the database from before a shred. Says how many owners there are.
+    ///
+    /// # Errors
+    ///
+    /// [`ShredderError`]; those before were done.
+    pub async fn destroy_shares_again(&self) -> Result<u64, ShredderError> {
+        let (mut owners, mut after) = (0_u64, None);
+        loop {
+            let page = self.0.store.shreds(Shreds::All, after.as_ref(), PAGE);
+            let page = page.await?;
+            let Some(last) = page.last() else {
+                return Ok(owners);
+            };
+            after = Some(last.owner.clone());
+            for shred in &page {
+                self.0.must_know(&shred.owner).await?;
+                self.0.destroy_shares(&shred.owner).await?;
+                owners = owners.saturating_add(1);
+            }
+        }
     }
 }
 
@@ -266,6 +303,8 @@ impl Inner {
         if shred.appended_at.is_none() {
             self.append(shred).await?;
         }
+        // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
+        let destroyed = self.destroy_shares(owner).await;
         if shred.tombstoned_at.is_none() {
             self.tombstone(owner).await?;
             self.store.note(owner, ShredStep::Tombstoned).await?;
@@ -274,7 +313,32 @@ impl Inner {
             self.empty(owner).await?;
             self.store.note(owner, ShredStep::Emptied).await?;
         }
+        destroyed
+    }
+
+    async fn destroy_shares(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
+        if let Some(shares) = &self.shares {
+            let destroyed = timeout(SHARES_WITHIN, shares.destroy_all(owner)).await;
+            destroyed.map_err(|_| no_shares())??;
+        }
         Ok(())
+    }
+
+    /// The database says so of itself; the ledger must too.
+    async fn must_know(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
+        let installation = self.store.installation().await?;
+        let mut view = self.view.lock().await;
+        if view.shred(owner).is_none() {
+            let followed = timeout(LEDGER_WITHIN, view.follow(&*self.ledger)).await;
+            followed.map_err(|_| slow())??;
+        }
+        if !view.is_of(&installation.id) {
+            return Err(ShredderError::Foreign);
+        }
+        match view.shred(owner) {
+            Some(_) => Ok(()),
+            None => Err(ShredderError::NotInLedger),
+        }
     }
 
     async fn append(&self, shred: &Shred) -> Result<(), ShredderError> {
@@ -315,20 +379,8 @@ impl Inner {
 
     /// Counts rows as they go.
     async fn sweep(&self, owner: &CanonicalId, deleted: &mut u64) -> Result<(), ShredderError> {
-        let installation = self.store.installation().await?;
-        // The database says so of itself; the ledger must too.
-        let mut view = self.view.lock().await;
-        if view.shred(owner).is_none() {
-            let followed = timeout(LEDGER_WITHIN, view.follow(&*self.ledger)).await;
-            followed.map_err(|_| slow())??;
-        }
-        if !view.is_of(&installation.id) {
-            return Err(ShredderError::Foreign);
-        }
-        if view.shred(owner).is_none() {
-            return Err(ShredderError::NotInLedger);
-        }
-        drop(view);
+        self.must_know(owner).await?;
+        self.destroy_shares(owner).await?; // a store that was put back has them again
         for rows in &self.rows {
             rows.bury(owner).await?;
             for table in rows.models().deleted_tables() {
@@ -374,6 +426,10 @@ fn reason(error: &ShredderError) -> String {
 
 fn slow() -> LedgerError {
     LedgerError::unavailable("no answer within thirty seconds")
+}
+
+fn no_shares() -> ShareStoreError {
+    ShareStoreError::unavailable("no answer within thirty seconds")
 }
 
 fn micros(time: Duration) -> i64 {

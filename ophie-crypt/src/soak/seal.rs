@@ -7,11 +7,11 @@ use core::time::Duration;
 use std::collections::HashMap;
 
 use super::{
-    Decrypted, PlainRow, SealedRow, Sealing, SoakColumn, SoakJobError, SoakedRow,
+    Decrypted, PlainRow, SealedRow, Sealing, SoakColumn, SoakIndex, SoakJobError, SoakedRow,
     hooks::same_bytes, verify::Wrong,
 };
 use crate::{
-    blind_index::Fingerprint,
+    IndexedColumn,
     error::{Error, NoSession, OpenError, SealError},
     hazmat::aead::{Nonce, Nonces},
     keyring::{Keyring, ProvisionError, SessionError},
@@ -139,10 +139,16 @@ impl Sessions {
             match found {
                 None => pending = true,
                 Some(found) => {
-                    let of = (soak.column(), index.column(), index.normalizer());
-                    let right = keys.fingerprint_of(of, plain);
-                    let right = right.map_err(|error| SoakJobError::Value(error.into()))?;
-                    if right.as_bytes().as_slice() != found.as_slice() {
+                    let of = indexed(soak, index);
+                    let (newest, other) = keys
+                        .fingerprints_of(&of, plain)
+                        .map_err(SoakJobError::Value)?;
+                    // While an index key is rotated, rows stand under either.
+                    let right = core::iter::once(newest).chain(other);
+                    if !right
+                        .into_iter()
+                        .any(|right| right.as_slice() == found.as_slice())
+                    {
                         return Ok(Looked::of(Some(Wrong::Fingerprint)));
                     }
                 }
@@ -220,6 +226,10 @@ pub(super) fn seal_rows(
     rows.iter().map(seal).collect()
 }
 
+fn indexed(soak: &SoakColumn, index: &SoakIndex) -> IndexedColumn {
+    IndexedColumn::new(index.column(), soak.column(), index.normalizer())
+}
+
 fn seal_row(soak: &SoakColumn, session: &Session, row: &PlainRow, nonces: &mut Nonces) -> Sealing {
     let Ok(pinned) = session.pin() else {
         return Sealing::Stop;
@@ -227,9 +237,8 @@ fn seal_row(soak: &SoakColumn, session: &Session, row: &PlainRow, nonces: &mut N
     let (column, keys) = (soak.column(), pinned.keys());
     let mut fingerprints = Vec::with_capacity(soak.indexes().len());
     for index in soak.indexes() {
-        let of = (column, index.column(), index.normalizer());
-        match keys.fingerprint_of(of, &row.plain) {
-            Ok(fingerprint) => fingerprints.push(Fingerprint::as_bytes(&fingerprint).to_vec()),
+        match keys.fingerprints_of(&indexed(soak, index), &row.plain) {
+            Ok((fingerprint, _)) => fingerprints.push(fingerprint.to_vec()),
             Err(_) => return Sealing::Skip, // no text
         }
     }

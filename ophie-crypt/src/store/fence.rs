@@ -41,13 +41,14 @@ pub trait WriteFence: ModelStore {
     async fn fence(&self) -> Result<String, ModelError>;
 
     /// Raises the write fence: triggers on every model's table, which admit a new or changed envelope only under a key
-    /// that the owner of its row may seal under now. They refuse an UPDATE by primary key from another owner's session,
-    /// what a process writes late for an owner who was shredded, generations that are retired, and bytes that are no
-    /// envelope. Raised again, it is made anew.
+    /// that the owner of its row may seal under now, and a fingerprint only under a generation of that owner's index key
+    /// that is in use. They refuse an UPDATE by primary key from another owner's session, what a process writes late for an
+    /// owner who was shredded, generations that are retired, and bytes that are no envelope or fingerprint. Raised again,
+    /// it is made anew.
     ///
     /// The tables must be in the database of the keys, and whoever writes them must be able to read
-    /// `ophie_crypt_owners` and `ophie_crypt_deks`. On SQLite, where keys have a file of their own, the fence only
-    /// knows whether bytes are an envelope. Run it like a migration, as the role that owns the tables, and leave a
+    /// `ophie_crypt_owners`, `ophie_crypt_deks` and `ophie_crypt_index_keys`. On SQLite, where keys have a file of their
+    /// own, the fence only knows whether bytes have the form of one. Run it like a migration, as the role that owns the tables, and leave a
     /// table out by not naming its model.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! Absent: persistence; every value is unreadable once it is dropped.
 
+mod index;
 mod shreds;
 
 use core::{fmt, time::Duration};
@@ -15,9 +16,9 @@ use tokio::sync::Notify;
 
 use self::shreds::Graves;
 use super::{
-    ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexKeyRecord, KeyStore,
-    LEASES_OVER_FOR, Lease, LeaseError, LeaseRequest, MAX_INVOCATIONS, OwnerRecord, RotationStore,
-    Step, StepError, StepTo, StoreError, Which,
+    ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexAnnouncement, IndexKeyRecord,
+    IndexStep, KeyStore, LEASES_OVER_FOR, Lease, LeaseError, LeaseRequest, MAX_INVOCATIONS,
+    OwnerRecord, RotationStore, Step, StepError, StepTo, StoreError, Which,
 };
 use crate::shred::ShredId;
 use crate::{
@@ -47,6 +48,8 @@ pub struct MemoryKeyStore {
 struct Kept {
     record: OwnerRecord,
     generations: HashMap<u32, Generation>,
+    /// When each index key came into its state.
+    index_stated: HashMap<u8, Moment>,
 }
 
 /// What is known of a generation beside its key.
@@ -81,6 +84,7 @@ impl Kept {
         Self {
             record: OwnerRecord::living(1, [], []),
             generations: HashMap::new(),
+            index_stated: HashMap::new(),
         }
     }
 }
@@ -141,6 +145,7 @@ impl KeyStore for MemoryKeyStore {
         self.owners().entry(owner.clone()).or_insert_with(|| Kept {
             record: OwnerRecord::living(1, [dek.clone()], [index_key.clone()]),
             generations: HashMap::from([(dek.generation(), first)]),
+            index_stated: HashMap::new(),
         });
         Ok(())
     }
@@ -310,6 +315,22 @@ impl RotationStore for MemoryKeyStore {
         found.truncate(limit.try_into().unwrap_or(usize::MAX));
         Ok(found)
     }
+
+    async fn announce_index(
+        &self,
+        owner: &CanonicalId,
+        announcement: &IndexAnnouncement,
+    ) -> Result<(), StepError> {
+        self.announce_index_key(owner, announcement)
+    }
+
+    async fn step_index(&self, step: &IndexStep) -> Result<(), StepError> {
+        self.step_index_key(step)
+    }
+
+    async fn is_index_idle(&self, owner: &CanonicalId, generation: u8) -> Result<bool, StoreError> {
+        Ok(self.is_index_key_idle(owner, generation))
+    }
 }
 
 type Keys = (Vec<DekRecord>, Vec<IndexKeyRecord>);
@@ -352,10 +373,14 @@ impl Kept {
                 in_state(&[DekState::Announced]).is_empty()
                     && in_state(&[DekState::Sealing]).iter().any(due)
             }
-            Which::Rotating => !in_state(&[DekState::Announced, DekState::Draining]).is_empty(),
+            Which::Rotating => {
+                !in_state(&[DekState::Announced, DekState::Draining]).is_empty()
+                    || self.rotates_index_key()
+            }
             Which::Retired { since } => {
                 let long = |generation: &&Generation| now.since(&generation.stated) >= *since;
                 in_state(&[DekState::Retired]).iter().any(long)
+                    || self.has_retired_index_key(now, *since)
             }
             Which::WrappedElsewhere { kek } => {
                 self.record.deks().iter().any(

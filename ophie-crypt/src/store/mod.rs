@@ -5,6 +5,7 @@
 
 mod error;
 mod fence;
+mod index;
 mod memory;
 mod models;
 mod record;
@@ -18,8 +19,9 @@ use async_trait::async_trait;
 pub use self::{
     error::{LeaseError, StoreError},
     fence::WriteFence,
+    index::{IndexAnnouncement, IndexKeyState, IndexStep, IndexStepTo, WRITERS_OVER_FOR},
     memory::MemoryKeyStore,
-    models::{ModelError, ModelStore, Reseal},
+    models::{IndexedRow, ModelError, ModelStore, Reindex, Reseal},
     record::{DekBlob, DekRecord, DekState, IndexKeyRecord, OwnerRecord},
     rotation::{
         ANNOUNCED_FOR, Announcement, LEASES_OVER_FOR, RotationPolicy, RotationStore, Step,

@@ -8,7 +8,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{column::ColumnRef, hazmat::data_key::KeyId, model::Models, owner::CanonicalId};
+use crate::{
+    column::ColumnRef,
+    hazmat::data_key::KeyId,
+    model::{IndexedColumn, Models},
+    owner::CanonicalId,
+};
 
 /// The tables of the models that an application names. The adapters bring one for each database.
 ///
@@ -96,6 +101,49 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
         key_id: KeyId,
         since: u64,
     ) -> Result<Option<u64>, ModelError>;
+
+    /// The owner's rows whose fingerprint in this index is of this generation and whose envelope is not NULL: at most
+    /// `limit`, in the order of both, behind `after`. Equal ones may come once or several times.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn indexed_under(
+        &self,
+        owner: &CanonicalId,
+        index: &IndexedColumn,
+        generation: u8,
+        after: Option<&IndexedRow>,
+        limit: u32,
+    ) -> Result<Vec<IndexedRow>, ModelError>;
+
+    /// Puts new fingerprints into the owner's rows in which the envelope and the fingerprint that were read still stand;
+    /// all in one transaction. Says how many rows changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Duplicate`] if a unique index refuses one of them; [`ModelError`]. Nothing is changed then, or the
+    /// connection was lost at the commit.
+    async fn reindex(
+        &self,
+        owner: &CanonicalId,
+        index: &IndexedColumn,
+        anew: &[Reindex],
+    ) -> Result<u64, ModelError>;
+
+    /// How many of the owner's rows hold a fingerprint of this generation in this index, those among them that were
+    /// written and not committed at `since`; `None` while one of these may still be committed.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn count_indexed(
+        &self,
+        owner: &CanonicalId,
+        index: &ColumnRef,
+        generation: u8,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError>;
 }
 
 #[async_trait]
@@ -137,6 +185,38 @@ impl<S: ModelStore + ?Sized> ModelStore for Arc<S> {
         since: u64,
     ) -> Result<Option<u64>, ModelError> {
         (**self).count_under(owner, column, key_id, since).await
+    }
+
+    async fn indexed_under(
+        &self,
+        owner: &CanonicalId,
+        index: &IndexedColumn,
+        generation: u8,
+        after: Option<&IndexedRow>,
+        limit: u32,
+    ) -> Result<Vec<IndexedRow>, ModelError> {
+        let rows = (**self).indexed_under(owner, index, generation, after, limit);
+        rows.await
+    }
+
+    async fn reindex(
+        &self,
+        owner: &CanonicalId,
+        index: &IndexedColumn,
+        anew: &[Reindex],
+    ) -> Result<u64, ModelError> {
+        (**self).reindex(owner, index, anew).await
+    }
+
+    async fn count_indexed(
+        &self,
+        owner: &CanonicalId,
+        index: &ColumnRef,
+        generation: u8,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        let counting = (**self).count_indexed(owner, index, generation, since);
+        counting.await
     }
 }
 
@@ -186,6 +266,91 @@ impl fmt::Debug for Reseal {
     }
 }
 
+/// A fingerprint as it stands in a row, and the envelope of the value that it was made of.
+///
+/// ```
+/// let row = ophie_crypt::IndexedRow::new([1; 17], [0xfa; 45]);
+/// assert_eq!(format!("{row:?}"), "IndexedRow(17 bytes, 45 bytes)");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct IndexedRow {
+    fingerprint: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+impl IndexedRow {
+    /// Both, as they stand there.
+    #[must_use]
+    pub fn new(fingerprint: impl Into<Vec<u8>>, sealed: impl Into<Vec<u8>>) -> Self {
+        Self {
+            fingerprint: fingerprint.into(),
+            sealed: sealed.into(),
+        }
+    }
+
+    /// The fingerprint.
+    #[must_use]
+    pub fn fingerprint(&self) -> &[u8] {
+        &self.fingerprint
+    }
+
+    /// The envelope.
+    #[must_use]
+    pub fn sealed(&self) -> &[u8] {
+        &self.sealed
+    }
+}
+
+impl fmt::Debug for IndexedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (fingerprint, sealed) = (self.fingerprint.len(), self.sealed.len());
+        write!(f, "IndexedRow({fingerprint} bytes, {sealed} bytes)")
+    }
+}
+
+/// A row, and the new fingerprint of its value.
+///
+/// ```
+/// use ophie_crypt::{IndexedRow, Reindex};
+///
+/// let anew = Reindex::new(IndexedRow::new([1; 17], [0xfa; 45]), [2; 17]);
+/// assert_eq!(anew.fingerprint(), [2; 17]);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reindex {
+    row: IndexedRow,
+    fingerprint: Vec<u8>,
+}
+
+impl Reindex {
+    /// Both.
+    #[must_use]
+    pub fn new(row: IndexedRow, fingerprint: impl Into<Vec<u8>>) -> Self {
+        Self {
+            row,
+            fingerprint: fingerprint.into(),
+        }
+    }
+
+    /// As it was read.
+    #[must_use]
+    pub const fn row(&self) -> &IndexedRow {
+        &self.row
+    }
+
+    /// What is to stand in it.
+    #[must_use]
+    pub fn fingerprint(&self) -> &[u8] {
+        &self.fingerprint
+    }
+}
+
+impl fmt::Debug for Reindex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reindex").field(&self.row).finish()
+    }
+}
+
 /// The application's tables could not be read or written.
 ///
 /// ```
@@ -206,6 +371,11 @@ pub enum ModelError {
         /// What stands in the way.
         reason: &'static str,
     },
+    /// A unique index has a row of this fingerprint already.
+    #[error(
+        "a unique index has a row with the new fingerprint already; remove one of the two rows"
+    )]
+    Duplicate,
     /// The database has no such column.
     #[error("the database has no column `{column}`; run the application's migrations first")]
     NoColumn {

@@ -4,6 +4,7 @@
 
 use core::fmt;
 
+use super::IndexKeyState;
 use crate::{hazmat::data_key::KeyId, kms::WrappedDek};
 
 /// An owner's keys as stored: every generation of its DEK, every index key, and a version that each
@@ -225,19 +226,34 @@ impl DekState {
 #[derive(Clone, PartialEq, Eq)]
 pub struct IndexKeyRecord {
     generation: u8,
+    state: IndexKeyState,
     key_id: KeyId,
     sealed: Vec<u8>,
 }
 
 impl IndexKeyRecord {
-    /// A generation, from 1, sealed under the DEK of this id.
+    /// A generation, from 1, that is written, sealed under the DEK of this id.
     #[must_use]
     pub fn new(generation: u8, key_id: KeyId, sealed: impl Into<Vec<u8>>) -> Self {
         Self {
             generation,
+            state: IndexKeyState::Writing,
             key_id,
             sealed: sealed.into(),
         }
+    }
+
+    /// The same generation in another state.
+    #[must_use]
+    pub const fn in_state(mut self, state: IndexKeyState) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub const fn state(&self) -> IndexKeyState {
+        self.state
     }
 
     /// Its number, from 1.
@@ -263,6 +279,7 @@ impl fmt::Debug for IndexKeyRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IndexKeyRecord")
             .field("generation", &self.generation)
+            .field("state", &self.state)
             .field("key_id", &self.key_id)
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{DekRecord, IndexKeyRecord, KeyStore, StoreError};
+use super::{DekRecord, IndexAnnouncement, IndexKeyRecord, IndexStep, KeyStore, StoreError};
 use crate::{kms::WrappedDek, owner::CanonicalId};
 
 /// How long a generation is announced before it seals: the 30 seconds within which each process asks for changes,
@@ -91,6 +91,33 @@ pub trait RotationStore: KeyStore {
         after: Option<&CanonicalId>,
         limit: u32,
     ) -> Result<Vec<CanonicalId>, StoreError>;
+
+    /// Writes an owner's next index key, and counts its invocation of the DEK.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::Changed`] if the owner's version is another by now, if it was shredded, or if an index key is
+    /// announced or draining: two at most are in use. [`StepError::Spent`] if the DEK may seal nothing more.
+    async fn announce_index(
+        &self,
+        owner: &CanonicalId,
+        announcement: &IndexAnnouncement,
+    ) -> Result<(), StepError>;
+
+    /// Moves an index key's generation on. The first attempt to let an announced one be written only notes the time.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]; nothing is changed then but that note.
+    async fn step_index(&self, step: &IndexStep) -> Result<(), StepError>;
+
+    /// Whether nobody can write under this generation any more: it has been draining for
+    /// [`WRITERS_OVER_FOR`](super::WRITERS_OVER_FOR), or is retired. Once it is so, it stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn is_index_idle(&self, owner: &CanonicalId, generation: u8) -> Result<bool, StoreError>;
 }
 
 /// An owner's next generation, and all that is sealed under it.
@@ -194,9 +221,9 @@ pub enum StepTo {
 pub enum Which {
     /// Whose newest generation seals and is due to be replaced.
     Due(RotationPolicy),
-    /// Who have a generation that is announced or draining.
+    /// Who have a generation, of DEK or index key, that is announced or draining.
     Rotating,
-    /// Who have a generation that has been retired for so long.
+    /// Who have a generation, of DEK or index key, that has been retired for so long.
     Retired {
         /// How long.
         since: Duration,
@@ -275,6 +302,11 @@ pub enum StepError {
     /// What the step waits for has not come.
     #[error("it is too early for this step of the generation; try again later")]
     TooEarly,
+    /// The owner's newest DEK may seal nothing more, not even a key.
+    #[error(
+        "the owner's newest DEK may seal nothing more; give the owner a new one first, by `Rotation::begin`"
+    )]
+    Spent,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -315,5 +347,21 @@ impl<S: RotationStore + ?Sized> RotationStore for Arc<S> {
         limit: u32,
     ) -> Result<Vec<CanonicalId>, StoreError> {
         (**self).owners(which, after, limit).await
+    }
+
+    async fn announce_index(
+        &self,
+        owner: &CanonicalId,
+        announcement: &IndexAnnouncement,
+    ) -> Result<(), StepError> {
+        (**self).announce_index(owner, announcement).await
+    }
+
+    async fn step_index(&self, step: &IndexStep) -> Result<(), StepError> {
+        (**self).step_index(step).await
+    }
+
+    async fn is_index_idle(&self, owner: &CanonicalId, generation: u8) -> Result<bool, StoreError> {
+        (**self).is_index_idle(owner, generation).await
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     Asynchronous,
     paths::{
         models::{Mention, PersonLink, mention, mentions, new_link, people_links, person_link},
-        world::{ALICE, World},
+        world::{ALICE, World, ours},
     },
 };
 
@@ -199,4 +199,34 @@ async fn ciphertext_moves_without_a_session() {
         .await;
     assert_eq!(changed, Ok(1));
     assert_eq!(sealed.open(&alice).unwrap().expose_secret(), "Mom");
+}
+
+#[tokio::test]
+async fn rows_under_two_index_keys_are_found_by_both_fingerprints() {
+    let (mut world, mut db, alice) = world().await;
+    world.link("Mom");
+    world.two_index_keys().await;
+    let run = async {
+        let [_, under_new] = person_link::name_fp("Ann")?.candidates();
+        let mut ann = new_link(ALICE, "Ann");
+        ann.name_fp = under_new.for_write();
+        diesel::insert_into(people_links::table)
+            .values(&ann)
+            .execute(&mut db)
+            .await?;
+        for name in ["Mom", "Ann"] {
+            let fingerprint = person_link::name_fp(name)?;
+            let any = people_links::name_fp.eq_any(fingerprint.candidates());
+            let links: Vec<PersonLink> = people_links::table.filter(any).load(&mut db).await?;
+            assert_eq!(found(&links), [name]);
+            let alone = people_links::table.filter(people_links::name_fp.eq(&fingerprint));
+            let alone = ours(alone.load::<PersonLink>(&mut db).await);
+            assert!(matches!(
+                alone,
+                ophie_crypt::Error::Fingerprint(ophie_crypt::FingerprintError::TwoKeys { .. })
+            ));
+        }
+        QueryResult::Ok(())
+    };
+    alice.scope(run).await.unwrap();
 }

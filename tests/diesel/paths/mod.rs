@@ -1,6 +1,7 @@
 //! What works on every database, by theme. Each file is compiled once for each.
 
 mod both;
+mod indexes;
 mod insert;
 #[allow(
     dead_code,

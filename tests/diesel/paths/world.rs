@@ -1,5 +1,7 @@
 //! A database with the tests' tables, a connection of Diesel's, and the open sessions of two owners.
 
+use std::sync::Arc;
+
 use diesel::{
     connection::{Connection as _, SimpleConnection},
     prelude::*,
@@ -19,6 +21,7 @@ const PURPOSE: Purpose = Purpose::new("tests");
 pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) db: Connection,
+    keys: Arc<MemoryKeyStore>,
     keyring: Keyring,
     pub(crate) alice: Session,
     pub(crate) bob: Session,
@@ -27,9 +30,10 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let database = Database::create().await;
+        let keys = Arc::new(MemoryKeyStore::new());
         let keyring = Keyring::builder()
             .kms(LocalKms::ephemeral().unwrap())
-            .key_store(MemoryKeyStore::new())
+            .key_store(Arc::clone(&keys))
             .build()
             .unwrap();
         let mut db = connect(&database);
@@ -39,8 +43,16 @@ impl World {
             db,
             alice: keyring.open_or_provision(&ALICE, PURPOSE).await.unwrap(),
             bob: keyring.open_or_provision(&BOB, PURPOSE).await.unwrap(),
+            keys,
             keyring,
         }
+    }
+
+    /// From now on, Alice's rows may stand under two index keys.
+    pub(crate) async fn two_index_keys(&self) {
+        let keys = Arc::clone(&self.keys);
+        ophie_crypt_tests::keys::announce_index_key(&self.keyring, keys, &ALICE).await;
+        self.alice.refresh().await.unwrap();
     }
 
     /// A session of any owner.

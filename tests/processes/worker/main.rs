@@ -6,6 +6,7 @@
 mod backfill;
 mod imports;
 mod late;
+mod look_up;
 mod meet;
 mod rotate;
 mod seal;
@@ -26,6 +27,7 @@ async fn main() {
         "backfill" => backfill::run(&settings).await,
         "imports" => imports::run(&settings).await,
         "late" => late::run(&settings).await,
+        "look-up" => look_up::run(&settings).await,
         "meet" => meet::run(&settings).await,
         "rotate" => rotate::run(&settings).await,
         "seal" => seal::run(&settings).await,

@@ -1,4 +1,4 @@
-//! Rotates one owner's DEK, over and over, until it is killed.
+//! Rotates one owner's DEK, or with the setting `index` its index key, over and over, until it is killed.
 //!
 //! Absent: the time that each step waits for, which the parent lets pass.
 
@@ -21,7 +21,11 @@ pub(crate) async fn run(settings: &Settings) {
     say("rotating");
     let mut told = 0;
     loop {
-        let generation = rotation.begin(&owner).await.expect("it is announced");
+        let begun = match settings.optional("index") {
+            Some(_) => rotation.begin_index(&owner).await.map(u32::from),
+            None => rotation.begin(&owner).await,
+        };
+        let generation = begun.expect("it is announced");
         while rotation
             .advance(&owner)
             .await

@@ -14,9 +14,9 @@ use async_trait::async_trait;
 use ophie_crypt::{
     AuditError, AuditEvent, AuditSink, AuditStep, AwsKms, CanonicalId, DekRecord, EncryptedModel,
     IndexKeyRecord, KeyStore, Keyring, KeyringBuilder, Lease, LeaseError, LeaseRequest, LocalKms,
-    OwnerRecord, Purpose, StoreError,
+    OwnerRecord, Purpose, StoreError, TwoShareKms,
 };
-use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, PostgresKeyStore};
+use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, PostgresKeyStore, PostgresShares};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 pub(crate) const PURPOSE: Purpose = Purpose::new("tests");
@@ -97,14 +97,26 @@ impl Settings {
             }),
             None => builder.key_store(store),
         };
-        builder = match self.optional("arn") {
-            Some(arn) => builder.kms(AwsKms::from_env(arn).await.expect("the ARN of a key")),
-            None => builder.kms(LocalKms::open(self.text("master")).expect("a master key")),
+        builder = match (self.optional("arn"), self.shares()) {
+            (Some(arn), _) => builder.kms(AwsKms::from_env(arn).await.expect("the ARN of a key")),
+            (None, Some(shares)) => builder.kms(TwoShareKms::new(self.local(), shares)),
+            (None, None) => builder.kms(self.local()),
         };
         if let Some(path) = self.optional("journal") {
             builder = builder.audit(Journal(append_to(path)));
         }
         self.times(builder).build().expect("a whole keyring")
+    }
+
+    fn local(&self) -> LocalKms {
+        LocalKms::open(self.text("master")).expect("a master key")
+    }
+
+    /// Second shares in the database that the setting `shares` names.
+    pub(crate) fn shares(&self) -> Option<PostgresShares> {
+        let url = self.optional("shares")?;
+        let pool = PgPoolOptions::new().max_connections(2).connect_lazy(url);
+        Some(PostgresShares::new(pool.expect("a PostgreSQL URL")))
     }
 
     fn times(&self, mut builder: KeyringBuilder) -> KeyringBuilder {

@@ -16,10 +16,13 @@ pub(crate) async fn run(settings: &Settings) {
     let keyring = settings.keyring_on(store.clone()).await;
     let ledger = FileLedger::open(settings.text("ledger")).expect("the ledger's file");
     let rows = PostgresModels::new(pool, Models::new().with::<Note>());
-    let shredder = Shredder::builder(store, ledger)
+    let mut builder = Shredder::builder(store, ledger)
         .rows(rows)
-        .sweep_again(Duration::ZERO)
-        .build();
+        .sweep_again(Duration::ZERO);
+    if let Some(shares) = settings.shares() {
+        builder = builder.shares(shares, Duration::ZERO);
+    }
+    let shredder = builder.build();
     say("ready");
     let (first, last): (i64, i64) = (settings.number("first"), settings.number("last"));
     for owner in first..=last {

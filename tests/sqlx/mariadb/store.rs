@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ophie_crypt::{
-    KeyStore, Keyring, MAX_INVOCATIONS, Models, Rotation, Shred, ShredId, ShredStore,
+    KeyStore, Keyring, MAX_INVOCATIONS, Models, Rotation, Shred, ShredId, ShredStore, WaitsFor,
 };
 use ophie_crypt_sqlx::MySqlModels;
 use sqlx::AssertSqlSafe;
@@ -33,7 +33,7 @@ const GRANTS: [&str; 8] = [
 const ROTATOR: [&str; 4] = [
     "UPDATE (version) ON {}.ophie_crypt_owners",
     "UPDATE (state, stated_at, kek, wrapped, sealed) ON {}.ophie_crypt_deks",
-    "UPDATE (key_id, sealed) ON {}.ophie_crypt_index_keys",
+    "UPDATE (state, announced_at, stated_at, key_id, sealed), DELETE ON {}.ophie_crypt_index_keys",
     "UPDATE (announced_at) ON {}.ophie_crypt_budgets",
 ];
 
@@ -69,6 +69,17 @@ async fn a_role_that_rotates() {
     .await;
     assert_eq!(rotation.advance(&ALICE).await.unwrap().waits_for, None);
     rotation.rewrap(&ALICE).await.unwrap();
+    let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 1);
+
+    assert_eq!(rotation.begin_index(&ALICE).await.unwrap(), 2);
+    let passes = "UPDATE ophie_crypt_index_keys SET announced_at = announced_at - INTERVAL 1 HOUR, \
+                  stated_at = stated_at - INTERVAL 1 HOUR";
+    for waits in [Some(WaitsFor::Announcement), Some(WaitsFor::Writers), None] {
+        let waited = rotation.advance(&ALICE).await.unwrap().waits_for;
+        assert_eq!(waited, waits);
+        run(passes.to_owned()).await;
+    }
     let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
     assert_eq!(destroyed.destroyed, 1);
 }

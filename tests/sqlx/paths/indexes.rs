@@ -255,3 +255,102 @@ async fn a_fingerprint_needs_a_session_to_make_but_none_to_use() {
             .unwrap();
     assert_eq!(found, 1);
 }
+
+/// "Mom" under the old key, "Ann" under the new.
+async fn two_keys() -> World {
+    let world = World::new().await;
+    world.link(&world.alice, "Mom").await;
+    world.two_index_keys().await;
+    let add = async {
+        let [_, under_new] = person_link::name_fp("Ann").unwrap().candidates();
+        insert(&world, "Ann", under_new.for_write()).await.unwrap();
+    };
+    world.alice.scope(add).await;
+    world
+}
+
+async fn insert(world: &World, name: &str, fingerprint: NameFp) -> Result<(), sqlx::Error> {
+    let insert = sqlx::query(sql(INSERT_LINK))
+        .bind(Owner(ALICE))
+        .bind(CALL)
+        .bind(person_link::name(name))
+        .bind(fingerprint);
+    insert.execute(world.pool()).await.map(drop)
+}
+
+async fn find(world: &World, name: &str) -> Vec<PersonLink> {
+    let [one, other] = person_link::name_fp(name).unwrap().candidates();
+    let text = "SELECT * FROM people_links WHERE user_id = $1 AND name_fp IN ($2, $3)";
+    let found = sqlx::query_as(sql(text))
+        .bind(Owner(ALICE))
+        .bind(one)
+        .bind(other)
+        .fetch_all(world.pool());
+    found.await.unwrap()
+}
+
+const TWO_KEYS: Error = Error::Fingerprint(FingerprintError::TwoKeys { index: NAME_FP });
+
+#[tokio::test]
+async fn rows_under_two_keys_are_found_by_both_fingerprints() {
+    let world = two_keys().await;
+    let run = async {
+        for name in ["MOM", "ann"] {
+            let found = find(&world, name).await;
+            assert_eq!(found.len(), 1, "{name}");
+            let fingerprint = person_link::name_fp(name).unwrap();
+            assert!(fingerprint.matches(&found[0].name_fp));
+            // One alone would miss a row, as would one that was read.
+            for alone in [&fingerprint, &found[0].name_fp] {
+                let mut query = sqlx::query::<Db>(sql("SELECT $1"));
+                assert_eq!(bound(query.try_bind(alone)), TWO_KEYS);
+            }
+        }
+        assert!(find(&world, "Eve").await.is_empty());
+    };
+    world.alice.scope(run).await;
+    // Bob has one key, and the statement is the same.
+    let [one, other] = NameFp::of_in(&world.bob, "Mom").unwrap().candidates();
+    assert_eq!(one, other);
+}
+
+#[tokio::test]
+async fn a_write_says_that_it_is_one_while_there_are_two_keys() {
+    let world = two_keys().await;
+    let run = async {
+        let plain = person_link::name_fp("Dad").unwrap();
+        let refused = insert(&world, "Dad", plain).await.unwrap_err();
+        assert!(refused.to_string().contains(".for_write()"), "{refused}");
+        let fingerprint = person_link::name_fp("Dad").unwrap().for_write();
+        insert(&world, "Dad", fingerprint).await.unwrap();
+        assert_eq!(find(&world, "dad").await.len(), 1);
+    };
+    world.alice.scope(run).await;
+    assert_eq!(world.links().await, 3);
+}
+
+/// A unique index knows of one key only: a statement that leans on it is refused, unless it says otherwise.
+#[tokio::test]
+async fn an_upsert_on_a_fingerprint_fails_while_there_are_two_keys() {
+    let world = two_keys().await;
+    let upsert = format!("{INSERT_LINK} {}", crate::OR_NOTHING);
+    let add = |fingerprint: NameFp| {
+        sqlx::query(sql(&upsert))
+            .bind(Owner(ALICE))
+            .bind(CALL)
+            .bind(person_link::name("Ann"))
+            .bind(fingerprint)
+            .execute(world.pool())
+    };
+    let run = async {
+        let plain = person_link::name_fp("Ann").unwrap();
+        let refused = add(plain).await.unwrap_err().to_string();
+        assert!(refused.contains("two keys"), "{refused}");
+        assert_eq!(find(&world, "Ann").await.len(), 1);
+        // It asserts what does not hold, and both are found.
+        let asserted = person_link::name_fp("Ann").unwrap().for_write();
+        add(asserted).await.unwrap();
+        assert_eq!(find(&world, "Ann").await.len(), 2);
+    };
+    world.alice.scope(run).await;
+}

@@ -57,6 +57,13 @@ impl World {
         keyring(&self.kms, Store::new(crate::key_pool(&self.database).await))
     }
 
+    /// From now on, Alice's rows may stand under two index keys.
+    pub(crate) async fn two_index_keys(&self) {
+        let keys = Store::new(crate::key_pool(&self.database).await);
+        ophie_crypt_tests::keys::announce_index_key(&self.keyring, keys, &ALICE).await;
+        self.alice.refresh().await.unwrap();
+    }
+
     /// Stores a people-link and returns its id.
     pub(crate) async fn link(&self, session: &Session, name: &str) -> i64 {
         self.link_from(session, CALL, name).await

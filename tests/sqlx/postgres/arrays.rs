@@ -191,6 +191,29 @@ async fn one_bad_element_refuses_the_array() {
     });
 }
 
+#[tokio::test]
+async fn both_fingerprints_of_a_value_are_one_array() {
+    let world = World::new().await;
+    world.link(&world.alice, "Mom").await;
+    world.two_index_keys().await;
+    let run = async {
+        let mom = person_link::name_fp("Mom").unwrap();
+        let any = "SELECT COUNT(*) FROM people_links WHERE name_fp = ANY($1)";
+        let found: i64 = sqlx::query_scalar(any)
+            .bind(mom.candidates())
+            .fetch_one(world.pool())
+            .await
+            .unwrap();
+        assert_eq!(found, 1);
+        let mut query = sqlx::query::<Db>(any);
+        assert_eq!(
+            bound(query.try_bind([mom])),
+            Error::Fingerprint(FingerprintError::TwoKeys { index: NAME_FP })
+        );
+    };
+    world.alice.scope(run).await;
+}
+
 /// Offline data of arrays is PostgreSQL's alone.
 #[tokio::test]
 async fn query_macros_take_arrays() {

@@ -301,6 +301,17 @@ async fn a_role_that_rotates() {
     assert_eq!(early.waits_for, Some(WaitsFor::Horizon));
     let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
     assert_eq!(destroyed.destroyed, 1);
+
+    assert_eq!(rotation.begin_index(&ALICE).await.unwrap(), 2);
+    let passes = "UPDATE ophie_crypt_index_keys SET announced_at = announced_at - interval '1 hour', \
+                  stated_at = stated_at - interval '1 hour'";
+    for waits in [Some(WaitsFor::Announcement), Some(WaitsFor::Writers), None] {
+        let waited = rotation.advance(&ALICE).await.unwrap().waits_for;
+        assert_eq!(waited, waits);
+        run(passes.to_owned()).await;
+    }
+    let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 1);
 }
 
 #[tokio::test]

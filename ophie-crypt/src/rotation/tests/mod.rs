@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+mod index;
+mod rows;
 mod world;
 
 use self::world::{ADA, NAME, TEXT, World};
 use super::*;
 use crate::{
-    adapter,
+    KmsError, LocalKms, MemoryShares, MovingKms, TwoShareKms, adapter,
     store::{ANNOUNCED_FOR, KeyStore, LEASES_OVER_FOR, RotationPolicy},
 };
 
@@ -110,7 +112,7 @@ async fn nothing_is_wrapped_anew_while_the_restore_guard_refuses() {
     let ledger = crate::FileLedger::open_or_create(&file).unwrap();
     let guard = crate::RestoreGuard::new(Arc::clone(&world.keys), ledger).every(Duration::ZERO);
     let keyring = Keyring::builder()
-        .kms(crate::LocalKms::ephemeral().unwrap())
+        .kms(LocalKms::ephemeral().unwrap())
         .key_store(Arc::clone(&world.keys))
         .restore_guard(guard)
         .build()
@@ -122,9 +124,10 @@ async fn nothing_is_wrapped_anew_while_the_restore_guard_refuses() {
         .unwrap();
     let rotation = Rotation::new(keyring, Arc::clone(&world.keys), Arc::clone(&world.tables));
     let begun = rotation.begin(ADA).await.map(drop);
+    let index_begun = rotation.begin_index(ADA).await.map(drop);
     let rewrapped = rotation.rewrap(ADA).await;
     std::fs::remove_file(file).ok();
-    for refused in [begun, rewrapped] {
+    for refused in [begun, index_begun, rewrapped] {
         assert!(
             matches!(
                 refused,
@@ -311,6 +314,79 @@ async fn many_generations_stay_readable_until_destroyed() {
     assert_eq!(world.states().await.len(), 1);
     let other = world.rotation.begin(ADA).await.unwrap();
     assert_eq!(other, 5, "a number is not used twice");
+}
+
+/// Keys in one piece become keys in two shares, and nobody notices.
+#[tokio::test]
+async fn keys_move_into_two_shares_and_a_generation_keeps_its_share_until_it_is_destroyed() {
+    let (kms, shares) = (
+        Arc::new(LocalKms::ephemeral().unwrap()),
+        Arc::new(MemoryShares::new()),
+    );
+    let world = World::with(Arc::clone(&kms)).await;
+    world.write(4).await;
+    let texts = world.read().await;
+    let both = || {
+        let two = TwoShareKms::new(Arc::clone(&kms), Arc::clone(&shares));
+        MovingKms::new(Arc::clone(&kms), two)
+    };
+    let world = world.next(both());
+    assert_eq!(world.read().await, texts);
+    let kek = TwoShareKms::kek(&kms.kek());
+    let begun = world.rotation.begin_wrapped_elsewhere(&kek).await.unwrap();
+    assert_eq!((begun.owners, begun.done), (1, 1));
+    // From here on no key stands in one piece.
+    let record = world.keys.load(&ADA.canonical()).await.unwrap().unwrap();
+    let blobs: Vec<_> = record.deks().iter().map(DekRecord::blob).collect();
+    assert!(
+        matches!(blobs[..], [DekBlob::Wrapped(two), DekBlob::Sealed(_)] if two.kek() == kek),
+        "{blobs:?}"
+    );
+    let begun = world.rotation.begin_wrapped_elsewhere(&kek).await.unwrap();
+    assert_eq!(begun.owners, 0);
+    world.clock.pass(ANNOUNCED_FOR);
+    assert_eq!(world.advance().await.waits_for, Some(WaitsFor::Leases));
+    assert_eq!(world.under().await, [8, 0]);
+    assert_eq!(world.read().await, texts);
+    world.clock.pass(Keyring::MAX_TTL + LEASES_OVER_FOR * 2);
+    assert_eq!(world.advance().await.waits_for, None);
+
+    let world = world.next(TwoShareKms::new(Arc::clone(&kms), Arc::clone(&shares)));
+    assert_eq!(world.read().await, texts);
+    world.to_the_end_of_leases().await;
+    assert_eq!(world.advance().await.waits_for, None);
+    assert_eq!(shares.len(), 2, "of generations 2 and 3");
+    let week = Duration::from_secs(7 * 24 * 3600);
+    world.rotation.destroy(ADA, week).await.unwrap();
+    assert_eq!(shares.len(), 2, "a backup may need it");
+    world.clock.pass(week);
+    world.rotation.destroy(ADA, week).await.unwrap();
+    assert_eq!((world.states().await.len(), shares.len()), (1, 1));
+    assert_eq!(world.read().await, texts);
+}
+
+/// The database forgot the key, and the process died before the share store did.
+#[tokio::test]
+async fn a_share_that_outlived_its_generation_goes_at_the_next_call() {
+    let (kms, shares) = (
+        Arc::new(LocalKms::ephemeral().unwrap()),
+        Arc::new(crate::shares::tests::Fallible::default()),
+    );
+    let world = World::with(TwoShareKms::new(kms, Arc::clone(&shares))).await;
+    world.write(1).await;
+    world.to_the_end_of_leases().await;
+    assert_eq!(world.advance().await.waits_for, None);
+    shares.is_down.store(true, SeqCst);
+    let destroyed = world.rotation.destroy(ADA, Duration::ZERO).await;
+    assert!(
+        matches!(destroyed, Err(RotationError::Kms(KmsError::Shares(_)))),
+        "{destroyed:?}"
+    );
+    assert_eq!((world.states().await.len(), shares.memory.len()), (1, 2));
+    shares.is_down.store(false, SeqCst);
+    world.rotation.destroy(ADA, Duration::ZERO).await.unwrap();
+    assert_eq!(shares.memory.len(), 1);
+    assert_eq!(world.read().await.1, 0);
 }
 
 #[tokio::test]

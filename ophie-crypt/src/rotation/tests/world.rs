@@ -15,11 +15,14 @@ use crate::{
     column::{ColumnRef, ColumnType, Kind},
     envelope::Envelope,
     hazmat::data_key::KeyId,
-    kms::LocalKms,
-    model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
+    kms::{Kms, LocalKms},
+    model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
     plaintext::{Codec, Plaintext},
     session::{Purpose, Session},
-    store::{ANNOUNCED_FOR, KeyStore, LEASES_OVER_FOR, MemoryKeyStore, ModelError, Reseal},
+    store::{
+        ANNOUNCED_FOR, IndexedRow, KeyStore, LEASES_OVER_FOR, MemoryKeyStore, ModelError, Reindex,
+        Reseal,
+    },
 };
 
 pub(super) const ADA: &str = "ada";
@@ -154,6 +157,36 @@ impl ModelStore for Tables {
         let under = all.filter(|cell| is_under(cell, column, key_id));
         Ok(Some(under.count().try_into().unwrap()))
     }
+
+    async fn indexed_under(
+        &self,
+        _: &CanonicalId,
+        _: &IndexedColumn,
+        _: u8,
+        _: Option<&IndexedRow>,
+        _: u32,
+    ) -> Result<Vec<IndexedRow>, ModelError> {
+        unreachable!("no model here has an index")
+    }
+
+    async fn reindex(
+        &self,
+        _: &CanonicalId,
+        _: &IndexedColumn,
+        _: &[Reindex],
+    ) -> Result<u64, ModelError> {
+        unreachable!("no model here has an index")
+    }
+
+    async fn count_indexed(
+        &self,
+        _: &CanonicalId,
+        _: &ColumnRef,
+        _: u8,
+        _: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        unreachable!("no model here has an index")
+    }
 }
 
 pub(super) struct World {
@@ -166,10 +199,14 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(LocalKms::ephemeral().unwrap()).await
+    }
+
+    pub(super) async fn with(kms: impl Kms) -> Self {
         let clock = Clock::default();
         let keys = Arc::new(MemoryKeyStore::with_clock(clock.clone()));
         let keyring = Keyring::builder()
-            .kms(LocalKms::ephemeral().unwrap())
+            .kms(kms)
             .key_store(Arc::clone(&keys))
             .clock(clock.clone())
             .build()
@@ -187,6 +224,23 @@ impl World {
             keyring,
             tables,
             rotation: rotation.page(3),
+        }
+    }
+
+    /// The same keys and tables with another KMS, as a process of the next deploy has them.
+    pub(super) fn next(self, kms: impl Kms) -> Self {
+        let keyring = Keyring::builder()
+            .kms(kms)
+            .key_store(Arc::clone(&self.keys))
+            .clock(self.clock.clone())
+            .build()
+            .unwrap();
+        let tables = Arc::clone(&self.tables);
+        let rotation = Rotation::new(keyring.clone(), Arc::clone(&self.keys), tables).page(3);
+        Self {
+            keyring,
+            rotation,
+            ..self
         }
     }
 

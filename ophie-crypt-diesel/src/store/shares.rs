@@ -1,0 +1,60 @@
+//! Second shares in tables of a second database.
+//!
+//! Absent: what they do there (`ophie_crypt_sql`), the library's other tables (`keys`).
+
+use ophie_crypt::ShareStoreError;
+use ophie_crypt_sql::ShareTables;
+
+use super::keys::KeyPool;
+
+/// A [`ShareStore`](ophie_crypt::ShareStore) in tables: in another database than the keys, on another server, and not in
+/// the backup of theirs. The same tables as those of the shares of `ophie-crypt-sqlx`. See
+/// [`manual::two_shares`](ophie_crypt::manual::two_shares).
+///
+/// ```
+/// use diesel::{SqliteConnection, r2d2::{ConnectionManager, Pool}};
+/// use ophie_crypt::{LocalKms, TwoShareKms};
+/// use ophie_crypt_diesel::DieselShares;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = std::env::temp_dir().join(format!("ophie-crypt-diesel-shares-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir)?;
+/// let file = dir.join("shares.db").display().to_string(); // not beside the keys
+/// let shares = DieselShares::new(Pool::new(ConnectionManager::<SqliteConnection>::new(file))?);
+/// shares.create().await?; // once, as the role that is to own the tables
+/// let kms = TwoShareKms::new(LocalKms::ephemeral()?, shares);
+/// # drop(kms);
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Security
+///
+/// Give the application's role SELECT and INSERT on `ophie_crypt_shares`, and SELECT on `ophie_crypt_shares_destroyed`; a
+/// role that shreds or rotates also DELETE on the first, and INSERT on the second. A share passes through the driver's
+/// buffers, which are not wiped: alone it is of no use. It is as durable as a commit.
+#[derive(Clone)]
+pub struct DieselShares<P: KeyPool> {
+    tables: ShareTables<P::Driver>,
+}
+
+impl<P: KeyPool> DieselShares<P> {
+    /// In the database of this pool.
+    #[must_use]
+    pub fn new(pool: P) -> Self {
+        Self {
+            tables: ShareTables::new(pool.driver()),
+        }
+    }
+
+    /// Makes the tables, if they are not there. For the first start: shares that are lost must not become none.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn create(&self) -> Result<(), ShareStoreError> {
+        self.tables.create().await
+    }
+}
+
+ophie_crypt_sql::share_store!(DieselShares<P: KeyPool>);

@@ -1,0 +1,253 @@
+//! Second shares of DEKs, in tables of a second database.
+//!
+//! Invariant: an owner who is noted as destroyed has no share, and a share that is there never changes. Absent: statements
+//! (`sql`), how two shares make a key (the core), the library's other tables.
+
+mod sql;
+
+use ophie_crypt::{CanonicalId, Share, ShareId, ShareStoreError};
+use zeroize::Zeroizing;
+
+use crate::{
+    Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
+    Transaction,
+    driver::there,
+    run::{read, run},
+};
+
+/// The tables of shares over a driver. Its methods are those of [`ShareStore`](ophie_crypt::ShareStore), which
+/// [`share_store!`](crate::share_store!) implements with them.
+#[derive(Clone, Debug)]
+pub struct ShareTables<D> {
+    driver: D,
+}
+
+impl<D: Driver> ShareTables<D> {
+    /// Over this driver.
+    #[must_use]
+    pub const fn new(driver: D) -> Self {
+        Self { driver }
+    }
+
+    /// Makes the tables, if they are not there.
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn create(&self) -> Result<(), ShareStoreError> {
+        let made = run(&self.driver, Begin::Migrate, |tx| {
+            Box::pin(async move {
+                let is_there = Statement::new(D::DIALECT, sql::is_there(D::DIALECT));
+                let there: Vec<Number> = tx.fetch(is_there).await?;
+                if there.first().is_some_and(|row| row.0 > 0) {
+                    return Ok(());
+                }
+                tx.batch(sql::create(D::DIALECT).to_owned()).await
+            })
+        });
+        made.await.map_err(error)
+    }
+
+    /// See [`ShareStore::put`](ophie_crypt::ShareStore::put).
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn put(
+        &self,
+        owner: &CanonicalId,
+        generation: u32,
+        id: ShareId,
+        share: &Share,
+    ) -> Result<(), ShareStoreError> {
+        let insert = of(D::DIALECT, owner, sql::INSERT)
+            .bind(i64::from(generation))
+            .bind(id.as_bytes().as_slice())
+            .bind(share.expose_secret().as_slice());
+        match self.write([insert]).await? {
+            0 => Err(ShareStoreError::Destroyed),
+            _ => Ok(()),
+        }
+    }
+
+    /// See [`ShareStore::get`](ophie_crypt::ShareStore::get).
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn get(
+        &self,
+        owner: &CanonicalId,
+        generation: u32,
+        id: ShareId,
+    ) -> Result<Option<Share>, ShareStoreError> {
+        let get = of(D::DIALECT, owner, sql::GET)
+            .bind(i64::from(generation))
+            .bind(id.as_bytes().as_slice());
+        let rows: Vec<Row> = read(&self.driver, get).await.map_err(error)?;
+        let share = rows.first().map(|row| Share::from_slice(&row.0));
+        Ok(share.transpose()?)
+    }
+
+    /// See [`ShareStore::destroy_before`](ophie_crypt::ShareStore::destroy_before).
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn destroy_before(
+        &self,
+        owner: &CanonicalId,
+        generation: u32,
+    ) -> Result<(), ShareStoreError> {
+        let delete = of(D::DIALECT, owner, sql::DELETE_BEFORE).bind(i64::from(generation));
+        self.write([delete]).await.map(drop)
+    }
+
+    /// See [`ShareStore::destroy_all`](ophie_crypt::ShareStore::destroy_all).
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
+        let note = of(D::DIALECT, owner, sql::note(D::DIALECT));
+        let delete = of(D::DIALECT, owner, sql::DELETE);
+        self.write([note, delete]).await.map(drop)
+    }
+
+    /// See [`ShareStore::destroyed_at`](ophie_crypt::ShareStore::destroyed_at).
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn destroyed_at(&self, owner: &CanonicalId) -> Result<Option<i64>, ShareStoreError> {
+        let asked = of(D::DIALECT, owner, sql::DESTROYED_AT);
+        let rows: Vec<Number> = read(&self.driver, asked).await.map_err(error)?;
+        Ok(rows.first().map(|row| row.0))
+    }
+
+    /// See [`ShareStore::vacuum`](ophie_crypt::ShareStore::vacuum).
+    ///
+    /// # Errors
+    ///
+    /// [`ShareStoreError`].
+    pub async fn vacuum(&self) -> Result<bool, ShareStoreError> {
+        if D::DIALECT != Dialect::Postgres {
+            return Ok(false);
+        }
+        let may = Statement::new(D::DIALECT, sql::MAY_VACUUM);
+        let may: Vec<Number> = read(&self.driver, may).await.map_err(error)?;
+        // Another's table is passed over with a warning that no driver shows.
+        Ok(may.first().is_some_and(|row| row.0 > 0)
+            && self.driver.outside(sql::VACUUM).await.is_ok())
+    }
+
+    /// How many rows the last changed. A row that is there already is no error.
+    async fn write<const N: usize>(
+        &self,
+        statements: [Statement; N],
+    ) -> Result<u64, ShareStoreError> {
+        let written = run(&self.driver, Begin::Write, move |tx| {
+            let statements = statements.clone();
+            Box::pin(async move {
+                let mut last = 0;
+                for statement in statements {
+                    last = match tx.execute(statement).await {
+                        Err(failure) if failure.kind() == FailureKind::Duplicate => 0,
+                        done => done?,
+                    };
+                }
+                Ok(last)
+            })
+        });
+        written.await.map_err(error)
+    }
+}
+
+/// A statement whose `$1` is the owner.
+fn of(dialect: Dialect, owner: &CanonicalId, sql: &'static str) -> Statement {
+    Statement::new(dialect, sql).bind(owner.as_bytes())
+}
+
+struct Number(i64);
+
+impl Record for Number {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(there(cells.int("number")?)?))
+    }
+}
+
+/// A share's bytes, wiped.
+struct Row(Zeroizing<Vec<u8>>);
+
+impl Record for Row {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(Zeroizing::new(there(cells.bytes("share")?)?)))
+    }
+}
+
+fn error(failure: Failure) -> ShareStoreError {
+    ShareStoreError::unavailable(failure.into_source())
+}
+
+/// Implements [`ShareStore`](ophie_crypt::ShareStore) and `Debug` for a type with a field `tables`, a [`ShareTables`].
+#[macro_export]
+macro_rules! share_store {
+    ($store:ident $(<$param:ident: $bound:path>)?) => {
+        #[$crate::private::async_trait]
+        impl $(<$param: $bound>)? $crate::private::ophie_crypt::ShareStore for $store $(<$param>)? {
+            async fn put(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                generation: u32,
+                id: $crate::private::ophie_crypt::ShareId,
+                share: &$crate::private::ophie_crypt::Share,
+            ) -> Result<(), $crate::private::ophie_crypt::ShareStoreError> {
+                self.tables.put(owner, generation, id, share).await
+            }
+
+            async fn get(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                generation: u32,
+                id: $crate::private::ophie_crypt::ShareId,
+            ) -> Result<
+                Option<$crate::private::ophie_crypt::Share>,
+                $crate::private::ophie_crypt::ShareStoreError,
+            > {
+                self.tables.get(owner, generation, id).await
+            }
+
+            async fn destroy_before(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+                generation: u32,
+            ) -> Result<(), $crate::private::ophie_crypt::ShareStoreError> {
+                self.tables.destroy_before(owner, generation).await
+            }
+
+            async fn destroy_all(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+            ) -> Result<(), $crate::private::ophie_crypt::ShareStoreError> {
+                self.tables.destroy_all(owner).await
+            }
+
+            async fn destroyed_at(
+                &self,
+                owner: &$crate::private::ophie_crypt::CanonicalId,
+            ) -> Result<Option<i64>, $crate::private::ophie_crypt::ShareStoreError> {
+                self.tables.destroyed_at(owner).await
+            }
+
+            async fn vacuum(&self) -> Result<bool, $crate::private::ophie_crypt::ShareStoreError> {
+                self.tables.vacuum().await
+            }
+        }
+
+        impl $(<$param: $bound>)? ::core::fmt::Debug for $store $(<$param>)? {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(stringify!($store)).finish_non_exhaustive()
+            }
+        }
+    };
+}

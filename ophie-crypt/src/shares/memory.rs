@@ -1,0 +1,143 @@
+//! Shares in memory, for tests and examples.
+//!
+//! Absent: persistence; every key in two shares is lost once it is dropped.
+
+use core::{fmt, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::UNIX_EPOCH,
+};
+
+use async_trait::async_trait;
+
+use super::{Share, ShareId, ShareStore, ShareStoreError};
+use crate::{clock::Clock, owner::CanonicalId};
+
+/// Keeps second shares in memory. For tests: what it held is lost with it.
+///
+/// ```
+/// use ophie_crypt::{CanonicalId, MemoryShares, ShareStore};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shares = MemoryShares::new();
+/// assert!(shares.is_empty() && shares.destroyed_at(&CanonicalId::text("ada")).await?.is_none());
+/// # Ok(()) }
+/// ```
+#[derive(Default)]
+pub struct MemoryShares(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    shares: HashMap<(CanonicalId, u32, ShareId), Share>,
+    destroyed: HashMap<CanonicalId, i64>,
+}
+
+impl MemoryShares {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many shares it holds, of all owners.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.kept().shares.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets a share, as a store that was put back would.
+    #[cfg(test)]
+    pub(crate) fn remove(&self, owner: &CanonicalId, id: ShareId) {
+        let stays = |whose: &CanonicalId, of: ShareId| whose != owner || of != id;
+        self.kept()
+            .shares
+            .retain(|(whose, _, of), _| stays(whose, *of));
+    }
+
+    /// A share that was destroyed.
+    #[cfg(test)]
+    pub(crate) fn come_back(&self, owner: &CanonicalId, share: Share) {
+        let (mut kept, id) = (self.kept(), ShareId::from_bytes([9; 16]));
+        kept.shares.insert((owner.clone(), 1, id), share);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ShareStore for MemoryShares {
+    async fn put(
+        &self,
+        owner: &CanonicalId,
+        generation: u32,
+        id: ShareId,
+        share: &Share,
+    ) -> Result<(), ShareStoreError> {
+        let mut kept = self.kept();
+        if kept.destroyed.contains_key(owner) {
+            return Err(ShareStoreError::Destroyed);
+        }
+        let share = Share::from_slice(share.expose_secret())?;
+        kept.shares.insert((owner.clone(), generation, id), share);
+        Ok(())
+    }
+
+    async fn get(
+        &self,
+        owner: &CanonicalId,
+        generation: u32,
+        id: ShareId,
+    ) -> Result<Option<Share>, ShareStoreError> {
+        let kept = self.kept();
+        let share = kept.shares.get(&(owner.clone(), generation, id));
+        let copy = share.map(|share| Share::from_slice(share.expose_secret()));
+        Ok(copy.transpose()?)
+    }
+
+    async fn destroy_before(
+        &self,
+        owner: &CanonicalId,
+        generation: u32,
+    ) -> Result<(), ShareStoreError> {
+        let stays = |whose: &CanonicalId, of: u32| whose != owner || of >= generation;
+        self.kept()
+            .shares
+            .retain(|(whose, of, _), _| stays(whose, *of));
+        Ok(())
+    }
+
+    async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
+        let since = Clock::default().now().wall().duration_since(UNIX_EPOCH);
+        let now = micros(since.unwrap_or_default());
+        let mut kept = self.kept();
+        kept.destroyed.entry(owner.clone()).or_insert(now);
+        kept.shares.retain(|(whose, ..), _| whose != owner);
+        Ok(())
+    }
+
+    async fn destroyed_at(&self, owner: &CanonicalId) -> Result<Option<i64>, ShareStoreError> {
+        let kept = self.kept();
+        let is_there = kept.shares.keys().any(|(whose, ..)| whose == owner);
+        let at = kept.destroyed.get(owner).copied();
+        Ok(at.filter(|_| !is_there))
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Debug for MemoryShares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryShares").finish_non_exhaustive()
+    }
+}
