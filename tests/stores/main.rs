@@ -115,6 +115,7 @@ mod shredding;
 #[cfg(test)]
 mod shreds;
 #[cfg(test)]
+mod soak_back;
 mod soak_guard;
 #[cfg(test)]
 mod soak_rows;

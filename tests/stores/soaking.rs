@@ -34,7 +34,7 @@ pub(crate) struct Person {
 /// The release of after.
 #[derive(EncryptedModel)]
 #[crypt(table = "people", module = "after")]
-struct PersonAfter {
+pub(crate) struct PersonAfter {
     user_id: Owner<i64>,
     #[crypt(column = "name_ct")]
     name: Option<Encrypted<String, after::name>>,

@@ -198,7 +198,7 @@ pub enum Gate {
     Decrypted,
     /// No row has plaintext.
     Emptied,
-    /// No live process has a floor above the state.
+    /// No live process has a floor above the state, or does not know the plaintext column.
     Floor,
     /// Old binaries are not admitted any more.
     NoOldBinaries,
@@ -223,7 +223,8 @@ impl fmt::Display for Gate {
             }
             Self::Emptied => "rows have plaintext; run the null-out to its end",
             Self::Floor => {
-                "a live process has a floor above that state; deploy a release with a lower one first"
+                "a live process has a floor above that state, or does not know the plaintext column; deploy a release \
+                 that has the `soak` attribute, with a floor that low, first"
             }
             Self::NoOldBinaries => {
                 "old binaries are still admitted; stop them, then admit them no longer"

@@ -217,7 +217,8 @@ impl Soaker {
                 Gate::Acknowledged => live().all(|beat| beat.version == row.version),
                 Gate::Decrypted => self.store.count(soak, Rows::Undecrypted).await? == 0,
                 Gate::Emptied => self.store.count(soak, Rows::WithTwin).await? == 0,
-                Gate::Floor => live().all(|beat| !beat.knows_twin || beat.floor <= to),
+                // What one writes that does not know the plaintext is not in it: a step back would serve what was before.
+                Gate::Floor => live().all(|beat| beat.knows_twin && beat.floor <= to),
                 Gate::NoOldBinaries => !row.admits_old,
                 Gate::NothingPending => self.store.count(soak, Rows::Pending).await? == 0,
                 // Those that ended too: what they counted was there.
@@ -282,9 +283,15 @@ impl Soaker {
         if row.state >= SoakState::Retired {
             return Err(not_now(&soak.column(), &row));
         }
-        if admit && row.state == SoakState::Sealed {
-            let gates = [Gate::Acknowledged, Gate::Decrypted];
-            let unmet = self.unmet_among(&soak, &row, row.state, &gates).await?;
+        if admit == row.admits_old {
+            return Ok(());
+        }
+        if admit {
+            let gates: &[Gate] = match row.state {
+                SoakState::Sealed => &[Gate::Acknowledged, Gate::Floor, Gate::Decrypted],
+                _ => &[Gate::Floor],
+            };
+            let unmet = self.unmet_among(&soak, &row, row.state, gates).await?;
             all_hold(&soak, row.state, unmet)?;
         }
         Ok(self.store.admit_old(&soak, admit).await?)
