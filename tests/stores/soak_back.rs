@@ -15,7 +15,12 @@ use crate::{
     world::Kind,
 };
 
-every_database!(a_release_that_knows_no_plaintext_keeps_it_from_counting_again,);
+every_database!(
+    a_release_that_knows_no_plaintext_keeps_it_from_counting_again,
+    a_soak_that_has_begun_is_not_begun_again,
+    a_tool_that_comes_late_changes_no_trigger,
+    who_writes_ciphertext_alone_is_waited_for,
+);
 
 fn unmet<T: core::fmt::Debug>(done: Result<T, SoakJobError>) -> Vec<Gate> {
     match done {
@@ -46,4 +51,73 @@ async fn a_release_that_knows_no_plaintext_keeps_it_from_counting_again(kind: Ki
     assert_eq!(unmet(admitted), [Gate::Floor]);
     after.stop().await.unwrap();
     soaker.step(TABLE, COLUMN, SoakState::Soak).await.unwrap();
+}
+
+/// A second tool looked before the first one expanded.
+async fn a_soak_that_has_begun_is_not_begun_again(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.until(SoakState::DualWrite).await;
+    let before = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    assert!(!soaking.models.expand(&soaking.soak).await.unwrap());
+    let after = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    assert_eq!(after, before);
+}
+
+async fn a_tool_that_comes_late_changes_no_trigger(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.insert(1, ADA, "'Mom'").await.unwrap();
+    soaking.until(SoakState::Sealed).await;
+    let looked = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    let soaker = &soaking.soaker;
+    soaker.step(TABLE, COLUMN, SoakState::Soak).await.unwrap();
+    let late = soaking
+        .models
+        .step(&soaking.soak, &looked, SoakState::Retired);
+    assert!(!late.await.unwrap());
+    let admitted = soaking
+        .models
+        .admit_old(&soaking.soak, &looked, false)
+        .await;
+    assert!(!admitted.unwrap());
+    let change = "UPDATE people SET name = 'Dad'";
+    soaking
+        .run(change)
+        .await
+        .expect("nothing refuses plaintext");
+    assert_eq!(
+        soaking.count("name_ct IS NULL").await,
+        1,
+        "the guard stands"
+    );
+}
+
+/// Who goes by `Retired` until its transaction ends: on the way back to where plaintext counts, and to old binaries.
+async fn who_writes_ciphertext_alone_is_waited_for(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.until(SoakState::Retired).await;
+    let soaker = &soaking.soaker;
+    soaker.step(TABLE, COLUMN, SoakState::Sealed).await.unwrap();
+    soaking.watch.beat().await.unwrap();
+    let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    for (id, steps) in [(1, true), (2, false)] {
+        let sealed = soaking.sealed("late");
+        let late =
+            format!("INSERT INTO people (id, user_id, name_ct) VALUES ({id}, {ADA}, {sealed})");
+        let held = soaking.database.hold(&late).await;
+        let (models, soak, row) = (soaking.models.clone(), soaking.soak.clone(), row.clone());
+        let going = tokio::spawn(async move {
+            match steps {
+                true => models.step(&soak, &row, SoakState::Soak).await,
+                false => models.admit_old(&soak, &row, true).await,
+            }
+        });
+        soaking.waited(&going).await;
+        held.commit().await;
+        let went = going.await.unwrap().unwrap();
+        assert!(!went, "ciphertext without plaintext was left behind");
+        assert_eq!(soaking.state().await, SoakState::Sealed);
+        soaking.run("DELETE FROM people").await.unwrap();
+    }
+    let admitted = soaking.models.admit_old(&soaking.soak, &row, true).await;
+    assert!(admitted.unwrap());
 }

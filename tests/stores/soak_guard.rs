@@ -90,11 +90,7 @@ async fn shapes_that_a_state_forbids_are_refused(kind: Kind) {
         let retired = state == SoakState::Retired;
         assert_eq!(admits("'Mom'", &sealed).await, !retired, "both in {state}");
         let twinless = admits("NULL", &sealed).await;
-        assert_eq!(
-            twinless,
-            retired || state == SoakState::Sealed,
-            "ciphertext in {state}"
-        );
+        assert_eq!(twinless, retired, "ciphertext in {state}");
         assert!(admits("NULL", "NULL").await, "NULL in {state}");
         assert_eq!(
             admits("'Mom'", "NULL").await,
@@ -105,6 +101,13 @@ async fn shapes_that_a_state_forbids_are_refused(kind: Kind) {
             let admitted = soaking.soaker.admit_old_binaries(TABLE, COLUMN, false);
             admitted.await.unwrap();
             assert!(!admits("'Mom'", "NULL").await, "no old binary in {state}");
+            // Who goes by `Retired` yet, on the way back; to old binaries it would be NULL.
+            let twinless = admits("NULL", &sealed).await;
+            assert_eq!(
+                twinless,
+                state == SoakState::Sealed,
+                "ciphertext in {state}"
+            );
             let alone = soaking
                 .run("UPDATE people SET name = 'x' WHERE name_ct IS NOT NULL AND name IS NOT NULL");
             assert!(alone.await.is_err(), "no old binary in {state}");

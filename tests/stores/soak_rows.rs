@@ -91,8 +91,7 @@ async fn verify_names_what_is_wrong(kind: Kind) {
         ))
         .await;
     assert!(beside_null.is_err(), "the guard knows that much");
-    soaking.models.admit_old(&soaking.soak, true).await.unwrap();
-    let trick = "UPDATE ophie_crypt_soaks SET state = 'sealed'";
+    let trick = "UPDATE ophie_crypt_soaks SET state = 'sealed', admits_old = 0";
     soaking.run(trick).await.unwrap();
     soaking
         .run(&format!(
@@ -101,7 +100,7 @@ async fn verify_names_what_is_wrong(kind: Kind) {
         .await
         .unwrap();
     soaking
-        .run("UPDATE ophie_crypt_soaks SET state = 'verify'")
+        .run("UPDATE ophie_crypt_soaks SET state = 'verify', admits_old = 1")
         .await
         .unwrap();
 

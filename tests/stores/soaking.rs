@@ -187,6 +187,24 @@ impl Soaking {
         }
         self.soaker.step(table, column, to).await.unwrap();
     }
+
+    /// Until it waits for who writes the table; where there is one writer at a time, it is this one's turn.
+    pub(crate) async fn waited<T>(&self, waiting: &tokio::task::JoinHandle<T>) {
+        let waits = match self.kind {
+            _ if is_postgres(self.kind) => {
+                "SELECT COUNT(*) FROM pg_locks WHERE NOT granted \
+                 AND relation = CAST('people' AS regclass) AND mode = 'ShareRowExclusiveLock'"
+            }
+            _ if is_mariadb(self.kind) => {
+                "SELECT COUNT(*) FROM information_schema.processlist \
+                 WHERE db = database() AND state LIKE 'Waiting for table metadata lock'"
+            }
+            _ => "SELECT 1",
+        };
+        while self.database.number(waits).await == 0 {
+            assert!(!waiting.is_finished(), "it did not wait");
+        }
+    }
 }
 
 async fn a_column_goes_all_the_way_and_back(kind: Kind) {
@@ -382,24 +400,7 @@ async fn who_writes_while_a_column_retires_is_waited_for(kind: Kind) {
     let (models, soak) = (soaking.models.clone(), soaking.soak.clone());
     let stepping =
         tokio::spawn(async move { models.step(&soak, &status.row, SoakState::Retired).await });
-    let waits = match kind {
-        _ if is_postgres(kind) => {
-            "SELECT COUNT(*) FROM pg_locks WHERE NOT granted \
-             AND relation = CAST('people' AS regclass) AND mode = 'ShareRowExclusiveLock'"
-        }
-        _ if is_mariadb(kind) => {
-            "SELECT COUNT(*) FROM information_schema.processlist \
-             WHERE db = database() AND state LIKE 'Waiting for table metadata lock'"
-        }
-        _ => "SELECT 1",
-    };
-    while soaking.database.number(waits).await == 0 {
-        assert!(
-            !stepping.is_finished(),
-            "it did not wait: {:?}",
-            stepping.await
-        );
-    }
+    soaking.waited(&stepping).await;
     held.commit().await;
     let stepped = stepping.await.unwrap().unwrap();
     assert!(!stepped, "a pending row was left behind");

@@ -264,7 +264,8 @@ BEGIN
             {alone}
         END IF;
     END IF;
-    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed) AND state <> 'sealed' THEN
+    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
+        AND (state <> 'sealed' OR admits_old = 1) THEN
         {no_plaintext}
     END IF;
     RETURN NEW;
@@ -319,7 +320,8 @@ CREATE TRIGGER {update} BEFORE UPDATE ON {table}
             {alone}
         END IF;
     END IF;
-    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed) AND state <> 'sealed' THEN
+    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
+        AND (state <> 'sealed' OR admits = 1) THEN
         {no_plaintext}
     END IF;
 END;
@@ -389,7 +391,9 @@ END;
                 (
                     NO_PLAINTEXT,
                     format!(
-                        "NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND {resealed} AND ({state}) <> 'sealed'"
+                        "NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND {resealed} \
+                         AND (({state}) <> 'sealed' OR ({}) = 1)",
+                        self.state("s.admits_old")
                     ),
                 ),
             ];

@@ -15,7 +15,7 @@ use super::{
     guard::Guard,
     rows::{at, cursor, lock, moving, next},
     shape::Shape,
-    states::{keep_writers_out, let_writers_in, stepping},
+    steps::{keep_writers_out, let_writers_in, stepping},
 };
 use crate::{
     Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,

@@ -8,6 +8,7 @@ mod jobs;
 mod rows;
 mod shape;
 mod states;
+mod steps;
 mod store;
 
 use crate::Dialect;

@@ -134,7 +134,7 @@ impl<D: Driver> ModelTables<D> {
         let condition = match rows {
             Rows::All => shape.any(),
             Rows::Pending => shape.pending(),
-            Rows::Undecrypted => format!("{} IS NULL AND {} IS NOT NULL", shape.twin, shape.column),
+            Rows::Undecrypted => shape.undecrypted(),
             Rows::WithTwin => format!("{} IS NOT NULL", shape.twin),
         };
         let sql = format!(

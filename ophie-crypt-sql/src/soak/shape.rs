@@ -293,6 +293,11 @@ impl Shape {
         format!("({} IS NOT NULL AND ({}))", self.twin, self.unsealed(""))
     }
 
+    /// Rows with ciphertext, and without plaintext.
+    pub(super) fn undecrypted(&self) -> String {
+        format!("({} IS NULL AND {} IS NOT NULL)", self.twin, self.column)
+    }
+
     /// Without ciphertext, or without one of the fingerprints.
     pub(super) fn unsealed(&self, row: &str) -> String {
         let names = core::iter::once(&self.column).chain(&self.fingerprints);

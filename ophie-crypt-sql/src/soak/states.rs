@@ -1,19 +1,17 @@
-//! How far columns are, who knows it, and the steps between.
+//! How far columns are, and who knows it.
 //!
-//! Invariant: a step is taken from the version that was looked at, or not at all; the triggers change with the state.
-//! Absent: whether one may step (the core), rows (`rows`, `jobs`).
+//! Invariant: which heartbeats live, the database's clock says. Absent: steps (`steps`), rows (`rows`, `jobs`).
 
 use ophie_crypt::{
     ColumnRef, ModelError,
-    soak::{Beat, Heartbeat, SoakColumn, SoakProcess, SoakRow, SoakState},
+    soak::{Beat, Heartbeat, SoakProcess, SoakRow, SoakState},
 };
 
-use super::{guard::Guard, shape::Shape};
 use crate::{
     Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
     Transaction,
     driver::there,
-    models::{ModelTables, POSTGRES_OWNER, error},
+    models::{ModelTables, error},
     run::{read, run},
 };
 
@@ -86,158 +84,6 @@ impl<D: Driver> ModelTables<D> {
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
-    /// See [`SoakStore::expand`](ophie_crypt::soak::SoakStore::expand).
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`].
-    pub async fn expand(&self, soak: &SoakColumn) -> Result<(), ModelError> {
-        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        if !shape.has_twin {
-            return Err(ModelError::CannotSoak {
-                column: soak.column(),
-                reason: "the table has no plaintext column of that name",
-            });
-        }
-        if shape.twin_required && D::DIALECT != Dialect::Postgres {
-            return Err(ModelError::CannotSoak {
-                column: soak.column(),
-                reason: "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
-            });
-        }
-        let guard = Guard::new(&shape, soak, &path);
-        let mut sql = String::new();
-        if D::DIALECT == Dialect::Postgres {
-            sql.push_str(POSTGRES_OWNER);
-        }
-        sql.push_str(&adding(soak, &shape));
-        sql.push_str(&guard.check());
-        sql.push_str(&guard.lower());
-        sql.push_str(&guard.admit());
-        sql.push_str(&guard.raise());
-        let column = soak.column();
-        let (clash, set) = match D::DIALECT {
-            Dialect::MySql => ("DUPLICATE KEY UPDATE", ""),
-            Dialect::Postgres | Dialect::Sqlite => (
-                "CONFLICT (table_name, column_name) DO UPDATE SET",
-                "ophie_crypt_soaks.",
-            ),
-        };
-        let sql_row = format!(
-            "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
-             VALUES ($1, $2, $3, 'expand', $4) ON {clash} version = {set}version + 1, twin = $3, state = 'expand', \
-             floor = $4, admits_old = 1, verified = NULL, position = NULL"
-        );
-        let row = Statement::new(D::DIALECT, sql_row)
-            .bind(column.table())
-            .bind(column.name())
-            .bind(soak.twin())
-            .bind(soak.floor().as_str());
-        let done = run(&self.driver, Begin::Write, move |tx| {
-            let (sql, row) = (sql.clone(), row.clone());
-            Box::pin(async move {
-                // On MySQL each statement is committed by itself; again, it finds done what is done.
-                tx.batch(sql).await?;
-                tx.execute(row).await.map(drop)
-            })
-        });
-        done.await.map_err(error)
-    }
-
-    /// See [`SoakStore::step`](ophie_crypt::soak::SoakStore::step).
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`].
-    pub async fn step(
-        &self,
-        soak: &SoakColumn,
-        from: &SoakRow,
-        to: SoakState,
-    ) -> Result<bool, ModelError> {
-        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        let guard = Guard::new(&shape, soak, &path);
-        let retires = to == SoakState::Retired;
-        let sql = match (from.state, to) {
-            (_, SoakState::Retired) => {
-                let required = shape.twin_required && D::DIALECT == Dialect::Postgres;
-                let nullable = if required {
-                    format!(
-                        "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL;\n",
-                        shape.table, shape.twin
-                    )
-                } else {
-                    String::new()
-                };
-                // The refusing trigger first: where each statement counts at once, there is no moment without one.
-                [nullable, guard.admit(), guard.refuse(), guard.lower()].concat()
-            }
-            (SoakState::Retired, _) => [guard.lower(), guard.raise(), guard.admit()].concat(),
-            (_, SoakState::Plain) => guard.lower(),
-            _ => String::new(),
-        };
-        let locked = !sql.is_empty();
-        let pending = Statement::new(
-            D::DIALECT,
-            format!(
-                "SELECT count(*) AS number FROM (SELECT 1 AS one FROM {} WHERE {} LIMIT 1) AS pending",
-                shape.table,
-                shape.pending()
-            ),
-        );
-        let stepping = stepping(D::DIALECT, from, to);
-        let table = shape.table.clone();
-        let done = run(&self.driver, Begin::Write, move |tx| {
-            let (sql, pending, stepping) = (sql.clone(), pending.clone(), stepping.clone());
-            let table = table.clone();
-            Box::pin(async move {
-                if locked {
-                    keep_writers_out::<D>(tx, &table).await?;
-                }
-                let stepped = async {
-                    if retires {
-                        let rows: Vec<Number> = tx.fetch(pending).await?;
-                        if rows.first().is_none_or(|row| row.0 > 0) {
-                            return Ok(false);
-                        }
-                    }
-                    if D::DIALECT == Dialect::MySql && locked {
-                        // DDL cannot be taken back there, so the state follows the triggers.
-                        tx.batch(sql).await?;
-                        return Ok(tx.execute(stepping).await? > 0);
-                    }
-                    if tx.execute(stepping).await? == 0 {
-                        return Ok(false);
-                    }
-                    if locked {
-                        tx.batch(sql).await?;
-                    }
-                    Ok(true)
-                }
-                .await;
-                if locked {
-                    let_writers_in::<D>(tx).await?;
-                }
-                stepped
-            })
-        });
-        done.await.map_err(error)
-    }
-
-    /// See [`SoakStore::admit_old`](ophie_crypt::soak::SoakStore::admit_old).
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`].
-    pub async fn admit_old(&self, soak: &SoakColumn, admit: bool) -> Result<(), ModelError> {
-        let sql = "UPDATE ophie_crypt_soaks SET admits_old = $1, version = version + 1 \
-                   WHERE table_name = $2 AND column_name = $3 AND admits_old <> $1";
-        let column = soak.column();
-        let statement = Statement::new(D::DIALECT, sql).bind(i64::from(admit));
-        let statement = statement.bind(column.table()).bind(column.name());
-        self.write(statement).await.map(drop)
-    }
-
     /// Runs one statement.
     pub(super) async fn write(&self, statement: Statement) -> Result<u64, ModelError> {
         let done = run(&self.driver, Begin::Write, move |tx| {
@@ -246,70 +92,6 @@ impl<D: Driver> ModelTables<D> {
         });
         done.await.map_err(error)
     }
-}
-
-/// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,
-/// not for long.
-pub(super) async fn keep_writers_out<D: Driver>(
-    tx: &mut D::Transaction,
-    table: &str,
-) -> Result<(), Failure> {
-    let sql = match D::DIALECT {
-        // It is the only writer.
-        Dialect::Sqlite => return Ok(()),
-        // DDL commits there, and would end a lock of a transaction.
-        Dialect::MySql => format!(
-            "SET SESSION lock_wait_timeout = 4; LOCK TABLES {table} WRITE, ophie_crypt_soaks WRITE; \
-             SET SESSION lock_wait_timeout = DEFAULT"
-        ),
-        Dialect::Postgres => format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"),
-    };
-    match tx.batch(sql).await {
-        Err(failure) if D::DIALECT == Dialect::MySql => {
-            let_writers_in::<D>(tx).await?;
-            Err(failure)
-        }
-        done => done,
-    }
-}
-
-/// See [`keep_writers_out`]. A connection that goes back to its pool with locked tables would keep everybody out.
-pub(super) async fn let_writers_in<D: Driver>(tx: &mut D::Transaction) -> Result<(), Failure> {
-    if D::DIALECT != Dialect::MySql {
-        return Ok(());
-    }
-    let sql = "UNLOCK TABLES; SET SESSION lock_wait_timeout = DEFAULT";
-    tx.batch(sql.to_owned()).await
-}
-
-/// From the version that was looked at.
-pub(super) fn stepping(dialect: Dialect, from: &SoakRow, to: SoakState) -> Statement {
-    let sql = "UPDATE ophie_crypt_soaks SET state = $1, version = version + 1, position = NULL \
-               WHERE table_name = $2 AND column_name = $3 AND version = $4";
-    Statement::new(dialect, sql)
-        .bind(to.as_str())
-        .bind(from.table.as_str())
-        .bind(from.column.as_str())
-        .bind(from.version)
-}
-
-/// The columns that are missing.
-fn adding(soak: &SoakColumn, shape: &Shape) -> String {
-    let (sealed, fingerprint) = match shape.dialect {
-        Dialect::MySql => ("LONGBLOB", "VARBINARY(17)"),
-        Dialect::Postgres => ("bytea", "bytea"),
-        Dialect::Sqlite => ("BLOB", "BLOB"),
-    };
-    let names = core::iter::once((soak.column().name(), &shape.column, sealed));
-    let indexes = soak.indexes().iter().zip(&shape.fingerprints);
-    let names =
-        names.chain(indexes.map(|(index, quoted)| (index.column().name(), quoted, fingerprint)));
-    names
-        .filter(|(name, ..)| !shape.there.iter().any(|there| there == name))
-        .map(|(_, quoted, kind)| {
-            format!("ALTER TABLE {} ADD COLUMN {quoted} {kind};\n", shape.table)
-        })
-        .collect()
 }
 
 fn beating(dialect: Dialect, process: SoakProcess, beat: &Beat) -> Statement {

@@ -40,7 +40,7 @@ macro_rules! soak_store {
             async fn expand(
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,
-            ) -> Result<(), $crate::private::ophie_crypt::ModelError> {
+            ) -> Result<bool, $crate::private::ophie_crypt::ModelError> {
                 self.tables.expand(soak).await
             }
 
@@ -56,9 +56,10 @@ macro_rules! soak_store {
             async fn admit_old(
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,
+                from: &$crate::private::ophie_crypt::soak::SoakRow,
                 admit: bool,
-            ) -> Result<(), $crate::private::ophie_crypt::ModelError> {
-                self.tables.admit_old(soak, admit).await
+            ) -> Result<bool, $crate::private::ophie_crypt::ModelError> {
+                self.tables.admit_old(soak, from, admit).await
             }
 
             async fn owners_ahead(

@@ -47,15 +47,16 @@ pub trait SoakStore: ModelStore {
     async fn heartbeats(&self, column: &ColumnRef) -> Result<Vec<Heartbeat>, ModelError>;
 
     /// From `Plain` to `Expand`: adds the encrypted column and its fingerprints where they are missing, a CHECK that admits
-    /// envelopes only, and the guard.
+    /// envelopes only, and the guard. It does nothing and says no if the soak has begun.
     ///
     /// # Errors
     ///
     /// [`ModelError`].
-    async fn expand(&self, soak: &SoakColumn) -> Result<(), ModelError>;
+    async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError>;
 
-    /// Steps to an adjacent state, if the column is still in `from`, and changes the triggers with it. To `Retired`, it keeps
-    /// writers out and looks for pending rows once more; it says no if there are any, or if the column was moved.
+    /// Steps to an adjacent state, if the column is still in `from`, and changes the triggers with it. It keeps writers out
+    /// and looks once more for pending rows before `Retired`, and for ciphertext without plaintext on the way back from
+    /// `Sealed`; it says no if there are any, or if the column was moved.
     ///
     /// # Errors
     ///
@@ -67,12 +68,18 @@ pub trait SoakStore: ModelStore {
         to: SoakState,
     ) -> Result<bool, ModelError>;
 
-    /// Admits binaries that know nothing of the soak, or admits them no longer.
+    /// Admits binaries that know nothing of the soak, or admits them no longer. In `Sealed` it keeps writers out and looks
+    /// for ciphertext without plaintext first; it says no if there is any, or if the column was moved since `from`.
     ///
     /// # Errors
     ///
     /// [`ModelError`].
-    async fn admit_old(&self, soak: &SoakColumn, admit: bool) -> Result<(), ModelError>;
+    async fn admit_old(
+        &self,
+        soak: &SoakColumn,
+        from: &SoakRow,
+        admit: bool,
+    ) -> Result<bool, ModelError>;
 
     /// The owners of the next pending rows behind the cursor, each once; none where the pass is at its end.
     ///
@@ -192,9 +199,9 @@ handed_on! {
     beat(process: SoakProcess, beats: &[Beat]) -> ();
     leave(process: SoakProcess) -> ();
     heartbeats(column: &ColumnRef) -> Vec<Heartbeat>;
-    expand(soak: &SoakColumn) -> ();
+    expand(soak: &SoakColumn) -> bool;
     step(soak: &SoakColumn, from: &SoakRow, to: SoakState) -> bool;
-    admit_old(soak: &SoakColumn, admit: bool) -> ();
+    admit_old(soak: &SoakColumn, from: &SoakRow, admit: bool) -> bool;
     owners_ahead(soak: &SoakColumn, limit: u32) -> Vec<CanonicalId>;
     fill(soak: &SoakColumn, limit: u32, seal: SealRows) -> Filled;
     rewind(soak: &SoakColumn) -> ();

@@ -160,7 +160,7 @@ impl Soaker {
             Some(row) if row.state == SoakState::Plain => {}
             Some(row) => return Err(not_now(&soak.column(), &row)),
         }
-        Ok(self.store.expand(&soak).await?)
+        done(self.store.expand(&soak).await?)
     }
 
     /// How far a column is.
@@ -248,10 +248,7 @@ impl Soaker {
             return Err(not_now(&soak.column(), &row));
         }
         self.check_gates(&soak, &row, to).await?;
-        if self.store.step(&soak, &row, to).await? {
-            return Ok(());
-        }
-        Err(SoakJobError::Interrupted)
+        done(self.store.step(&soak, &row, to).await?)
     }
 
     pub(super) async fn check_gates(
@@ -294,7 +291,7 @@ impl Soaker {
             let unmet = self.unmet_among(&soak, &row, row.state, gates).await?;
             all_hold(&soak, row.state, unmet)?;
         }
-        Ok(self.store.admit_old(&soak, admit).await?)
+        done(self.store.admit_old(&soak, &row, admit).await?)
     }
 
     pub(super) fn tell(&self, done: u64, total: u64) {
@@ -345,6 +342,14 @@ pub(super) fn not_now(column: &ColumnRef, row: &SoakRow) -> SoakJobError {
     SoakJobError::NotNow {
         column: *column,
         state: row.state,
+    }
+}
+
+const fn done(done: bool) -> Result<(), SoakJobError> {
+    if done {
+        Ok(())
+    } else {
+        Err(SoakJobError::Interrupted)
     }
 }
 
