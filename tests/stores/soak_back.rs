@@ -11,13 +11,14 @@ use ophie_crypt::{
 };
 
 use crate::{
-    soaking::{ADA, COLUMN, PersonAfter, Soaking, TABLE},
+    soaking::{ADA, BEN, COLUMN, PersonAfter, Soaking, TABLE},
     world::Kind,
 };
 
 every_database!(
     a_release_that_knows_no_plaintext_keeps_it_from_counting_again,
     a_soak_that_has_begun_is_not_begun_again,
+    a_plaintext_that_does_not_fit_is_named_and_not_cut,
     a_tool_that_comes_late_changes_no_trigger,
     who_writes_ciphertext_alone_is_waited_for,
 );
@@ -120,4 +121,37 @@ async fn who_writes_ciphertext_alone_is_waited_for(kind: Kind) {
     }
     let admitted = soaking.models.admit_old(&soaking.soak, &row, true).await;
     assert!(admitted.unwrap());
+}
+
+async fn a_plaintext_that_does_not_fit_is_named_and_not_cut(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for (id, owner) in [(1, ADA), (2, BEN), (3, ADA), (4, ADA)] {
+        soaking.insert(id, owner, "'short'").await.unwrap();
+    }
+    soaking.until(SoakState::Retired).await;
+    let soaker = &soaking.soaker;
+    soaker.null_out(TABLE, COLUMN).await.unwrap();
+    // Nothing keeps values short once they are encrypted.
+    let long = soaking.sealed(&"x".repeat(81));
+    let blank = soaking.sealed(&format!("{} ", "x".repeat(80)));
+    for (id, sealed) in [(3, long), (4, blank)] {
+        let change = format!("UPDATE people SET name_ct = {sealed} WHERE id = {id}");
+        soaking.run(&change).await.unwrap();
+    }
+    soaker.step(TABLE, COLUMN, SoakState::Sealed).await.unwrap();
+    let back = soaker.decrypt_back(TABLE, COLUMN).await;
+    if matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite) {
+        assert_eq!(back.unwrap(), 4, "its texts have no length");
+        return;
+    }
+    match back {
+        Err(SoakJobError::DoesNotFit { row, rows, .. }) => assert_eq!((&*row, rows), ("3", 2)),
+        back => panic!("{back:?}"),
+    }
+    assert_eq!(soaking.count("id < 3 AND name = 'short'").await, 2);
+    assert_eq!(soaking.count("id >= 3 AND name IS NULL").await, 2);
+    let fits = soaking.sealed(&"x".repeat(80));
+    let change = format!("UPDATE people SET name_ct = {fits} WHERE id >= 3");
+    soaking.run(&change).await.unwrap();
+    assert_eq!(soaker.decrypt_back(TABLE, COLUMN).await.unwrap(), 2);
 }

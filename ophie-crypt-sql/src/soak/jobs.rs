@@ -94,9 +94,17 @@ impl<D: Driver> ModelTables<D> {
                 key,
                 ..
             } = &shape;
-            let mut statement = Statement::new(D::DIALECT, format!("UPDATE {table} SET {twin} = "));
-            let place = statement.place(param);
-            statement.push(&around(&shape, &place));
+            // As strict as can be: otherwise values that are too long are cut off there.
+            let strict = match D::DIALECT {
+                Dialect::MySql => {
+                    "/*M! SET STATEMENT sql_mode = concat(@@sql_mode, ',STRICT_ALL_TABLES') FOR */ "
+                }
+                Dialect::Postgres | Dialect::Sqlite => "",
+            };
+            let mut statement =
+                Statement::new(D::DIALECT, format!("{strict}UPDATE {table} SET {twin} = "));
+            let value = statement.place(param);
+            statement.push(&around(&shape, &value));
             statement.push(&format!(", {column} = "));
             statement.push_bind(sealed.as_slice());
             let place = statement.place(row.key.as_str());
@@ -106,6 +114,10 @@ impl<D: Driver> ModelTables<D> {
                 key.name,
                 shape.key_of(&place)
             ));
+            let bytes = statement.place(plain.as_slice());
+            if let Some(fits) = shape.fits(around, &value, &bytes) {
+                statement.push(&format!(" AND {fits}"));
+            }
             statements.push(statement);
         }
         let written = run(&self.driver, Begin::Write, move |tx| {

@@ -222,7 +222,11 @@ impl Shape {
 
     /// The plaintext as its codec writes it, NULL where it is NULL; `row` is `NEW.`, `OLD.`, a table's name, or nothing.
     pub(super) fn plain(&self, row: &str) -> String {
-        let name = format!("{row}{}", self.twin);
+        self.plain_of(format!("{row}{}", self.twin))
+    }
+
+    /// The same of an expression.
+    fn plain_of(&self, name: String) -> String {
         let yes_no = |yes: &str, no: &str| {
             format!("CASE WHEN {name} IS NULL THEN NULL WHEN {name} THEN {yes} ELSE {no} END")
         };
@@ -286,6 +290,25 @@ impl Shape {
             "uuid" => text(&crate::models::sql::hyphenated(plain)),
             _ => text(core::str::from_utf8(plain).ok()?),
         })
+    }
+
+    /// Whether the twin takes this plaintext whole; nothing, where the database says so itself. `place` is its text's,
+    /// `plain` that of what its codec wrote.
+    pub(super) fn fits(&self, around: Around, place: &str, plain: &str) -> Option<String> {
+        let is_text = matches!(self.codec, "f64" | "json" | "text" | "uuid");
+        match self.dialect {
+            // A cast cuts off what is too long. JSON's own types write it in their way.
+            Dialect::Postgres if is_text && !self.twin_type.starts_with("json") => {
+                let taken = self.plain_of(around(self, place));
+                Some(format!("{taken} = {plain}"))
+            }
+            // Of what is too long only blanks are cut off without an error.
+            Dialect::MySql if is_text && self.twin_type.contains("char(") => {
+                let length = self.twin_type.split(['(', ')']).nth(1)?;
+                Some(format!("char_length({place}) <= {length}"))
+            }
+            _ => None,
+        }
     }
 
     /// Rows with plaintext, and without ciphertext or one of the fingerprints.

@@ -9,7 +9,6 @@ use ophie_crypt::{
 
 use crate::{
     Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
-    Transaction,
     driver::there,
     models::{ModelTables, error},
     run::{read, run},

@@ -77,6 +77,19 @@ pub enum SoakError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SoakJobError {
+    /// The plaintext column does not take what rows have in their ciphertext; the others have their plaintext again.
+    #[error(
+        "the plaintext column of {column} does not take the value of {rows} rows, the first of them with the key {row}; \
+         widen it, or change these values, then run the job again"
+    )]
+    DoesNotFit {
+        /// The encrypted column.
+        column: ColumnRef,
+        /// The key of the first.
+        row: String,
+        /// How many there are.
+        rows: u64,
+    },
     /// What must hold before a step, or before old binaries are admitted again, does not.
     #[error("{column} does not step to `{to}` yet: {}", list(unmet))]
     Gates {

@@ -3,7 +3,7 @@
 //! Invariant: plaintext goes only where ciphertext is, and ciphertext is as it was afterwards. Absent: SQL (`store`).
 
 use super::{
-    Rows, SoakJobError, SoakState, Soaker,
+    Rows, SoakColumn, SoakJobError, SoakState, Soaker,
     seal::{RETRY, Sessions},
     worker::not_now,
 };
@@ -52,7 +52,8 @@ impl Soaker {
     ///
     /// # Errors
     ///
-    /// [`SoakJobError`]; what was done stays done.
+    /// [`SoakJobError`]; what was done stays done. [`SoakJobError::DoesNotFit`] if the plaintext column does not take a
+    /// value, at the end.
     pub async fn decrypt_back(&self, table: &str, column: &str) -> Result<u64, SoakJobError> {
         let (soak, row) = self.known(table, column).await?;
         if row.state != SoakState::Sealed {
@@ -61,6 +62,7 @@ impl Soaker {
         let total = self.store.count(&soak, Rows::Undecrypted).await?;
         let mut sessions = Sessions::new(&self.keyring, false);
         let (mut done, mut after): (u64, Option<String>) = (0, None);
+        let mut unfit: (u64, Option<String>) = (0, None);
         while !self.is_stopped() {
             let page = self.store.page(&soak, after.as_deref(), self.batch).await?;
             let Some(last) = page.last() else { break };
@@ -74,14 +76,65 @@ impl Soaker {
                 sessions.reserve(&row.owner, 1).await?;
                 rows.extend(sessions.again(&soak, row)?);
             }
-            if !rows.is_empty() {
-                let decrypted = self.store.decrypted(&soak, rows).await?;
-                done = done.saturating_add(decrypted);
+            let keys: Vec<String> = rows.iter().map(|row| row.row.key.clone()).collect();
+            let all = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+            let decrypted = match self.store.decrypted(&soak, rows).await {
+                Err(ModelError::Busy) => return Err(ModelError::Busy.into()),
+                decrypted => decrypted.unwrap_or_default(), // all of them, or none
+            };
+            done = done.saturating_add(decrypted);
+            if decrypted < all {
+                for key in keys {
+                    match self.decrypt_one(&soak, &mut sessions, &key).await? {
+                        One::Changed => {}
+                        One::Decrypted => done = done.saturating_add(1),
+                        One::Unfit => {
+                            unfit.0 = unfit.0.saturating_add(1);
+                            unfit.1.get_or_insert(key);
+                        }
+                    }
+                }
             }
             self.tell(done, total);
             self.rest().await;
         }
-        Ok(done)
+        match unfit {
+            (rows, Some(row)) => {
+                let column = soak.column();
+                Err(SoakJobError::DoesNotFit { column, row, rows })
+            }
+            (_, None) => Ok(done),
+        }
+    }
+
+    /// One row by itself, of a batch that was not written whole.
+    async fn decrypt_one(
+        &self,
+        soak: &SoakColumn,
+        sessions: &mut Sessions,
+        key: &str,
+    ) -> Result<One, SoakJobError> {
+        let row = self.store.reread(soak, key).await?;
+        let Some(row) = row.filter(|row| row.plain.is_none() && row.sealed.is_some()) else {
+            return Ok(One::Changed);
+        };
+        if !sessions.open(&row.owner).await? {
+            return Ok(One::Changed);
+        }
+        sessions.reserve(&row.owner, 1).await?;
+        let old = row.sealed.clone();
+        let Some(row) = sessions.again(soak, row)? else {
+            return Ok(One::Changed);
+        };
+        match self.store.decrypted(soak, vec![row]).await {
+            Ok(written) if written > 0 => return Ok(One::Decrypted),
+            Err(ModelError::Busy) => return Err(ModelError::Busy.into()),
+            _ => {}
+        }
+        // A database that does not answer says so here.
+        let still = self.store.reread(soak, key).await?;
+        let same = still.is_some_and(|row| row.plain.is_none() && row.sealed == old);
+        Ok(if same { One::Unfit } else { One::Changed })
     }
 
     /// Drops the plaintext column, for good, and writes the table anew; gives the places where plaintext may still lie.
@@ -130,4 +183,13 @@ impl Soaker {
         self.store.rewrite(&soak).await?;
         Ok(self.store.residue())
     }
+}
+
+/// What became of a row whose plaintext was to come back.
+enum One {
+    /// Others changed it meanwhile, or it does not open.
+    Changed,
+    Decrypted,
+    /// The column does not take it.
+    Unfit,
 }

@@ -152,7 +152,8 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn empty(&self, soak: &SoakColumn, limit: u32) -> Result<Option<u64>, ModelError>;
 
-    /// Gives rows their plaintext back, and a new envelope with it, where it is NULL and the old envelope still stands.
+    /// Gives rows their plaintext back, and a new envelope with it, where it is NULL, the old envelope still stands, and the
+    /// column takes the plaintext whole. Says how many.
     ///
     /// # Errors
     ///
