@@ -6,17 +6,18 @@
 )]
 
 use ophie_crypt::{
-    Models,
+    CanonicalId, Models,
     soak::{Gate, SoakJobError, SoakState, SoakWatch},
 };
 
 use crate::{
-    soaking::{ADA, BEN, COLUMN, PersonAfter, Soaking, TABLE},
+    soaking::{ADA, BEN, COLUMN, Person, PersonAfter, Soaking, TABLE, is_postgres},
     world::Kind,
 };
 
 every_database!(
     a_release_that_knows_no_plaintext_keeps_it_from_counting_again,
+    a_shred_empties_plaintext_that_took_no_null,
     a_soak_that_has_begun_is_not_begun_again,
     a_plaintext_that_does_not_fit_is_named_and_not_cut,
     a_tool_that_comes_late_changes_no_trigger,
@@ -154,4 +155,22 @@ async fn a_plaintext_that_does_not_fit_is_named_and_not_cut(kind: Kind) {
     let change = format!("UPDATE people SET name_ct = {fits} WHERE id >= 3");
     soaking.run(&change).await.unwrap();
     assert_eq!(soaker.decrypt_back(TABLE, COLUMN).await.unwrap(), 2);
+}
+
+async fn a_shred_empties_plaintext_that_took_no_null(kind: Kind) {
+    let people = "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80) NOT NULL)";
+    let models = Models::new().with::<Person>();
+    let soaking = Soaking::of(kind, models, TABLE, COLUMN, people).await;
+    soaking.insert(1, ADA, "'Mom'").await.unwrap();
+    let expanded = soaking.soaker.expand(TABLE, COLUMN).await;
+    if !is_postgres(kind) {
+        assert!(expanded.is_err(), "the application lets it take NULL first");
+        return;
+    }
+    expanded.unwrap();
+    soaking.keyring.shred(&ADA).await.unwrap();
+    let ada = CanonicalId::integer(ADA);
+    soaking.models.bury(&ada).await.unwrap();
+    soaking.models.tombstone(&ada, TABLE, 100).await.unwrap();
+    assert_eq!(soaking.count("name IS NULL").await, 1);
 }

@@ -41,6 +41,13 @@ impl<D: Driver> ModelTables<D> {
         if D::DIALECT == Dialect::Postgres {
             sql.push_str(POSTGRES_OWNER);
         }
+        if shape.twin_required {
+            // The shred of an owner empties it in every state.
+            let (table, twin) = (&shape.table, &shape.twin);
+            sql.push_str(&format!(
+                "ALTER TABLE {table} ALTER COLUMN {twin} DROP NOT NULL;\n"
+            ));
+        }
         sql.push_str(&adding(soak, &shape));
         sql.push_str(&guard.check());
         sql.push_str(&guard.lower());
@@ -90,17 +97,8 @@ impl<D: Driver> ModelTables<D> {
         let guard = Guard::new(&shape, soak, &path);
         let sql = match (from.state, to) {
             (_, SoakState::Retired) => {
-                let required = shape.twin_required && D::DIALECT == Dialect::Postgres;
-                let nullable = if required {
-                    format!(
-                        "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL;\n",
-                        shape.table, shape.twin
-                    )
-                } else {
-                    String::new()
-                };
                 // The refusing trigger first: where each statement counts at once, there is no moment without one.
-                [nullable, guard.admit(), guard.refuse(), guard.lower()].concat()
+                [guard.admit(), guard.refuse(), guard.lower()].concat()
             }
             (SoakState::Retired, _) => [guard.lower(), guard.raise(), guard.admit()].concat(),
             (_, SoakState::Plain) => guard.lower() + &guard.admit(),
