@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_soaks (
     state       text   NOT NULL CHECK (state IN
         ('plain', 'expand', 'dual-write', 'backfill', 'verify', 'soak', 'sealed', 'retired', 'dropped')),
     version     bigint NOT NULL DEFAULT 1, -- raised by each step
+    since       bigint NOT NULL DEFAULT 1, -- the version at which the state began
     admits_old  bigint NOT NULL DEFAULT 1 CHECK (admits_old IN (0, 1)), -- binaries that know nothing of it
     floor       text   NOT NULL, -- the lowest state that its model accepts
     verified    bigint, -- the version at which a full verify began that found nothing

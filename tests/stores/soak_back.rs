@@ -7,7 +7,7 @@
 
 use ophie_crypt::{
     CanonicalId, Models,
-    soak::{Gate, SoakJobError, SoakState, SoakWatch},
+    soak::{Beat, Gate, SoakJobError, SoakState, SoakWatch},
 };
 
 use crate::{
@@ -18,6 +18,11 @@ use crate::{
 every_database!(
     a_release_that_knows_no_plaintext_keeps_it_from_counting_again,
     a_shred_empties_plaintext_that_took_no_null,
+    a_process_that_ends_leaves_what_it_counted,
+    a_shred_in_retired_stands_in_no_way,
+    a_soak_that_begins_again_finds_no_ciphertext_of_before,
+    a_column_that_is_not_dropped_is_not_said_to_be,
+    a_process_goes_by_a_state_only_once_it_has_said_so,
     a_soak_that_has_begun_is_not_begun_again,
     a_plaintext_that_does_not_fit_is_named_and_not_cut,
     a_tool_that_comes_late_changes_no_trigger,
@@ -173,4 +178,129 @@ async fn a_shred_empties_plaintext_that_took_no_null(kind: Kind) {
     soaking.models.bury(&ada).await.unwrap();
     soaking.models.tombstone(&ada, TABLE, 100).await.unwrap();
     assert_eq!(soaking.count("name IS NULL").await, 1);
+}
+
+async fn a_process_that_ends_leaves_what_it_counted(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.until(SoakState::Soak).await;
+    let beat = |watch: &SoakWatch, version, odd| {
+        let beat = Beat {
+            column: soaking.soak.column(),
+            version,
+            knows_twin: true,
+            floor: SoakState::DualWrite,
+            pending: 0,
+            odd,
+        };
+        (watch.process(), beat)
+    };
+    let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    let others = [1, 0].map(|odd| (SoakWatch::new(soaking.models.clone()).unwrap(), odd));
+    for (other, odd) in &others {
+        let (process, beat) = beat(other, row.version, *odd);
+        soaking.models.beat(process, &[beat]).await.unwrap();
+        soaking.models.leave(process).await.unwrap();
+    }
+    let status = soaking.soaker.status(TABLE, COLUMN).await.unwrap();
+    assert_eq!(status.heartbeats.len(), 2, "its own, and one that is odd");
+    let unmet = async || {
+        soaking
+            .soaker
+            .unmet(TABLE, COLUMN, SoakState::Sealed)
+            .await
+            .unwrap()
+    };
+    assert_eq!(unmet().await, [Gate::Quiet], "nobody waits for who ended");
+    // Old binaries are admitted no longer, which is no other state.
+    soaking
+        .soaker
+        .admit_old_binaries(TABLE, COLUMN, false)
+        .await
+        .unwrap();
+    soaking.watch.beat().await.unwrap();
+    assert_eq!(unmet().await, [Gate::Quiet]);
+    // In the next `Soak` it is forgotten.
+    soaking
+        .soaker
+        .step(TABLE, COLUMN, SoakState::Verify)
+        .await
+        .unwrap();
+    soaking.watch.beat().await.unwrap();
+    soaking.pass(SoakState::Soak).await;
+    soaking.watch.beat().await.unwrap();
+    assert_eq!(unmet().await, []);
+}
+
+async fn a_shred_in_retired_stands_in_no_way(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.insert(1, ADA, "'Mom'").await.unwrap();
+    soaking.insert(2, BEN, "'Ben'").await.unwrap();
+    soaking.until(SoakState::Retired).await;
+    let soaker = &soaking.soaker;
+    soaker.null_out(TABLE, COLUMN).await.unwrap();
+    soaking.keyring.shred(&ADA).await.unwrap();
+    let ada = CanonicalId::integer(ADA);
+    soaking.models.bury(&ada).await.unwrap();
+    soaking.models.tombstone(&ada, TABLE, 100).await.unwrap();
+    soaker.step(TABLE, COLUMN, SoakState::Sealed).await.unwrap();
+    soaking.watch.beat().await.unwrap();
+    assert_eq!(soaker.decrypt_back(TABLE, COLUMN).await.unwrap(), 1);
+    let report = soaker.verify(TABLE, COLUMN).await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    soaker.step(TABLE, COLUMN, SoakState::Soak).await.unwrap();
+}
+
+async fn a_soak_that_begins_again_finds_no_ciphertext_of_before(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.until(SoakState::DualWrite).await;
+    let (sealed, fp) = (soaking.sealed("Mom"), soaking.literal(&[1; 17]));
+    let whole = format!(
+        "INSERT INTO people (id, user_id, name, name_ct, name_fp) VALUES (1, {ADA}, 'Mom', {sealed}, {fp})"
+    );
+    soaking.run(&whole).await.unwrap();
+    for state in [SoakState::Expand, SoakState::Plain] {
+        let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+        assert!(
+            soaking
+                .models
+                .step(&soaking.soak, &row, state)
+                .await
+                .unwrap()
+        );
+    }
+    soaking.run("UPDATE people SET name = 'Dad'").await.unwrap();
+    soaking.soaker.expand(TABLE, COLUMN).await.unwrap();
+    let empty = "name = 'Dad' AND name_ct IS NULL AND name_fp IS NULL";
+    assert_eq!(soaking.count(empty).await, 1);
+}
+
+async fn a_column_that_is_not_dropped_is_not_said_to_be(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.until(SoakState::Retired).await;
+    let needs_it = match kind {
+        _ if is_postgres(kind) => "CREATE VIEW names AS SELECT name FROM people",
+        Kind::SqlxSqlite | Kind::DieselSqlite => "CREATE INDEX names ON people (name)",
+        _ => "ALTER TABLE people ADD CONSTRAINT names CHECK (name IS NULL OR id > 0)",
+    };
+    soaking.run(needs_it).await.unwrap();
+    let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    let dropped = soaking.models.drop_twin(&soaking.soak, &row).await;
+    assert!(dropped.is_err(), "{dropped:?}");
+    assert_eq!(soaking.state().await, SoakState::Retired);
+    soaking.run("SELECT name FROM people").await.unwrap();
+}
+
+/// The column is moved between its look at the state and its heartbeat.
+async fn a_process_goes_by_a_state_only_once_it_has_said_so(kind: Kind) {
+    if !matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite) {
+        return; // the watch is the same
+    }
+    let soaking = Soaking::new(kind).await;
+    soaking.soaker.expand(TABLE, COLUMN).await.unwrap();
+    let moves = "CREATE TRIGGER moves AFTER INSERT ON ophie_crypt_soak_heartbeats BEGIN \
+                 UPDATE ophie_crypt_soaks SET state = 'backfill', version = version + 2; END";
+    soaking.run(moves).await.unwrap();
+    soaking.watch.beat().await.unwrap();
+    let state = soaking.watch.state(&soaking.soak.column());
+    assert_eq!(state, Some(SoakState::Backfill));
 }

@@ -292,22 +292,32 @@ impl Shape {
         })
     }
 
-    /// Whether the twin takes this plaintext whole; nothing, where the database says so itself. `place` is its text's,
-    /// `plain` that of what its codec wrote.
-    pub(super) fn fits(&self, around: Around, place: &str, plain: &str) -> Option<String> {
-        let is_text = matches!(self.codec, "f64" | "json" | "text" | "uuid");
+    /// Only if the twin takes this plaintext whole, where the database does not say so itself. `value` is the place of
+    /// what the twin gets.
+    pub(super) fn fitting(
+        &self,
+        statement: &mut Statement,
+        around: Around,
+        value: &str,
+        plain: &[u8],
+    ) {
+        if !matches!(self.codec, "f64" | "json" | "text" | "uuid") {
+            return;
+        }
         match self.dialect {
             // A cast cuts off what is too long. JSON's own types write it in their way.
-            Dialect::Postgres if is_text && !self.twin_type.starts_with("json") => {
-                let taken = self.plain_of(around(self, place));
-                Some(format!("{taken} = {plain}"))
+            Dialect::Postgres if !self.twin_type.starts_with("json") => {
+                let taken = self.plain_of(around(self, value));
+                statement.push(&format!(" AND {taken} = "));
+                statement.push_bind(plain);
             }
-            // Of what is too long only blanks are cut off without an error.
-            Dialect::MySql if is_text && self.twin_type.contains("char(") => {
-                let length = self.twin_type.split(['(', ')']).nth(1)?;
-                Some(format!("char_length({place}) <= {length}"))
+            // Blanks at the end are cut off without an error.
+            Dialect::MySql if self.twin_type.contains("char(") => {
+                if let Some(length) = self.twin_type.split(['(', ')']).nth(1) {
+                    statement.push(&format!(" AND char_length({value}) <= {length}"));
+                }
             }
-            _ => None,
+            _ => {}
         }
     }
 
@@ -316,9 +326,13 @@ impl Shape {
         format!("({} IS NOT NULL AND ({}))", self.twin, self.unsealed(""))
     }
 
-    /// Rows with ciphertext, and without plaintext.
+    /// Rows with ciphertext that opens, and without plaintext.
     pub(super) fn undecrypted(&self) -> String {
-        format!("({} IS NULL AND {} IS NOT NULL)", self.twin, self.column)
+        let (twin, column) = (&self.twin, &self.column);
+        format!(
+            "({twin} IS NULL AND {column} IS NOT NULL AND NOT {})",
+            self.buried()
+        )
     }
 
     /// Without ciphertext, or without one of the fingerprints.
@@ -328,12 +342,26 @@ impl Shape {
         parts.join(" OR ")
     }
 
-    /// Not NULL everywhere.
-    pub(super) fn any(&self) -> String {
-        let names = [&self.twin, &self.column];
-        let names = names.into_iter().chain(&self.fingerprints);
+    /// With ciphertext or a fingerprint.
+    pub(super) fn any_sealed(&self) -> String {
+        let names = core::iter::once(&self.column).chain(&self.fingerprints);
         let parts: Vec<String> = names.map(|name| format!("{name} IS NOT NULL")).collect();
-        format!("({})", parts.join(" OR "))
+        parts.join(" OR ")
+    }
+
+    /// Not NULL everywhere, without what nothing opens any more.
+    pub(super) fn any(&self) -> String {
+        let (twin, sealed) = (&self.twin, self.any_sealed());
+        format!(
+            "({twin} IS NOT NULL OR (({sealed}) AND NOT {}))",
+            self.buried()
+        )
+    }
+
+    /// Of an owner whose keys were destroyed.
+    fn buried(&self) -> String {
+        let owner = self.owner_bytes("");
+        format!("EXISTS (SELECT 1 FROM ophie_crypt_tombstones AS b WHERE b.owner = {owner})")
     }
 }
 

@@ -23,7 +23,7 @@ impl<D: Driver> ModelTables<D> {
     pub async fn soaks(&self) -> Result<Vec<SoakRow>, ModelError> {
         let statement = Statement::new(
             D::DIALECT,
-            "SELECT table_name AS t, column_name AS c, twin, state, version, admits_old, verified, filled \
+            "SELECT table_name AS t, column_name AS c, twin, state, version, since, admits_old, verified, filled \
              FROM ophie_crypt_soaks ORDER BY table_name, column_name",
         );
         let rows: Vec<State> = read(&self.driver, statement).await.map_err(error)?;
@@ -61,9 +61,16 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn leave(&self, process: SoakProcess) -> Result<(), ModelError> {
-        let sql = "DELETE FROM ophie_crypt_soak_heartbeats WHERE process = $1";
-        let statement = Statement::new(D::DIALECT, sql).bind(process.as_bytes().as_slice());
-        self.write(statement).await.map(drop)
+        // What it counted stays: a step waits for what was odd, whoever saw it.
+        let statements = [
+            "DELETE FROM ophie_crypt_soak_heartbeats WHERE process = $1 AND odd = 0",
+            "UPDATE ophie_crypt_soak_heartbeats SET beat_at = 0 WHERE process = $1",
+        ];
+        for sql in statements {
+            let statement = Statement::new(D::DIALECT, sql).bind(process.as_bytes().as_slice());
+            self.write(statement).await?;
+        }
+        Ok(())
     }
 
     /// See [`SoakStore::heartbeats`](ophie_crypt::soak::SoakStore::heartbeats).
@@ -142,6 +149,7 @@ impl Record for State {
             twin: there(cells.text("twin")?)?,
             state: state(&there(cells.text("state")?)?)?,
             version: there(cells.int("version")?)?,
+            since: there(cells.int("since")?)?,
             admits_old: there(cells.int("admits_old")?)? != 0,
             verified: cells.int("verified")?,
             filled: u64::try_from(filled).unwrap_or_default(),

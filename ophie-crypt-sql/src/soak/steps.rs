@@ -101,7 +101,15 @@ impl<D: Driver> ModelTables<D> {
                 [guard.admit(), guard.refuse(), guard.lower()].concat()
             }
             (SoakState::Retired, _) => [guard.lower(), guard.raise(), guard.admit()].concat(),
-            (_, SoakState::Plain) => guard.lower() + &guard.admit(),
+            (_, SoakState::Plain) => {
+                // Nothing keeps it beside its plaintext from here on, and a soak may begin again.
+                let names = core::iter::once(&shape.column).chain(&shape.fingerprints);
+                let empty: Vec<String> = names.map(|name| format!("{name} = NULL")).collect();
+                let (table, empty) = (&shape.table, empty.join(", "));
+                let any = shape.any_sealed();
+                let emptying = format!("UPDATE {table} SET {empty} WHERE {any};\n");
+                [guard.lower(), guard.admit(), emptying].concat()
+            }
             // A step that was cut off may have left those of another state, where DDL cannot be taken back.
             _ if D::DIALECT == Dialect::MySql => {
                 [guard.lower(), guard.raise(), guard.admit()].concat()
@@ -214,7 +222,8 @@ pub(super) async fn keep_writers_out<D: Driver>(
         Dialect::Sqlite => return Ok(()),
         // DDL commits there, and would end a lock of a transaction.
         Dialect::MySql => format!(
-            "SET SESSION lock_wait_timeout = 4; LOCK TABLES {table} WRITE, ophie_crypt_soaks WRITE; \
+            "SET SESSION lock_wait_timeout = 4; LOCK TABLES {table} WRITE, ophie_crypt_soaks WRITE, \
+             ophie_crypt_tombstones AS b READ; \
              SET SESSION lock_wait_timeout = DEFAULT"
         ),
         Dialect::Postgres => format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"),
@@ -239,7 +248,7 @@ pub(super) async fn let_writers_in<D: Driver>(tx: &mut D::Transaction) -> Result
 
 /// From the version that was looked at.
 pub(super) fn stepping(dialect: Dialect, from: &SoakRow, to: SoakState) -> Statement {
-    let sql = "UPDATE ophie_crypt_soaks SET state = $1, version = version + 1, position = NULL \
+    let sql = "UPDATE ophie_crypt_soaks SET state = $1, since = version + 1, version = version + 1, position = NULL \
                WHERE table_name = $2 AND column_name = $3 AND version = $4";
     Statement::new(dialect, sql)
         .bind(to.as_str())
@@ -249,7 +258,10 @@ pub(super) fn stepping(dialect: Dialect, from: &SoakRow, to: SoakState) -> State
 }
 
 /// Whether there are any.
-async fn any<D: Driver>(tx: &mut D::Transaction, counting: Statement) -> Result<bool, Failure> {
+pub(super) async fn any<D: Driver>(
+    tx: &mut D::Transaction,
+    counting: Statement,
+) -> Result<bool, Failure> {
     let rows: Vec<Number> = tx.fetch(counting).await?;
     Ok(rows.first().is_none_or(|row| row.0 > 0))
 }
@@ -264,7 +276,7 @@ fn rows(shape: &Shape, condition: &str) -> Statement {
 }
 
 /// Whether it is still what was looked at.
-fn standing(dialect: Dialect, from: &SoakRow) -> Statement {
+pub(super) fn standing(dialect: Dialect, from: &SoakRow) -> Statement {
     let sql = "SELECT count(*) AS number FROM ophie_crypt_soaks \
                WHERE table_name = $1 AND column_name = $2 AND version = $3";
     Statement::new(dialect, sql)
@@ -296,7 +308,7 @@ fn claiming(dialect: Dialect, soak: &SoakColumn) -> Statement {
     };
     let sql = format!(
         "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
-         VALUES ($1, $2, $3, 'expand', $4) ON {clash} version = {set}version + 1, twin = $3, state = 'expand', \
+         VALUES ($1, $2, $3, 'expand', $4) ON {clash} since = {set}version + 1, version = {set}version + 1, twin = $3, state = 'expand', \
          floor = $4, admits_old = 1, verified = NULL, position = NULL{unless}"
     );
     Statement::new(dialect, sql)

@@ -32,7 +32,7 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn beat(&self, process: SoakProcess, beats: &[Beat]) -> Result<(), ModelError>;
 
-    /// Takes a process's heartbeats away: it ends, and nobody waits for it.
+    /// Takes a process's heartbeats away: it ends, and nobody waits for it. One that counted something odd stays, expired.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn count(&self, soak: &SoakColumn, rows: Rows) -> Result<u64, ModelError>;
 
-    /// The next rows that are not NULL everywhere, in the order of their keys, each read in one statement.
+    /// The next rows that are not NULL everywhere, without ciphertext alone whose owner's keys were destroyed, in the order of their keys, each read in one statement.
     ///
     /// # Errors
     ///
@@ -257,6 +257,8 @@ pub struct SoakRow {
     pub state: SoakState,
     /// Raised by each step, and when old binaries are admitted or no longer.
     pub version: i64,
+    /// The version at which the state began.
+    pub since: i64,
     /// Whether binaries that know nothing of the soak are admitted.
     pub admits_old: bool,
     /// At which version a full verify began that found nothing.
@@ -288,9 +290,9 @@ pub struct Beat {
     pub knows_twin: bool,
     /// The lowest state that its release accepts.
     pub floor: SoakState,
-    /// Pending rows that it served at this version.
+    /// Pending rows that it served in this state.
     pub pending: u64,
-    /// Mismatches that it served, and failures to open: at this version.
+    /// Mismatches that it served, and failures to open: in this state.
     pub odd: u64,
 }
 
@@ -323,7 +325,7 @@ pub struct Heartbeat {
 pub enum Rows {
     /// All.
     All,
-    /// With ciphertext and without plaintext.
+    /// With ciphertext and without plaintext, of owners whose keys were not destroyed.
     Undecrypted,
     /// With plaintext, and without ciphertext or one of the fingerprints.
     Pending,

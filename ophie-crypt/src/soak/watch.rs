@@ -23,7 +23,7 @@ use crate::{
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_secs(10);
 /// How long it goes by what it has read: less than the 30 seconds for which its heartbeat counts in the database.
-const FRESH: Duration = Duration::from_secs(25);
+const FRESH: Duration = Duration::from_secs(20);
 
 /// The states of an application's columns, read every ten seconds, and the heartbeat that says so.
 ///
@@ -67,7 +67,7 @@ struct Watched {
     counts: Counters,
 }
 
-/// Since the present version.
+/// Since the present state began.
 #[derive(Default)]
 struct Counters {
     pending: AtomicU64,
@@ -161,7 +161,10 @@ impl SoakWatch {
     /// [`SoakJobError`]; the heartbeat expires by itself then.
     pub async fn stop(&self) -> Result<(), SoakJobError> {
         *write(&self.0.read) = None;
-        Ok(self.0.store.leave(self.0.process).await?)
+        // What it has counted since the last time.
+        let said = self.0.say().await;
+        self.0.store.leave(self.0.process).await?;
+        said
     }
 
     /// Who this process is, among the heartbeats.
@@ -214,19 +217,30 @@ impl fmt::Debug for SoakWatch {
 
 impl Inner {
     async fn beat(&self) -> Result<(), SoakJobError> {
-        // Before the database is asked: the answer may take its time.
-        let now = self.clock.now();
-        let rows = self.store.soaks().await?;
-        let mut beats = Vec::with_capacity(self.columns.len());
-        for watched in &self.columns {
-            let row = rows.iter().find(|row| row.is_of(&watched.column));
-            watched.apply(row);
-            beats.extend(row.map(|row| watched.beat(row.version)));
+        loop {
+            // Before the database is asked: the answer may take its time.
+            let now = self.clock.now();
+            // What was applied before. From here on, whoever steps waits for this heartbeat.
+            self.say().await?;
+            if !self.apply(&self.store.soaks().await?) {
+                *write(&self.read) = Some(now);
+                return Ok(());
+            }
         }
-        // Applied first, then said: a step forward waits for what is said.
-        self.store.beat(self.process, &beats).await?;
-        *write(&self.read) = Some(now);
-        Ok(())
+    }
+
+    /// Whether any column was moved.
+    fn apply(&self, rows: &[SoakRow]) -> bool {
+        let mut moved = false;
+        for watched in &self.columns {
+            moved |= watched.apply(rows.iter().find(|row| row.is_of(&watched.column)));
+        }
+        moved
+    }
+
+    async fn say(&self) -> Result<(), SoakJobError> {
+        let beats: Vec<Beat> = self.columns.iter().filter_map(Watched::beat).collect();
+        Ok(self.store.beat(self.process, &beats).await?)
     }
 
     fn is_fresh(&self) -> bool {
@@ -242,25 +256,30 @@ impl Inner {
 }
 
 impl Watched {
-    fn apply(&self, row: Option<&SoakRow>) {
+    /// Whether it was moved.
+    fn apply(&self, row: Option<&SoakRow>) -> bool {
         let now = row.map(|row| (row.state, row.version));
         let mut seen = write(&self.seen);
-        if *seen != now {
-            *seen = now;
+        let state = |of: Option<(SoakState, i64)>| of.map(|(state, _)| state);
+        if state(*seen) != state(now) {
             self.counts.clear();
         }
+        let moved = *seen != now;
+        *seen = now;
+        moved
     }
 
-    fn beat(&self, version: i64) -> Beat {
+    fn beat(&self) -> Option<Beat> {
+        let (_, version) = (*read(&self.seen))?;
         let counts = self.counts.read();
-        Beat {
+        Some(Beat {
             column: self.column,
             version,
             knows_twin: self.knows_twin,
             floor: self.floor,
             pending: counts.pending,
             odd: counts.mismatched.saturating_add(counts.failed),
-        }
+        })
     }
 }
 

@@ -224,7 +224,7 @@ impl Soaker {
                 // Those that ended too: what they counted was there.
                 Gate::Quiet => beats
                     .iter()
-                    .all(|beat| beat.version != row.version || beat.odd == 0),
+                    .all(|beat| beat.version < row.since || beat.odd == 0),
                 Gate::TwinUnknown => live().next().is_some() && live().all(|beat| !beat.knows_twin),
                 Gate::Verified => row.verified == Some(row.version),
             };
