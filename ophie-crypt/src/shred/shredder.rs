@@ -18,12 +18,13 @@ use super::{
     receipt::{Reach, Receipt, ReceiptError, Terms},
     record::{Shred, ShredStep, Shreds},
     store::{RowStore, ShredStore},
+    tombstones::tombstone,
 };
 use crate::{
     ledger::{Ledger, LedgerError},
     owner::{CanonicalId, OwnerId},
     shares::{ShareStore, ShareStoreError},
-    store::{ModelError, StoreError},
+    store::StoreError,
     vectors::VectorStore,
 };
 
@@ -37,8 +38,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const STUCK_AFTER: u32 = 10;
 /// Shreds that one call works at.
 const PAGE: u32 = 100;
-/// How often one looks whether those who write have ended, and how long between two looks.
-const WRITERS: (u32, Duration) = (40, Duration::from_millis(50));
 /// Calls of one vector store until it is empty, in one attempt.
 const CALLS: u32 = 1000;
 /// Then a ledger counts as unreachable.
@@ -308,7 +307,7 @@ impl Inner {
         // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
         let destroyed = self.destroy_shares(owner).await;
         if shred.tombstoned_at.is_none() {
-            self.tombstone(owner).await?;
+            tombstone(&self.rows, owner).await?;
             self.store.note(owner, ShredStep::Tombstoned).await?;
         }
         if shred.emptied_at.is_none() {
@@ -352,20 +351,6 @@ impl Inner {
         drop(view);
         let step = ShredStep::Appended { entry, head };
         Ok(self.store.note(&shred.owner, step).await?)
-    }
-
-    async fn tombstone(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
-        for rows in &self.rows {
-            rows.bury(owner).await?;
-            // Who wrote before that may not have seen it, and its rows are passed over until they are committed.
-            let writers = rows.writers().await?;
-            tombstone(rows, owner).await?;
-            if !writers.is_empty() {
-                ended(rows, &writers).await?;
-                tombstone(rows, owner).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn empty(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
@@ -415,25 +400,6 @@ impl Inner {
         );
         self.store.postpone(&shred.owner, pause, &why).await
     }
-}
-
-async fn tombstone(rows: &Arc<dyn RowStore>, owner: &CanonicalId) -> Result<(), ModelError> {
-    for table in rows.models().deleted_tables() {
-        while rows.tombstone(owner, table, BATCH).await? > 0 {}
-    }
-    Ok(())
-}
-
-/// Waits for transactions, not for long: it is tried again.
-async fn ended(rows: &Arc<dyn RowStore>, writers: &[String]) -> Result<(), ModelError> {
-    for _ in 0..WRITERS.0 {
-        let now = rows.writers().await?;
-        if !now.iter().any(|writer| writers.contains(writer)) {
-            return Ok(());
-        }
-        sleep(WRITERS.1).await;
-    }
-    Err(ModelError::Busy)
 }
 
 /// The error and its causes, in a line.

@@ -54,7 +54,7 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError>;
 
-    /// Steps to an adjacent state, if the column is still in `from`, and changes the triggers with it. It keeps writers out
+    /// Steps to an adjacent state (to `Plain`: with no ciphertext left), if the column is still in `from`, and changes the triggers with it. It keeps writers out
     /// and looks once more for pending rows before `Retired`, and for ciphertext without plaintext on the way back from
     /// `Sealed`; it says no if there are any, or if the column was moved.
     ///

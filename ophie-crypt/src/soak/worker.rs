@@ -150,9 +150,12 @@ impl Soaker {
 
     /// Adds the encrypted column, its fingerprints, its CHECK and the guard: from `Plain` to `Expand`.
     ///
+    /// On PostgreSQL, the plaintext column takes NULL from then on; on the others it must before. It is not made `NOT NULL`
+    /// again by a way back.
+    ///
     /// # Errors
     ///
-    /// [`SoakJobError`].
+    /// [`SoakJobError`]; [`SoakJobError::Interrupted`] if another tool did meanwhile.
     pub async fn expand(&self, table: &str, column: &str) -> Result<(), SoakJobError> {
         let soak = self.of_model(table, column)?;
         match self.row(&soak.column()).await? {
@@ -237,7 +240,8 @@ impl Soaker {
 
     /// Steps to the next state, or back to the one before, once what must hold does.
     ///
-    /// From `Retired` to `Dropped`, it is [`drop_twin`](Self::drop_twin); from `Plain`, [`expand`](Self::expand).
+    /// From `Retired` to `Dropped`, it is [`drop_twin`](Self::drop_twin); from `Plain`, [`expand`](Self::expand). To `Plain`,
+    /// it empties the encrypted column and its fingerprints, in one statement while the table is locked.
     ///
     /// # Errors
     ///
