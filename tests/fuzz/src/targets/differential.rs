@@ -40,6 +40,9 @@ const CODECS: [(&str, Option<&str>); 14] = [
     ("timestamptz", None),
     ("uuid", None),
 ];
+/// Places to change that a short envelope and a long one both have.
+const LAST: u8 = 254;
+const BEHIND: u8 = 255;
 const NORMALISERS: [Normalizer; 2] = [Normalizer::Name, Normalizer::Email];
 
 /// Each plaintext of the golden files, under each form, as a value and as a sidecar; each text that is normalised.
@@ -61,8 +64,24 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         };
         for form in 0..8 {
             let padding: &[u8] = if form % 4 < 2 { b"" } else { b"\x80\0\0" };
-            let head = [u8::try_from(codec).unwrap(), form % 4, form / 4, 0];
-            put(usize::from(form / 4), &[&head, &plaintext, padding]);
+            // Bound where the form is: it opens.
+            let head = [u8::try_from(codec).unwrap(), form % 4, form % 2, 0];
+            put((form / 4).into(), &[&head, &plaintext, padding]);
+        }
+    }
+    for codec in [1, 9] {
+        for (at, to) in [
+            (LAST, b'B'),
+            (LAST, b'_'),
+            (BEHIND, b' '),
+            (BEHIND, b'='),
+            (BEHIND, b'A'),
+            (0, 0xFB),
+        ] {
+            for len in 0..3 {
+                let (what, plaintext) = (usize::from(at != 0), &b"ab"[..len]);
+                put(what, &[&[codec, 0, 0, 1, at, to], plaintext]);
+            }
         }
     }
     seeds
@@ -107,15 +126,19 @@ fn value(what: &str, bytes: &mut Bytes<'_>) {
     };
     let mut changed = [(0, 0); 2];
     for change in changed.iter_mut().take(changes.into()) {
-        *change = (bytes.number(), bytes.byte());
+        *change = (bytes.byte(), bytes.byte());
     }
     let mut stored = forge::envelope(form, place, bytes.0);
     if what == "sidecar" {
         stored = [b"ophie1.", &*base64(&stored)].concat();
     }
     for (at, to) in changed.into_iter().take(changes.into()) {
-        let at = at % stored.len();
-        stored[at] = to;
+        let last = stored.len() - 1;
+        match at {
+            BEHIND => stored.push(to),
+            LAST => stored[last] = to,
+            _ => stored[usize::from(at) % (last + 1)] = to,
+        }
     }
 
     let (plaintext, value) = opened(what, codec, integer, bound, &stored);

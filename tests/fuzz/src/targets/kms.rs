@@ -31,11 +31,18 @@ const ARN: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd";
 const FORMER: &str = "arn:aws:kms:eu-central-1:111122223333:key/former";
 const SAID: &str = "canary-of-the-server";
 
-/// Four operations, each soundly answered, and with an error; and a page that is none of AWS's.
+/// Four operations, each soundly answered, with each field of another kind, and with an error; a page that is none of
+/// AWS's.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for operation in 0..4 {
-        seeds.push(vec![operation]);
+        for field in 0..4 {
+            for kind in 0..8 {
+                let mut fields = [0; 4];
+                fields[field] = kind;
+                seeds.push([&[operation, 0, 0, 0], &fields[..]].concat());
+            }
+        }
         for status in [3, 4, 8, 11] {
             seeds.push(vec![operation, status, 0, 2, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
         }

@@ -29,6 +29,16 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seeds.push(file.clone().into());
         seeds.push(file.trim_end().into());
     }
+    // Other forms of the same entries.
+    let (first, rest) = file.split_once('\n').unwrap();
+    let other = [
+        format!("0{first}"),
+        format!("+{first}"),
+        format!("{first} "),
+        first.to_uppercase(),
+    ];
+    seeds.extend(other.map(|first| format!("{first}\n{rest}").into()));
+    seeds.push(file.replace('\n', "\r\n").into());
     seeds
 }
 

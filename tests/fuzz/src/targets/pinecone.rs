@@ -29,11 +29,11 @@ const OWNER: &str = "74616461";
 
 /// Three looks that show nothing, in both layouts; the same behind each of the answers that may come instead.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    const NOTHING: [u8; 3] = [0, 0, 0];
+    const NOTHING: [u8; 4] = [0; 4];
     let mut seeds = vec![vec![0], vec![1]];
     for layout in [0, 1] {
-        let bodies = (0..13).map(|body| [0, body, 0]);
-        let statuses = [4, 5, 6, 8, 9].map(|status| [status, 6, 0]);
+        let bodies = (0..13).map(|body| [0, body, 0, 0]);
+        let statuses = [4, 5, 6, 8, 9].map(|status| [status, 6, 0, 0]);
         for other in bodies.chain(statuses) {
             let late = [
                 &[layout][..],
@@ -46,6 +46,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             ];
             seeds.push(late.concat());
             seeds.push([&[layout][..], &NOTHING, &other, &other, &other].concat());
+        }
+        for (status, count) in [(4, 6), (4, 7), (4, 8), (6, 6), (8, 6)] {
+            let look = [status, 0, 0, 0, 0, count, 0, 0];
+            seeds.push([&[layout][..], &NOTHING, &look, &look, &look].concat());
         }
     }
     seeds
@@ -132,12 +136,18 @@ fn is_owners(id: &Value) -> bool {
 /// How many looks at the end showed nothing, without one between them that did. A look ends with its last page, or by a
 /// deletion; what is no answer is asked again.
 fn empty_looks(heard: &[Exchange], shared: bool) -> usize {
-    let (mut looks, mut found) = (0, false);
+    let (mut looks, mut found, mut missing) = (0, false, false);
     for exchange in heard {
-        let asked = exchange.target.starts_with("/vectors/list?") || exchange.target == COUNT;
-        if !asked {
-            (looks, found) = (0, false);
-        } else if let Some((shows, more)) = page(exchange, shared) {
+        let lists = exchange.target.starts_with("/vectors/list?");
+        if lists {
+            missing = exchange.answer.status == 404;
+        } else if exchange.target != COUNT {
+            (looks, found, missing) = (0, false, false);
+            continue;
+        }
+        // A count is asked for where a listing found no namespace, and says nothing elsewhere.
+        let page = page(exchange, shared).filter(|_| lists || missing);
+        if let Some((shows, more)) = page {
             found |= shows;
             if !more {
                 looks = if found { 0 } else { looks + 1 };
