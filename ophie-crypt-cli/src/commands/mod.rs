@@ -32,17 +32,21 @@ const PAGE: u32 = 500;
 
 /// From the process's arguments to its end.
 pub(crate) fn run(application: Application) -> Exit {
+    let mut output = Output::default();
+    for argument in std::env::args_os() {
+        output.hide_url(&argument.to_string_lossy());
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            Output::default().usage(&error);
+            output.usage(&error);
             return match error.use_stderr() {
                 true => Exit::Usage,
                 false => Exit::Fine,
             };
         }
     };
-    let mut output = Output::new(arguments.shared.json);
+    output.is_for_programs(arguments.shared.json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -68,9 +72,6 @@ async fn begin(
     arguments: Arguments,
     output: &mut Output,
 ) -> Result<Option<Report>, Error> {
-    for key in ["database_url", "keys_url", "ledger"] {
-        output.hide_url(&arguments.shared.flag(key).unwrap_or_default());
-    }
     match arguments.command {
         Command::Completions { shell } => {
             shell::completions(shell);

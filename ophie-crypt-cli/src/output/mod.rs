@@ -45,11 +45,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Self {
-        Self {
-            json,
-            scrub: Scrub::default(),
-        }
+    /// Whether one JSON object is to be printed.
+    pub(crate) fn is_for_programs(&mut self, json: bool) {
+        self.json = json;
     }
 
     /// Never to be printed.

@@ -50,6 +50,6 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.tick();
+        self.0.finish_and_clear();
     }
 }

@@ -13,12 +13,19 @@ pub(crate) struct Scrub(Vec<String>);
 impl Scrub {
     /// And this URL's password, as it stands there and as it is meant.
     pub(crate) fn add_url(&mut self, url: &str) {
-        let Some(password) = password(url) else {
-            return;
-        };
-        for secret in [password.to_owned(), decoded(password)] {
-            if secret.len() >= SHORTEST && !self.0.contains(&secret) {
-                self.0.push(secret);
+        // A server takes a password with `/`, `?` or `#` in it for something else, and prints it.
+        let authority = url.split_once("://").and_then(|(scheme, rest)| {
+            let authority = rest.split(['/', '?', '#']).next()?;
+            Some(format!("{scheme}://{authority}"))
+        });
+        for password in [authority.as_deref().and_then(password), password(url)] {
+            for secret in password
+                .iter()
+                .flat_map(|password| [(*password).to_owned(), decoded(password)])
+            {
+                if secret.len() >= SHORTEST && !self.0.contains(&secret) {
+                    self.0.push(secret);
+                }
             }
         }
         self.0
@@ -39,11 +46,11 @@ impl Scrub {
     }
 }
 
-/// What stands between the user and the last `@` before the path.
+/// What stands between the user and the last `@`: rather too much than too little.
 fn password(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#', ' ', '"', '\'', '`']).next()?;
-    let (user, _) = authority.rsplit_once('@')?;
+    let whole = rest.split([' ', '\n', '"', '\'', '`']).next()?;
+    let (user, _) = whole.rsplit_once('@')?;
     let (_, password) = user.split_once(':')?;
     (!password.is_empty()).then_some(password)
 }
@@ -96,6 +103,7 @@ mod tests {
                 "no `mysql://bob:***@h/d` here",
             ),
             ("postgres://ada@host/app", "postgres://ada@host/app"),
+            ("'x://ada:a/b?c#d@host/app'", "'x://ada:***@host/app'"),
             ("a@b: c://d", "a@b: c://d"),
             ("\u{1b}[2J\u{7f}\n", "\\u{1b}[2J\\u{7f}\n"),
         ] {
