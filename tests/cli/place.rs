@@ -304,7 +304,7 @@ impl Place {
         };
         assert!(
             path.exists(),
-            "{} is missing: run `cargo build --workspace --all-features --bin ophie-crypt`, or `tests/run cli`",
+            "{} is missing: run `cargo build --workspace --all-features --bin ophie-crypt --test cli`, or `tests/run cli`",
             path.display()
         );
         let mut command = Command::new(path);
