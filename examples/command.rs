@@ -13,6 +13,7 @@ use uuid::Uuid;
 // In your application: `use your_application::Note;`.
 #[derive(EncryptedModel)]
 #[crypt(table = "notes")]
+#[expect(dead_code, reason = "the command needs no more than its model")]
 struct Note {
     #[crypt(plain)]
     id: Uuid,

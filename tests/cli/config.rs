@@ -119,14 +119,23 @@ async fn no_password_is_printed_however_it_fails() {
             assert!(matches!(ended.code, 2 | 3), "{arguments:?}: {ended:?}");
         }
     }
-    let kms = format!("local:/{PASSWORD}/no.key");
+    // A password that the server refuses.
+    let mariadb = Place::new(Kind::MariaDb).await;
+    let wrong = mariadb
+        .url()
+        .replacen("root@", &format!("root:{PASSWORD}@"), 1);
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let mut command = mariadb.command(Program::Stock, arguments);
+        command.env("DATABASE_URL", &wrong);
+        let ended = mariadb.ended(&mut command).await.ends(3);
+        ended.says("Access denied");
+    }
     let mut command = place.command(Program::Stock, &["audit", "verify", "--kms", "nowhere"]);
     place
         .ended(&mut command)
         .await
         .ends(2)
         .says("`kms` (from --kms) is to be `local:`");
-    drop(kms);
 }
 
 #[tokio::test]

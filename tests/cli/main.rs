@@ -5,7 +5,10 @@
 
 #![allow(
     clippy::arithmetic_side_effects,
-    reason = "small counts, far from any limit"
+    clippy::indexing_slicing,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "a test: what goes wrong here is seen"
 )]
 
 mod audit;

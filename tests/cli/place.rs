@@ -13,8 +13,7 @@ use ophie_crypt::{
     Session, ShredStore,
 };
 use ophie_crypt_sqlx::{
-    Encrypted, MySqlKeyStore, MySqlModels, Owner, PostgresKeyStore, PostgresModels, SqliteKeyStore,
-    SqliteModels,
+    Encrypted, MySqlKeyStore, Owner, PostgresKeyStore, SqliteKeyStore, SqliteModels,
 };
 use ophie_crypt_tests::{mariadb, postgres, sqlite};
 use serde_json::Value;
@@ -29,9 +28,10 @@ pub(crate) const PASSWORD: &str = "canary-pass-word";
 
 #[derive(EncryptedModel)]
 #[crypt(table = "notes")]
-pub(crate) struct Note {
-    pub(crate) owner: Owner<i64>,
-    pub(crate) text: Encrypted<String, note::text>,
+#[expect(dead_code, reason = "only its columns are used")]
+struct Note {
+    owner: Owner<i64>,
+    text: Encrypted<String, note::text>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,27 +369,6 @@ impl Place {
             code: code.unwrap_or_else(|| -output.status.signal().unwrap()),
             out: String::from_utf8(output.stdout.clone()).unwrap(),
             err: String::from_utf8(output.stderr.clone()).unwrap(),
-        }
-    }
-
-    /// The write fence and tombstones of the application's tables are there, as its own migrations leave them.
-    pub(crate) async fn raise_fence(&self) {
-        use ophie_crypt::WriteFence;
-
-        let models = Models::new().with::<Note>();
-        match &self.rows {
-            Rows::MariaDb(rows) => MySqlModels::new(rows.pool().clone(), models)
-                .raise_fence()
-                .await
-                .unwrap(),
-            Rows::Postgres(rows) => PostgresModels::new(rows.pool().clone(), models)
-                .raise_fence()
-                .await
-                .unwrap(),
-            Rows::Sqlite(rows) => SqliteModels::new(rows.pool().clone(), models)
-                .raise_fence()
-                .await
-                .unwrap(),
         }
     }
 }

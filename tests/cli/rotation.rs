@@ -28,6 +28,21 @@ async fn announced_long_ago(place: &Place) {
     place.execute_on_keys(&sql).await;
 }
 
+/// How many values are sealed anew until nothing is waited for but others' transactions, of which the servers of the tests
+/// have some.
+async fn to_the_end(place: &Place, rotate: &[&str]) -> u64 {
+    let mut resealed = 0;
+    loop {
+        let call = place.run(rotate).await;
+        let owner = call.json()["owners"][0].clone();
+        resealed += owner["resealed"].as_u64().unwrap();
+        if call.code == 0 {
+            return resealed;
+        }
+        assert_eq!(owner["waits_for"], "transactions", "{call:?}");
+    }
+}
+
 /// Nobody seals under the first generation any more.
 async fn leases_are_over(place: &Place) {
     let past = match place.kind {
@@ -79,14 +94,7 @@ async fn a_rotation_goes_through_its_states(kind: Kind) {
     assert_eq!(sealed["owners"][0]["resealed"], 450);
     assert_eq!(sealed["owners"][0]["waits_for"], "leases");
     leases_are_over(&place).await;
-    let done = place.run(&rotate).await.ends(0).json();
-    assert_eq!(
-        (
-            &done["owners"][0]["resealed"],
-            &done["owners"][0]["waits_for"]
-        ),
-        (&0.into(), &serde_json::json!(null))
-    );
+    assert_eq!(to_the_end(&place, &rotate).await, 0);
     assert_eq!(states(&place).await, ["sealing", "retired"]);
     assert_eq!(place.readable(7).await, 450);
 
@@ -126,12 +134,14 @@ async fn a_rotation_goes_through_its_states(kind: Kind) {
         (&early["destroyed"], &early["waits_for"]),
         (&0.into(), &"horizon".into())
     );
-    let gone = place
-        .run(&[&destroy[..], &["--yes-destroy", "int:7", "--json"]].concat())
-        .await
-        .ends(0)
-        .json();
-    assert_eq!(gone["destroyed"], 1);
+    let destroy = [&destroy[..], &["--yes-destroy", "int:7", "--json"]].concat();
+    loop {
+        let gone = place.run(&destroy).await;
+        if gone.code != 5 || gone.json()["waits_for"] != "transactions" {
+            assert_eq!(gone.ends(0).json()["destroyed"], 1);
+            break;
+        }
+    }
     assert_eq!(states(&place).await, ["sealing", "destroyed"]);
     assert_eq!(place.readable(7).await, 450);
 }
@@ -192,10 +202,9 @@ async fn ctrl_c_stops_between_batches_and_the_next_call_goes_on(kind: Kind) {
 
     leases_are_over(&place).await;
     let rest = [&ROTATE[..], &WHY, &["--json"]].concat();
-    let rest = place.run(&rest).await.ends(0).json();
-    let resealed = rest["owners"][0]["resealed"].as_u64().unwrap();
+    let resealed = to_the_end(&place, &rest).await;
     let all = u64::try_from(ROWS).unwrap();
-    assert!(resealed > 0 && resealed < all - 100, "{rest}");
+    assert!(resealed > 0 && resealed < all - 100, "{resealed}");
     assert_eq!(states(&place).await, ["sealing", "retired"]);
     assert_eq!(place.readable(7).await, ROWS);
 }
@@ -223,7 +232,7 @@ async fn all_who_are_due_are_rotated_and_what_does_not_open_is_said() {
     announced_long_ago(&place).await;
     // One bit of one value.
     place
-        .execute("UPDATE notes SET text = substr(text, 1, 60) || x'00' WHERE id = 1")
+        .execute("UPDATE notes SET text = CAST(substr(text, 1, 60) || x'00' AS BLOB) WHERE id = 1")
         .await;
     let found = ["keys", "rotate", "--due", "--json"];
     let found = place.run(&[&found[..], &WHY].concat()).await.ends(1).json();
@@ -231,7 +240,7 @@ async fn all_who_are_due_are_rotated_and_what_does_not_open_is_said() {
         let owners = found["owners"].as_array().unwrap().iter();
         owners
             .filter(|entry| entry["owner"] == owner)
-            .map(|entry| entry.clone())
+            .cloned()
             .next()
             .unwrap()
     };

@@ -20,10 +20,11 @@ use ophie_crypt_sqlx::{
     PostgresModels, SqliteKeyStore, SqliteLedger, SqliteModels,
 };
 use sqlx::{
-    AssertSqlSafe, MySqlPool, PgPool, Row, SqlitePool,
+    AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool, PgConnection, PgPool,
+    Row, SqliteConnection, SqlitePool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -92,41 +93,39 @@ impl Database {
     ) -> Result<Self, DatabaseError> {
         let not_a_url = |_| DatabaseError::NotAUrl { key };
         let unreachable = |source| DatabaseError::Unreachable { key, source };
-        if url.starts_with("postgres") && is_url(url) {
+        if !is_url(url) {
+            return Err(DatabaseError::NotAUrl { key });
+        }
+        if url.starts_with("postgres") {
             let options = PgConnectOptions::from_str(url).map_err(not_a_url)?;
-            let pool = PgPoolOptions::new()
-                .max_connections(CONNECTIONS)
-                .acquire_timeout(WITHIN)
-                .connect_with(options.application_name("ophie-crypt"))
-                .await;
-            return pool.map(Self::Postgres).map_err(unreachable);
+            let options = options.application_name("ophie-crypt");
+            reached::<PgConnection>(&options)
+                .await
+                .map_err(unreachable)?;
+            let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
+            return Ok(Self::Postgres(pool.connect_lazy_with(options)));
         }
         if url.starts_with("sqlite:") {
             let options = SqliteConnectOptions::from_str(url).map_err(not_a_url)?;
             let mut options = options
                 .create_if_missing(create)
                 .busy_timeout(Duration::from_secs(5))
-                .synchronous(sqlx::sqlite::SqliteSynchronous::Full); // power loss must forget no lease
+                .synchronous(SqliteSynchronous::Full); // power loss must forget no lease
             if create {
-                options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+                options = options.journal_mode(SqliteJournalMode::Wal);
             }
-            let pool = SqlitePoolOptions::new()
-                .max_connections(CONNECTIONS)
-                .acquire_timeout(WITHIN)
-                .connect_with(options)
-                .await;
-            return pool.map(Self::Sqlite).map_err(unreachable);
-        }
-        if !is_url(url) {
-            return Err(DatabaseError::NotAUrl { key });
+            reached::<SqliteConnection>(&options)
+                .await
+                .map_err(unreachable)?;
+            let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
+            return Ok(Self::Sqlite(pool.connect_lazy_with(options)));
         }
         let options = MySqlConnectOptions::from_str(url).map_err(not_a_url)?;
-        let pool = MySqlPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(WITHIN)
-            .connect_with(options)
-            .await;
-        pool.map(Self::MySql).map_err(unreachable)
+        reached::<MySqlConnection>(&options)
+            .await
+            .map_err(unreachable)?;
+        let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS);
+        Ok(Self::MySql(pool.connect_lazy_with(options)))
     }
 
     /// Which one it is.
@@ -283,6 +282,13 @@ impl Database {
         let rows = rows.map_err(DatabaseError::Failed)?;
         Ok(number(rows.first().and_then(|row| row.first())))
     }
+}
+
+/// Connects once: a pool would try for as long as it waits, and say only that it waited.
+async fn reached<C: Connection>(options: &C::Options) -> Result<(), sqlx::Error> {
+    let connected = tokio::time::timeout(WITHIN, options.connect()).await;
+    let connection = connected.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    connection.close().await
 }
 
 /// A count that was written as a text; 0 where there is none.

@@ -7,6 +7,7 @@ use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 
 #[derive(EncryptedModel)]
 #[crypt(table = "notes")]
+#[expect(dead_code, reason = "the command needs no more than its model")]
 struct Note {
     owner: Owner<i64>,
     text: Encrypted<String, note::text>,
