@@ -4,7 +4,7 @@
 
 use ophie_crypt::{
     AuditStoreError, BuildError, LedgerError, LocalKmsError, ModelError, ProvisionError,
-    RestoreError, RotationError, StartAuditError, StoreError, VerifyError,
+    RestoreError, RotationError, SessionError, StartAuditError, StoreError, VerifyError,
 };
 
 use crate::{config::ConfigError, database::DatabaseError};
@@ -88,6 +88,8 @@ pub(crate) enum Error {
     Rotation(#[from] RotationError),
     #[error("the owner's keys were not destroyed; see why")]
     Shred(#[from] ophie_crypt::ShredError),
+    #[error("the owner has no keys to work with; see why")]
+    Session(#[from] SessionError),
     #[error("the process could not begin")]
     Start(#[source] std::io::Error),
     #[error("the key store failed; see why, then try again")]
@@ -120,7 +122,11 @@ impl Error {
             Self::Audit(_) | Self::AuditNotBegun(_) | Self::AuditNotVerified(_) => "audit",
             Self::Config(_) => "config",
             Self::Database(_) => "database",
-            Self::Keyring(_) | Self::Provision(_) | Self::Rotation(_) | Self::Shred(_) => "keys",
+            Self::Keyring(_)
+            | Self::Provision(_)
+            | Self::Rotation(_)
+            | Self::Session(_)
+            | Self::Shred(_) => "keys",
             Self::Kms(_) => "kms",
             Self::Ledger(_) => "ledger",
             Self::Models(_) => "models",

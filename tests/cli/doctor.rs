@@ -72,16 +72,15 @@ async fn each_check_finds_what_is_wrong(kind: Kind) {
         "knows no models",
     );
 
-    place.execute("ALTER TABLE notes DROP COLUMN text_fp").await;
-    place
-        .execute("ALTER TABLE notes RENAME COLUMN text TO text_was")
-        .await;
-    let added = match kind {
-        Kind::Postgres => "ALTER TABLE notes ADD COLUMN text text",
-        Kind::MariaDb => "ALTER TABLE notes ADD COLUMN text longtext",
-        Kind::Sqlite => "ALTER TABLE notes ADD COLUMN text TEXT",
+    let text = match kind {
+        Kind::MariaDb => "longtext",
+        Kind::Postgres | Kind::Sqlite => "text",
     };
-    place.execute(added).await;
+    // In one call: SQLite looks for duplicates in what a connection remembers of the table.
+    let changed = format!(
+        "ALTER TABLE notes DROP COLUMN text_fp; ALTER TABLE notes RENAME COLUMN text TO text_was; ALTER TABLE notes ADD COLUMN text {text}"
+    );
+    place.execute(&changed).await;
     std::fs::set_permissions(
         place.path("master.key"),
         std::fs::Permissions::from_mode(0o640),

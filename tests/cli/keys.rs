@@ -161,7 +161,7 @@ async fn a_shred_is_asked_for_by_name(kind: Kind) {
         .ends(0)
         .says("int:7  shredded");
     let again = [&["keys", "provision", "--owner", "int:7"], &WHY[..]].concat();
-    place.stock(&again).await.ends(3).says("shredded");
+    place.stock(&again).await.ends(3).says("destroyed");
     assert!(
         place
             .store()

@@ -13,7 +13,7 @@ fn reference() -> String {
 fn flags(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     words
-        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .filter(|word| word.starts_with("--") && word.len() > 2 && !word.starts_with("---"))
         .map(str::to_owned)
         .collect()
 }

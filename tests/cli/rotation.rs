@@ -142,7 +142,7 @@ async fn a_rotation_goes_through_its_states(kind: Kind) {
             break;
         }
     }
-    assert_eq!(states(&place).await, ["sealing", "destroyed"]);
+    assert_eq!(states(&place).await, ["sealing"]);
     assert_eq!(place.readable(7).await, 450);
 }
 
@@ -174,7 +174,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 async fn ctrl_c_stops_between_batches_and_the_next_call_goes_on(kind: Kind) {
-    const ROWS: usize = 3000;
+    const ROWS: usize = 1500;
     let place = Place::new(kind).await;
     place.fill(7, ROWS).await;
     let rotate = [&ROTATE[..], &WHY, &["--batch", "10", "--json"]].concat();
@@ -240,8 +240,8 @@ async fn all_who_are_due_are_rotated_and_what_does_not_open_is_said() {
         let owners = found["owners"].as_array().unwrap().iter();
         owners
             .filter(|entry| entry["owner"] == owner)
-            .cloned()
             .next()
+            .cloned()
             .unwrap()
     };
     assert_eq!(

@@ -29,7 +29,7 @@ async fn the_tables_come_up_once(kind: Kind) {
         .ends(0)
         .says("run `ophie-crypt migrate`");
     let print = place.stock(&["migrate", "--print"]).await.ends(0);
-    assert!(print.out.contains("CREATE TABLE ophie_crypt_owners"));
+    assert!(print.out.contains("ophie_crypt_owners ("));
     let dry = place
         .stock(&["migrate", "--dry-run", "--json"])
         .await

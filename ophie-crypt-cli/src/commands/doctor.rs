@@ -149,25 +149,25 @@ async fn keys(world: &World, database: &Database, checks: &mut Checks) {
         }
         Err(error) => checks.failed("clock", &error),
     }
-    logs(database, checks).await;
+    logs(database, "logs", checks).await;
     let same = world.config.setting("keys_url").is_none();
     if matches!(database, Database::Sqlite(_)) && same && world.application.has_models() {
         checks.add("sqlite", State::Failed, "the keys are in the application's file, whose transactions block them; give them a file of their own with `keys_url`");
     }
 }
 
-async fn logs(database: &Database, checks: &mut Checks) {
+async fn logs(database: &Database, check: &'static str, checks: &mut Checks) {
     match database.leaks().await {
         Ok(leaks) if leaks.is_empty() => {
-            checks.add("logs", State::Fine, "no setting prints parameters")
+            checks.add(check, State::Fine, "no setting prints parameters")
         }
         Ok(leaks) => {
             for leak in leaks {
                 let text = format!("{} = {} prints {}", leak.name, leak.value, leak.prints);
-                checks.add("logs", State::Warning, text);
+                checks.add(check, State::Warning, text);
             }
         }
-        Err(error) => checks.failed("logs", &error),
+        Err(error) => checks.failed(check, &error),
     }
 }
 
@@ -185,7 +185,7 @@ async fn rows(world: &World, checks: &mut Checks) {
         Err(error) => return checks.failed("models", &error),
     };
     if world.config.setting("keys_url").is_some() {
-        logs(&database, checks).await;
+        logs(&database, "app-logs", checks).await;
     }
     match database.mistakes(&world.application.models).await {
         Ok(mistakes) if mistakes.is_empty() => {

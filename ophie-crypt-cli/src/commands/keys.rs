@@ -68,16 +68,17 @@ async fn list(
 ) -> Result<Report, Error> {
     let keys = world.keys().await?;
     let after = after.map(|owner| owner.0);
+    let one_more = limit.saturating_add(1);
     let mut owners = match owner {
         Some(owner) => vec![owner.0],
         None => {
             let living = keys
                 .rotation
-                .owners(&everyone(), after.as_ref(), limit)
+                .owners(&everyone(), after.as_ref(), one_more)
                 .await?;
             let shreds = keys
                 .shreds
-                .shreds(Shreds::All, after.as_ref(), limit)
+                .shreds(Shreds::All, after.as_ref(), one_more)
                 .await?;
             let mut all = living;
             all.extend(shreds.into_iter().map(|shred| shred.owner));
@@ -148,7 +149,7 @@ async fn provision(world: &World, owner: &OwnerName, unwraps: &Unwraps) -> Resul
     let record = keys.rotation.load(&owner.0).await?;
     let had = match &record {
         Some(record) if record.is_shredded() => {
-            return Err(ophie_crypt::RotationError::from(SessionError::Shredded).into());
+            return Err(SessionError::Shredded.into());
         }
         record => record.is_some(),
     };
@@ -262,9 +263,9 @@ pub(super) async fn living(
     owner: &CanonicalId,
 ) -> Result<OwnerRecord, Error> {
     let record = store.load(owner).await?;
-    let record = record.ok_or(ophie_crypt::RotationError::from(SessionError::UnknownOwner))?;
+    let record = record.ok_or(SessionError::UnknownOwner)?;
     if record.is_shredded() {
-        return Err(ophie_crypt::RotationError::from(SessionError::Shredded).into());
+        return Err(SessionError::Shredded.into());
     }
     Ok(record)
 }
