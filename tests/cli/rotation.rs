@@ -237,10 +237,9 @@ async fn all_who_are_due_are_rotated_and_what_does_not_open_is_said() {
     let found = ["keys", "rotate", "--due", "--json"];
     let found = place.run(&[&found[..], &WHY].concat()).await.ends(1).json();
     let of = |owner: &str| {
-        let owners = found["owners"].as_array().unwrap().iter();
+        let mut owners = found["owners"].as_array().unwrap().iter();
         owners
-            .filter(|entry| entry["owner"] == owner)
-            .next()
+            .find(|entry| entry["owner"] == owner)
             .cloned()
             .unwrap()
     };
