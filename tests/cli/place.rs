@@ -210,6 +210,17 @@ impl Place {
         }
     }
 
+    /// All notes are locked; on PostgreSQL.
+    pub(crate) async fn locked(&self) -> sqlx::Transaction<'static, sqlx::Postgres> {
+        let Rows::Postgres(rows) = &self.rows else {
+            panic!("only PostgreSQL's are locked")
+        };
+        let mut tx = rows.pool().begin().await.unwrap();
+        let lock = "SELECT id FROM notes FOR UPDATE";
+        sqlx::raw_sql(lock).execute(&mut *tx).await.unwrap();
+        tx
+    }
+
     /// The key store, as the application has it.
     pub(crate) async fn store(&self) -> Arc<dyn RotationStore> {
         match &self.rows {

@@ -146,23 +146,25 @@ async fn a_rotation_goes_through_its_states(kind: Kind) {
     assert_eq!(place.readable(7).await, 450);
 }
 
-/// So many values are sealed anew; the process goes on.
-async fn resealed(place: &Place, child: &mut Child, least: i64) {
-    let old = place.store().await;
+/// How many values stand under the newest generation.
+async fn under_newest(place: &Place) -> i64 {
     let owner = ophie_crypt::CanonicalId::integer(7);
-    let record = old.load(&owner).await.unwrap().unwrap();
+    let record = place.store().await.load(&owner).await.unwrap().unwrap();
     let new = record.newest().unwrap().key_id().to_string();
     let key_id = match place.kind {
         Kind::Postgres => format!("substr(text, 2, 16) = '\\x{new}'"),
         _ => format!("substr(text, 2, 16) = x'{new}'"),
     };
     let sql = format!("SELECT count(*) FROM notes WHERE {key_id}");
+    place.count(&sql).await
+}
+
+/// So many values are sealed anew; the process goes on.
+async fn resealed(place: &Place, child: &mut Child, least: i64) {
     let seen = timeout(Duration::from_secs(60), async {
-        while place.count(&sql).await < least {
-            assert!(
-                child.try_wait().unwrap().is_none(),
-                "it ended before {least} were sealed anew"
-            );
+        while under_newest(place).await < least {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended before {least} were sealed anew");
         }
     });
     seen.await.unwrap();
@@ -189,6 +191,7 @@ async fn ctrl_c_stops_between_batches_and_the_next_call_goes_on(kind: Kind) {
     signal(&child, Signal::INT);
     let stopped = place.wait(child).await.ends(130).json();
     assert_eq!(stopped["interrupted"], true);
+    assert!(under_newest(&place).await < i64::try_from(ROWS).unwrap());
     assert_eq!(place.readable(7).await, ROWS);
 
     let mut child = place
@@ -251,4 +254,34 @@ async fn all_who_are_due_are_rotated_and_what_does_not_open_is_said() {
         (&of("int:8")["failed"], &of("int:8")["resealed"]),
         (&0.into(), &3.into())
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_ctrl_c_ends_it_at_once() {
+    let place = Place::new(Kind::Postgres).await;
+    place.fill(7, 3).await;
+    let rotate = [&ROTATE[..], &WHY].concat();
+    place.run(&rotate).await.ends(5);
+    announced_long_ago(&place).await;
+    let rows = place.locked().await; // the batch does not end
+    let mut child = place
+        .command(Program::Application, &rotate)
+        .spawn()
+        .unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let stopped = timeout(Duration::from_secs(60), async {
+        while place.count(waiting).await == 0 {
+            assert!(child.try_wait().unwrap().is_none());
+        }
+        while child.try_wait().unwrap().is_none() {
+            signal(&child, Signal::INT);
+            tokio::time::sleep(Duration::from_millis(20)).await; // two at once would be one
+        }
+    });
+    stopped.await.unwrap();
+    let ended = place.wait(child).await.ends(130);
+    assert!(ended.out.is_empty(), "{ended:?}");
+    rows.rollback().await.unwrap();
+    assert_eq!(place.readable(7).await, 3);
 }
