@@ -105,25 +105,18 @@ async fn an_index_is_planned_by_counts(kind: Kind) {
         .ends(0)
         .says("most frequent, 1: 6 rows (54.5%)")
         .says("do not index it");
-    for arguments in [
-        [
-            "index",
-            "plan",
-            "notes",
-            "plain\" FROM notes; --",
-            "--owner-column",
-            "owner",
-        ],
-        [
-            "index",
-            "plan",
-            "nothing",
-            "plain",
-            "--owner-column",
-            "owner",
-        ],
-        ["index", "plan", "notes", "plain", "--owner-column", "whose"],
+    // An expression, if the name were not quoted.
+    let quote = match kind {
+        Kind::Postgres => "\"",
+        Kind::MariaDb | Kind::Sqlite => "`",
+    };
+    let expression = format!("plain{quote} || {quote}plain");
+    for [table, column, owner] in [
+        ["notes", &expression, "owner"],
+        ["nothing", "plain", "owner"],
+        ["notes", "plain", "whose"],
     ] {
+        let arguments = ["index", "plan", table, column, "--owner-column", owner];
         place
             .stock(&arguments)
             .await
