@@ -1,8 +1,8 @@
 //! What an application tells the command of itself, and the way into it.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use ophie_crypt::{Models, VectorStore};
+use ophie_crypt::{Models, ShareStore, VectorStore};
 
 /// The command with an application's models: see [`main`](crate::main) for the short form.
 ///
@@ -16,13 +16,14 @@ use ophie_crypt::{Models, VectorStore};
 ///
 /// # Security
 ///
-/// Name every model and every vector store that the application's own
+/// Name every model, every vector store and the share store that the application's own
 /// [`Shredder`](ophie_crypt::Shredder) and [`Rotation`](ophie_crypt::Rotation) have: what is not named is not sealed
 /// anew, not deleted, and counted as done.
 #[derive(Clone)]
 pub struct Application {
     pub(crate) models: Models,
     pub(crate) vectors: Vec<(Arc<str>, Arc<dyn VectorStore>)>,
+    pub(crate) shares: Option<(Arc<dyn ShareStore>, Duration)>,
 }
 
 impl Application {
@@ -32,6 +33,7 @@ impl Application {
         Self {
             models,
             vectors: Vec::new(),
+            shares: None,
         }
     }
 
@@ -39,6 +41,14 @@ impl Application {
     #[must_use]
     pub fn vectors(mut self, name: impl Into<Arc<str>>, vectors: impl VectorStore) -> Self {
         self.vectors.push((name.into(), Arc::new(vectors)));
+        self
+    }
+
+    /// And the second shares of keys in two shares, with how long backups of their store are kept: `sweep` destroys
+    /// those of shredded owners. The command's own KMS makes and opens no such keys: rotate them in the application.
+    #[must_use]
+    pub fn shares(mut self, shares: impl ShareStore, backups_kept: Duration) -> Self {
+        self.shares = Some((Arc::new(shares), backups_kept));
         self
     }
 

@@ -24,7 +24,7 @@ async fn the_file_is_read_and_its_mistakes_are_named() {
         .ended(&mut command)
         .await
         .ends(0)
-        .says("tables at 1 of 1");
+        .says("database: sqlite, tables at ");
     let url = format!("postgres://ops:{PASSWORD}@127.0.0.1:1/app");
     for (text, says) in [
         (

@@ -39,9 +39,10 @@ async fn the_tables_come_up_once(kind: Kind) {
         (&dry["from"], &dry["to"], &dry["dry_run"]),
         (&0.into(), &0.into(), &true.into())
     );
-    assert_eq!(dry["migrations"].as_array().unwrap().len(), 1);
+    assert!(!dry["migrations"].as_array().unwrap().is_empty());
     let up = place.stock(&["migrate", "--json"]).await.ends(0).json();
-    assert_eq!((&up["from"], &up["to"]), (&0.into(), &1.into()));
+    assert_eq!(up["from"], 0);
+    assert_eq!(up["migrations"], dry["migrations"]);
     let again = place.stock(&["migrate"]).await.ends(0).says("up to date");
     drop(again);
     assert!(
@@ -53,7 +54,8 @@ async fn the_tables_come_up_once(kind: Kind) {
             .is_empty()
     );
     let status = place.stock(&["status", "--json"]).await.ends(0).json();
-    assert_eq!(status["schema_version"], 1);
+    assert_eq!(status["schema_version"], up["to"]);
+    assert_eq!(status["newest_schema_version"], up["to"]);
     assert_eq!(
         (&status["epoch"], &status["owners"]["living"]),
         (&1.into(), &0.into())

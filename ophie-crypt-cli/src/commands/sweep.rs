@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ophie_crypt::{
-    CanonicalId, ColumnRef, KeyId, ModelError, ModelStore, Models, Reseal, RowStore, Shredder,
-    Shreds, Worked,
+    CanonicalId, ColumnRef, IndexedColumn, IndexedRow, KeyId, ModelError, ModelStore, Models,
+    Reindex, Reseal, RowStore, Shredder, Shreds, Worked,
 };
 use serde_json::json;
 
@@ -50,6 +50,9 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
         .rows(watched);
     for (name, vectors) in &world.application.vectors {
         shredder = shredder.vectors(Arc::clone(name), Arc::clone(vectors));
+    }
+    if let Some((shares, backups_kept)) = &world.application.shares {
+        shredder = shredder.shares(Arc::clone(shares), *backups_kept);
     }
     let shredder = shredder.build();
     let worked = match world.stop.unless_asked(shredder.work()).await {
@@ -157,6 +160,39 @@ impl ModelStore for Watched {
         since: u64,
     ) -> Result<Option<u64>, ModelError> {
         self.rows.count_under(owner, column, key_id, since).await
+    }
+
+    async fn indexed_under(
+        &self,
+        owner: &CanonicalId,
+        column: &IndexedColumn,
+        generation: u8,
+        after: Option<&IndexedRow>,
+        limit: u32,
+    ) -> Result<Vec<IndexedRow>, ModelError> {
+        let rows = &self.rows;
+        rows.indexed_under(owner, column, generation, after, limit)
+            .await
+    }
+
+    async fn reindex(
+        &self,
+        owner: &CanonicalId,
+        column: &IndexedColumn,
+        reindexes: &[Reindex],
+    ) -> Result<u64, ModelError> {
+        self.rows.reindex(owner, column, reindexes).await
+    }
+
+    async fn count_indexed(
+        &self,
+        owner: &CanonicalId,
+        column: &ColumnRef,
+        generation: u8,
+        since: u64,
+    ) -> Result<Option<u64>, ModelError> {
+        let rows = &self.rows;
+        rows.count_indexed(owner, column, generation, since).await
     }
 }
 
