@@ -163,6 +163,11 @@ impl fmt::Debug for TwoShareKms {
 
 /// Before the KEK's name.
 const KEK: &str = "two-share:";
+/// Whether a key under it is in two shares.
+pub(super) fn is_kek(kek: &str) -> bool {
+    kek.starts_with(KEK)
+}
+
 /// Layout version.
 const VERSION: u8 = 2;
 const HEADER_LEN: usize = 1 + ShareId::LEN;

@@ -237,3 +237,28 @@ async fn what_is_printed_shows_no_share() {
     assert!(!printed.contains(inside) && !printed.contains(&hex));
     assert!(printed.contains("Share([REDACTED])"));
 }
+
+/// The wrong nesting: the new KMS alone would hold what took two before.
+#[tokio::test]
+async fn keys_in_two_shares_are_not_taken_to_a_kms_that_has_one() {
+    let world = World::new();
+    let made = world.kms.make_dek(&call(&ada(), 1)).await.unwrap();
+    let shares = Arc::clone(&world.shares);
+    let new: [Arc<dyn Kms>; 2] = [
+        Arc::new(LocalKms::ephemeral().unwrap()),
+        Arc::new(TwoShareKms::new(LocalKms::ephemeral().unwrap(), shares)),
+    ];
+    for new in new {
+        let old = TwoShareKms::new(Arc::clone(&world.local), Arc::clone(&world.shares));
+        let moving = MovingKms::new(old, new);
+        let moved = moving.rewrap_dek(&made.wrapped, &call(&ada(), 1)).await;
+        let told = moved.unwrap_err();
+        let source = core::error::Error::source(&told).unwrap().to_string();
+        assert!(
+            source.contains("TwoShareKms::new(MovingKms::new(old, new), shares)"),
+            "{source}"
+        );
+        let dek = moving.unwrap_dek(&made.wrapped, &call(&ada(), 1)).await;
+        assert_eq!(dek.unwrap().expose_secret(), made.dek.expose_secret());
+    }
+}
