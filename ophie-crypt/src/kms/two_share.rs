@@ -7,10 +7,11 @@
 #[allow(clippy::indexing_slicing, reason = "bytes that were just made")]
 mod tests;
 
-use core::fmt;
+use core::{fmt, time::Duration};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use super::{EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek};
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         prf::label,
         share::{Share, join},
     },
-    shares::{ShareId, ShareStore},
+    shares::{ShareId, ShareStore, ShareStoreError},
 };
 
 /// Puts each owner's DEK into two shares. The first is wrapped by a KMS and stands in the key store, as a DEK does
@@ -96,7 +97,7 @@ impl Kms for TwoShareKms {
         let header = header(id);
         let dek = joined(&made.dek, &second, &header, call.context())?;
         // Before it is told to anyone who could store the first. What nobody stores is an orphan, and of no use.
-        self.shares.put(&owner, generation, id, &second).await?;
+        in_time(self.shares.put(&owner, generation, id, &second)).await?;
         Ok(GeneratedDek {
             dek,
             wrapped: with_header(&header, &made.wrapped),
@@ -108,11 +109,10 @@ impl Kms for TwoShareKms {
             return self.kms.unwrap_dek(wrapped, call).await;
         };
         let (header, id, first) = parts(wrapped)?;
-        let (first, second) = tokio::join!(
-            self.kms.unwrap_dek(&first, call),
-            self.shares.get(&owner, generation, id)
-        );
-        let first = first?;
+        // What the KMS says against it is said at once, and before anything that the share store says.
+        let (first, second) = tokio::try_join!(self.kms.unwrap_dek(&first, call), async {
+            Ok(in_time(self.shares.get(&owner, generation, id)).await)
+        })?;
         let second = second?.ok_or(KmsError::NoShare)?;
         joined(&first, &second, &header, call.context())
     }
@@ -170,6 +170,7 @@ pub(super) fn is_kek(kek: &str) -> bool {
 
 /// Layout version.
 const VERSION: u8 = 2;
+const WITHIN: Duration = Duration::from_secs(1);
 const HEADER_LEN: usize = 1 + ShareId::LEN;
 
 type Header = [u8; HEADER_LEN];
@@ -202,6 +203,14 @@ fn parts(wrapped: &WrappedDek) -> Result<(Header, ShareId, WrappedDek), KmsError
             "the wrapped key is not in two shares; while keys move into them, give the keyring a `MovingKms`",
         )
     })
+}
+
+/// Less than an attempt of the keyring's, which would say of a share store out of reach that the KMS is.
+async fn in_time<T>(
+    asked: impl Future<Output = Result<T, ShareStoreError>>,
+) -> Result<T, ShareStoreError> {
+    let silent = |_| Err(ShareStoreError::unavailable("no answer within a second"));
+    timeout(WITHIN, asked).await.unwrap_or_else(silent)
 }
 
 fn joined(

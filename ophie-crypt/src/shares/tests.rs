@@ -23,11 +23,15 @@ const PURPOSE: Purpose = Purpose::new("test");
 pub(crate) struct Fallible {
     pub(crate) memory: MemoryShares,
     pub(crate) is_down: AtomicBool,
+    pub(crate) hangs: AtomicBool,
     pub(crate) reads: AtomicU32,
 }
 
 impl Fallible {
-    fn check(&self) -> Result<(), ShareStoreError> {
+    async fn check(&self) -> Result<(), ShareStoreError> {
+        if self.hangs.load(SeqCst) {
+            core::future::pending::<()>().await;
+        }
         match self.is_down.load(SeqCst) {
             true => Err(ShareStoreError::unavailable("no route to it")),
             false => Ok(()),
@@ -44,7 +48,7 @@ impl ShareStore for Fallible {
         id: ShareId,
         share: &Share,
     ) -> Result<(), ShareStoreError> {
-        self.check()?;
+        self.check().await?;
         self.memory.put(owner, generation, id, share).await
     }
 
@@ -55,7 +59,7 @@ impl ShareStore for Fallible {
         id: ShareId,
     ) -> Result<Option<Share>, ShareStoreError> {
         self.reads.fetch_add(1, SeqCst);
-        self.check()?;
+        self.check().await?;
         self.memory.get(owner, generation, id).await
     }
 
@@ -64,17 +68,17 @@ impl ShareStore for Fallible {
         owner: &CanonicalId,
         generation: u32,
     ) -> Result<(), ShareStoreError> {
-        self.check()?;
+        self.check().await?;
         self.memory.destroy_before(owner, generation).await
     }
 
     async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
-        self.check()?;
+        self.check().await?;
         self.memory.destroy_all(owner).await
     }
 
     async fn destroyed_at(&self, owner: &CanonicalId) -> Result<Option<i64>, ShareStoreError> {
-        self.check()?;
+        self.check().await?;
         self.memory.destroyed_at(owner).await
     }
 }
@@ -238,7 +242,7 @@ async fn of_many_sign_ups_at_once_one_key_stays_and_opens() {
     world.keyring.open(ADA, PURPOSE).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_out_of_reach_delays_and_a_share_that_is_gone_ends() {
     let world = World::new();
     let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
@@ -265,6 +269,14 @@ async fn a_store_out_of_reach_delays_and_a_share_that_is_gone_ends() {
     world.outcomes();
 
     world.shares.is_down.store(false, SeqCst);
+    world.shares.hangs.store(true, SeqCst);
+    let refreshed = session.refresh().await;
+    assert!(
+        matches!(refreshed, Err(SessionError::Kms(KmsError::Shares(_)))),
+        "{refreshed:?}"
+    );
+    assert_eq!(world.outcomes(), [KmsResult::Unavailable; 3]);
+    world.shares.hangs.store(false, SeqCst);
     world.shares.destroy_all(&ADA.canonical()).await.unwrap();
     let refreshed = session.refresh().await;
     assert!(

@@ -262,3 +262,26 @@ async fn keys_in_two_shares_are_not_taken_to_a_kms_that_has_one() {
         assert_eq!(dek.unwrap().expose_secret(), made.dek.expose_secret());
     }
 }
+
+/// Not a KMS that is unavailable, and nothing that the KMS's refusal waits for.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_is_said_to_and_hides_no_refusal() {
+    let world = World::new();
+    let made = world.kms.make_dek(&call(&ada(), 1)).await.unwrap();
+    world.shares.hangs.store(true, SeqCst);
+    let unavailable =
+        |error| matches!(error, KmsError::Shares(ShareStoreError::Unavailable { .. }));
+    let unwrapped = world.kms.unwrap_dek(&made.wrapped, &call(&ada(), 1)).await;
+    assert!(unavailable(unwrapped.unwrap_err()));
+    let unmade = world.kms.make_dek(&call(&ada(), 2)).await;
+    assert!(unavailable(unmade.unwrap_err()));
+
+    let before = tokio::time::Instant::now();
+    let ben = call(&CanonicalId::text("ben"), 1);
+    refused(world.kms.unwrap_dek(&made.wrapped, &ben).await);
+    assert_eq!(
+        before,
+        tokio::time::Instant::now(),
+        "the clock stands still"
+    );
+}
