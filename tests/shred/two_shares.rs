@@ -11,7 +11,7 @@ use std::{
 
 use ophie_crypt::{
     KeyStore, Keyring, KmsError, LocalKms, Models, MovingKms, OwnerId, Rotation, SessionError,
-    ShareStore, TwoShareKms,
+    ShareStore, ShareStoreError, TwoShareKms,
 };
 use ophie_crypt_sqlx::{Owner, PostgresKeyStore, PostgresModels, PostgresShares};
 use ophie_crypt_tests::postgres;
@@ -64,7 +64,12 @@ async fn a_point_in_time_before_the_shreds_and_no_guard() {
     for owner in [1, SHREDDED] {
         let opened = unguarded.open(&owner, PURPOSE).await;
         assert!(
-            matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
+            matches!(
+                opened,
+                Err(SessionError::Kms(KmsError::Shares(
+                    ShareStoreError::Destroyed
+                )))
+            ),
             "{owner}: {opened:?}"
         );
     }
@@ -221,7 +226,12 @@ async fn keys_in_one_piece_move_into_two_shares_while_owners_read_and_write() {
     shares.destroy_all(&1_i64.canonical()).await.unwrap();
     let opened = after.open(&1_i64, PURPOSE).await;
     assert!(
-        matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
+        matches!(
+            opened,
+            Err(SessionError::Kms(KmsError::Shares(
+                ShareStoreError::Destroyed
+            )))
+        ),
         "{opened:?}"
     );
 }

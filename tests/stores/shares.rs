@@ -322,7 +322,12 @@ async fn a_shredder_destroys_them_and_the_receipt_says_when(kind: Kind) {
     shares.destroy_all(&CanonicalId::integer(72)).await.unwrap();
     let opened = keyring.open(&72_i64, PURPOSE).await;
     assert!(
-        matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
+        matches!(
+            opened,
+            Err(SessionError::Kms(KmsError::Shares(
+                ShareStoreError::Destroyed
+            )))
+        ),
         "{opened:?}"
     );
 }

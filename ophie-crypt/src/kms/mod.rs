@@ -339,8 +339,8 @@ impl fmt::Debug for EncryptionContext {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KmsError {
-    /// The second share of the key is not in the share store: it was destroyed, or that is another store, or one that
-    /// was put back ([`TwoShareKms`]). A retry changes nothing.
+    /// The second share of the key is not in the share store, which does not know the owner as destroyed: its generation
+    /// was destroyed, or that is another store, or one that was put back ([`TwoShareKms`]). A retry changes nothing.
     #[error(
         "the second share of the key is gone; if nobody destroyed it, check that this is the share store that goes with the key store"
     )]
@@ -354,8 +354,8 @@ pub enum KmsError {
         #[source]
         source: Arc<dyn core::error::Error + Send + Sync>,
     },
-    /// The share store failed ([`TwoShareKms`]), which says nothing of the share. A retry helps if it could not be
-    /// reached.
+    /// The share store destroyed the owner's shares, or failed, which says nothing of the share ([`TwoShareKms`]). A
+    /// retry helps if it could not be reached.
     #[error("the second share of the key was not had; see the share store's error")]
     Shares(#[from] ShareStoreError),
     /// It could not be reached or is overloaded. A retry may help.

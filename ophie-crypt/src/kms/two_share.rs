@@ -21,6 +21,7 @@ use crate::{
         prf::label,
         share::{Share, join},
     },
+    owner::CanonicalId,
     shares::{ShareId, ShareStore, ShareStoreError},
 };
 
@@ -30,7 +31,7 @@ use crate::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use ophie_crypt::{Keyring, KmsError, LocalKms, MemoryKeyStore, MemoryShares, OwnerId, Purpose, SessionError, ShareStore, TwoShareKms};
+/// use ophie_crypt::{Keyring, KmsError, LocalKms, MemoryKeyStore, MemoryShares, OwnerId, Purpose, SessionError, ShareStore, ShareStoreError, TwoShareKms};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let shares = Arc::new(MemoryShares::new()); // testing only: a table in a second database
@@ -41,7 +42,7 @@ use crate::{
 ///
 /// shares.destroy_all(&"ada".canonical()).await?; // a `Shredder` does this
 /// let opened = keyring.open("ada", Purpose::new("docs")).await;
-/// assert!(matches!(opened, Err(SessionError::Kms(KmsError::NoShare))));
+/// assert!(matches!(opened, Err(SessionError::Kms(KmsError::Shares(ShareStoreError::Destroyed)))));
 /// # Ok(()) }
 /// ```
 ///
@@ -80,6 +81,14 @@ impl TwoShareKms {
     pub fn kek(kek: &str) -> String {
         format!("{KEK}{kek}")
     }
+
+    /// Why a share is not there: a shred is told apart from a store that lost it.
+    async fn gone(&self, owner: &CanonicalId) -> Result<KmsError, ShareStoreError> {
+        Ok(match in_time(self.shares.destroyed_at(owner)).await? {
+            Some(_) => ShareStoreError::Destroyed.into(),
+            None => KmsError::NoShare,
+        })
+    }
 }
 
 #[async_trait]
@@ -113,7 +122,10 @@ impl Kms for TwoShareKms {
         let (first, second) = tokio::try_join!(self.kms.unwrap_dek(&first, call), async {
             Ok(in_time(self.shares.get(&owner, generation, id)).await)
         })?;
-        let second = second?.ok_or(KmsError::NoShare)?;
+        let second = match second? {
+            Some(second) => second,
+            None => return Err(self.gone(&owner).await?),
+        };
         joined(&first, &second, &header, call.context())
     }
 

@@ -280,7 +280,12 @@ async fn a_store_out_of_reach_delays_and_a_share_that_is_gone_ends() {
     world.shares.destroy_all(&ADA.canonical()).await.unwrap();
     let refreshed = session.refresh().await;
     assert!(
-        matches!(refreshed, Err(SessionError::Kms(KmsError::NoShare))),
+        matches!(
+            refreshed,
+            Err(SessionError::Kms(KmsError::Shares(
+                ShareStoreError::Destroyed
+            )))
+        ),
         "{refreshed:?}"
     );
     assert_eq!(session.ended(), Some(NoSession::Revoked));
@@ -308,7 +313,12 @@ async fn either_share_is_enough_to_destroy_the_key() {
     world.shares.destroy_all(&ADA.canonical()).await.unwrap();
     let opened = world.keyring.open(ADA, PURPOSE).await;
     assert!(
-        matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
+        matches!(
+            opened,
+            Err(SessionError::Kms(KmsError::Shares(
+                ShareStoreError::Destroyed
+            )))
+        ),
         "{opened:?}"
     );
     let one_piece = Keyring::builder()

@@ -88,7 +88,7 @@ async fn a_share_that_is_gone_is_told_from_a_store_that_is() {
     let unwrapped = world.kms.unwrap_dek(&made.wrapped, &call(&ada(), 1)).await;
     let error = unwrapped.unwrap_err();
     assert!(
-        matches!(error, KmsError::NoShare) && error.is_final(),
+        matches!(error, KmsError::Shares(ShareStoreError::Destroyed)) && error.is_final(),
         "{error:?}"
     );
     // The KMS's own refusal comes first.
