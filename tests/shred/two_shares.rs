@@ -23,7 +23,7 @@ impl World {
     /// And the second database, which is in no backup.
     async fn in_two_shares() -> (Self, postgres::Database) {
         let second = postgres::Database::create().await;
-        let shares = PostgresShares::new(second.pool().clone());
+        let shares = PostgresShares::new(second.pool().clone(), "tests");
         shares.create().await.unwrap();
         let mut world = Self::new();
         world.shares = Some(shares);
@@ -114,7 +114,7 @@ async fn keys_in_one_piece_move_into_two_shares_while_owners_read_and_write() {
     store.migrate().await.unwrap();
     run(&pool, "CREATE TABLE notes (user_id bigint, text bytea)").await;
     let kms = Arc::new(LocalKms::ephemeral().unwrap());
-    let shares = PostgresShares::new(second.pool().clone());
+    let shares = PostgresShares::new(second.pool().clone(), "tests");
     shares.create().await.unwrap();
     let before = Keyring::builder()
         .kms(Arc::clone(&kms))

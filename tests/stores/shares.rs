@@ -22,6 +22,7 @@ every_store!(
     what_is_cut_off_leaves_whole_shares,
 );
 every_database!(
+    key_stores_of_other_names_keep_their_shares,
     tables_that_are_missing_are_no_share_that_is_gone,
     tables_are_made_once_by_many,
     a_share_that_was_changed_is_an_error,
@@ -140,8 +141,8 @@ async fn an_owner_whose_shares_were_destroyed_gets_none(kind: Kind) {
 
     // A store that was put back does not say that it is done.
     if kind != Kind::Memory {
-        let back = "INSERT INTO ophie_crypt_shares (owner, generation, id, share) \
-                    SELECT $1, generation, id, share FROM ophie_crypt_shares";
+        let back = "INSERT INTO ophie_crypt_shares (key_store, owner, generation, id, share) \
+                    SELECT key_store, $1, generation, id, share FROM ophie_crypt_shares";
         database.run(back, &owner("ada")).await.unwrap();
         assert_eq!(shares.destroyed_at(&owner("ada")).await.unwrap(), None);
         shares.destroy_all(&owner("ada")).await.unwrap();
@@ -198,6 +199,34 @@ async fn what_is_cut_off_leaves_whole_shares(kind: Kind) {
     }
     shares.destroy_all(&owner("ada")).await.unwrap();
     assert!(shares.destroyed_at(&owner("ada")).await.unwrap().is_some());
+}
+
+/// Another application, or a copy of this one, with owners of the same ids in the same tables.
+async fn key_stores_of_other_names_keep_their_shares(kind: Kind) {
+    let (database, shares) = tables(kind).await;
+    let other = database.shares_of(kind, "tests-copy").await;
+    let ada = owner("ada");
+    for (shares, number) in [(&shares, 1), (&other, 2)] {
+        for generation in [1, 2] {
+            let share = share(number);
+            shares.put(&ada, generation, id(1), &share).await.unwrap();
+        }
+    }
+    other.destroy_before(&ada, 2).await.unwrap();
+    assert!(is_there(&*shares, "ada", 1, 1).await);
+    assert!(!is_there(&*other, "ada", 1, 2).await);
+    other.destroy_all(&ada).await.unwrap();
+    assert!(other.destroyed_at(&ada).await.unwrap().is_some());
+    for generation in [1, 2] {
+        assert!(is_there(&*shares, "ada", generation, 1).await);
+        let had = other.get(&ada, generation, id(1)).await.unwrap();
+        assert!(had.is_none(), "nor does it see them");
+    }
+    // Nor does it keep the owner from new ones.
+    assert_eq!(shares.destroyed_at(&ada).await.unwrap(), None);
+    shares.put(&ada, 3, id(1), &share(1)).await.unwrap();
+    let nameless = database.shares_of(kind, "").await;
+    nameless.put(&ada, 1, id(1), &share(1)).await.unwrap_err();
 }
 
 async fn tables_that_are_missing_are_no_share_that_is_gone(kind: Kind) {

@@ -1,9 +1,11 @@
 //! Second shares of DEKs, in tables of a second database.
 //!
-//! Invariant: an owner who is noted as destroyed has no share, and a share that is there never changes. Absent: statements
-//! (`sql`), how two shares make a key (the core), the library's other tables.
+//! Invariant: an owner who is noted as destroyed has no share, and a share that is there never changes; nobody reaches the
+//! shares of a key store of another name. Absent: statements (`sql`), how two shares make a key (the core), the library's other tables.
 
 mod sql;
+
+use std::sync::Arc;
 
 use ophie_crypt::{CanonicalId, Share, ShareId, ShareStoreError};
 use zeroize::Zeroizing;
@@ -20,13 +22,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ShareTables<D> {
     driver: D,
+    key_store: Arc<str>,
 }
 
 impl<D: Driver> ShareTables<D> {
-    /// Over this driver.
+    /// Over this driver; the shares of the key store that is called so.
     #[must_use]
-    pub const fn new(driver: D) -> Self {
-        Self { driver }
+    pub fn new(driver: D, key_store: &str) -> Self {
+        Self {
+            driver,
+            key_store: key_store.into(),
+        }
     }
 
     /// Makes the tables, if they are not there.
@@ -60,7 +66,8 @@ impl<D: Driver> ShareTables<D> {
         id: ShareId,
         share: &Share,
     ) -> Result<(), ShareStoreError> {
-        let insert = of(D::DIALECT, owner, sql::INSERT)
+        let insert = self
+            .of(owner, sql::INSERT)
             .bind(i64::from(generation))
             .bind(id.as_bytes().as_slice())
             .bind(share.expose_secret().as_slice());
@@ -81,7 +88,8 @@ impl<D: Driver> ShareTables<D> {
         generation: u32,
         id: ShareId,
     ) -> Result<Option<Share>, ShareStoreError> {
-        let get = of(D::DIALECT, owner, sql::GET)
+        let get = self
+            .of(owner, sql::GET)
             .bind(i64::from(generation))
             .bind(id.as_bytes().as_slice());
         let rows: Vec<Row> = read(&self.driver, get).await.map_err(error)?;
@@ -99,7 +107,9 @@ impl<D: Driver> ShareTables<D> {
         owner: &CanonicalId,
         generation: u32,
     ) -> Result<(), ShareStoreError> {
-        let delete = of(D::DIALECT, owner, sql::DELETE_BEFORE).bind(i64::from(generation));
+        let delete = self
+            .of(owner, sql::DELETE_BEFORE)
+            .bind(i64::from(generation));
         self.write([delete]).await.map(drop)
     }
 
@@ -109,8 +119,8 @@ impl<D: Driver> ShareTables<D> {
     ///
     /// [`ShareStoreError`].
     pub async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
-        let note = of(D::DIALECT, owner, sql::note(D::DIALECT));
-        let delete = of(D::DIALECT, owner, sql::DELETE);
+        let note = self.of(owner, sql::note(D::DIALECT));
+        let delete = self.of(owner, sql::DELETE);
         self.write([note, delete]).await.map(drop)
     }
 
@@ -120,7 +130,7 @@ impl<D: Driver> ShareTables<D> {
     ///
     /// [`ShareStoreError`].
     pub async fn destroyed_at(&self, owner: &CanonicalId) -> Result<Option<i64>, ShareStoreError> {
-        let asked = of(D::DIALECT, owner, sql::DESTROYED_AT);
+        let asked = self.of(owner, sql::DESTROYED_AT);
         let rows: Vec<Number> = read(&self.driver, asked).await.map_err(error)?;
         Ok(rows.first().map(|row| row.0))
     }
@@ -139,6 +149,12 @@ impl<D: Driver> ShareTables<D> {
         // Another's table is passed over with a warning that no driver shows.
         Ok(may.first().is_some_and(|row| row.0 > 0)
             && self.driver.outside(sql::VACUUM).await.is_ok())
+    }
+
+    /// A statement whose `$1` is the key store and `$2` its owner.
+    fn of(&self, owner: &CanonicalId, sql: &'static str) -> Statement {
+        let statement = Statement::new(D::DIALECT, sql).bind(self.key_store.as_bytes());
+        statement.bind(owner.as_bytes())
     }
 
     /// How many rows the last changed. A row that is there already is no error.
@@ -161,11 +177,6 @@ impl<D: Driver> ShareTables<D> {
         });
         written.await.map_err(error)
     }
-}
-
-/// A statement whose `$1` is the owner.
-fn of(dialect: Dialect, owner: &CanonicalId, sql: &'static str) -> Statement {
-    Statement::new(dialect, sql).bind(owner.as_bytes())
 }
 
 struct Number(i64);

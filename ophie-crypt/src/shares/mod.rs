@@ -50,8 +50,9 @@ use crate::{
 ///
 /// # Security
 ///
-/// One key store, one share store: a copy of a database, for staging say, that had the share store of the original
-/// would destroy the original's shares with its own. Give it a copy of the shares, or none.
+/// One key store, one share store: owners are all that these calls name. The adapters' tables keep several apart by a name
+/// that each is given. A copy of a database, for staging say, that had the original's name would destroy the original's
+/// shares with its own. Give it another name, or no shares.
 #[async_trait]
 pub trait ShareStore: Debug + Send + Sync + 'static {
     /// Keeps a share, and returns once it outlives a crash: only then is what goes with it stored.

@@ -49,10 +49,7 @@ async fn an_owner_who_is_unknown_or_a_store_that_is_down() {
         "{unknown:?}"
     );
     let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
-    world
-        .store
-        .is_down
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+    world.store.is_down.store(true, SeqCst);
     let down = world.keyring.shred(ADA).await;
     assert!(matches!(down, Err(ShredError::Store(_))), "{down:?}");
     assert_eq!(session.ended(), None, "nobody was shredded");
