@@ -16,7 +16,7 @@ use crate::{
 
 every_store!(
     what_is_put_is_had_by_another,
-    a_generation_goes_with_those_before_it,
+    generations_that_are_not_kept_go,
     an_owner_whose_shares_were_destroyed_gets_none,
     shares_that_are_put_while_all_are_destroyed,
     what_is_cut_off_leaves_whole_shares,
@@ -90,29 +90,40 @@ async fn what_is_put_is_had_by_another(kind: Kind) {
     }
 }
 
-async fn a_generation_goes_with_those_before_it(kind: Kind) {
+async fn generations_that_are_not_kept_go(kind: Kind) {
     let (_database, shares) = tables(kind).await;
     for (name, generation, number) in [
         ("ada", 1, 1),
         ("ada", 1, 2),
         ("ada", 2, 3),
         ("ada", 3, 4),
+        ("ada", 4, 7),
+        ("ada", 5, 8),
         ("ben", 1, 5),
     ] {
         let (owner, share) = (owner(name), share(number));
         let put = shares.put(&owner, generation, id(number), &share);
         put.await.unwrap();
     }
-    shares.destroy_before(&owner("ada"), 3).await.unwrap();
-    shares.destroy_before(&owner("ada"), 3).await.unwrap();
-    for (generation, number, stays) in [(1, 1, false), (1, 2, false), (2, 3, false), (3, 4, true)] {
+    for kept in [&[][..], &[4, 2], &[4, 2]] {
+        let stays = kept.is_empty();
+        shares.destroy_all_but(&owner("ada"), kept).await.unwrap();
+        assert_eq!(is_there(&*shares, "ada", 1, 1).await, stays);
+    }
+    for (generation, number, stays) in [
+        (1, 2, false),
+        (2, 3, true),
+        (3, 4, false),
+        (4, 7, true),
+        (5, 8, true), // of a key that is just being made
+    ] {
         assert_eq!(is_there(&*shares, "ada", generation, number).await, stays);
     }
     assert!(is_there(&*shares, "ben", 1, 5).await);
     let destroyed = shares.destroyed_at(&owner("ada")).await.unwrap();
     assert_eq!(destroyed, None, "she lives");
     shares
-        .put(&owner("ada"), 4, id(6), &share(6))
+        .put(&owner("ada"), 6, id(6), &share(6))
         .await
         .unwrap();
 }
@@ -212,7 +223,7 @@ async fn key_stores_of_other_names_keep_their_shares(kind: Kind) {
             shares.put(&ada, generation, id(1), &share).await.unwrap();
         }
     }
-    other.destroy_before(&ada, 2).await.unwrap();
+    other.destroy_all_but(&ada, &[2]).await.unwrap();
     assert!(is_there(&*shares, "ada", 1, 1).await);
     assert!(!is_there(&*other, "ada", 1, 2).await);
     other.destroy_all(&ada).await.unwrap();

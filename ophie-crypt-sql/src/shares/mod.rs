@@ -71,7 +71,7 @@ impl<D: Driver> ShareTables<D> {
             .bind(i64::from(generation))
             .bind(id.as_bytes().as_slice())
             .bind(share.expose_secret().as_slice());
-        match self.write([insert]).await? {
+        match self.write(vec![insert]).await? {
             0 => Err(ShareStoreError::Destroyed),
             _ => Ok(()),
         }
@@ -97,20 +97,24 @@ impl<D: Driver> ShareTables<D> {
         Ok(share.transpose()?)
     }
 
-    /// See [`ShareStore::destroy_before`](ophie_crypt::ShareStore::destroy_before).
+    /// See [`ShareStore::destroy_all_but`](ophie_crypt::ShareStore::destroy_all_but).
     ///
     /// # Errors
     ///
     /// [`ShareStoreError`].
-    pub async fn destroy_before(
+    pub async fn destroy_all_but(
         &self,
         owner: &CanonicalId,
-        generation: u32,
+        generations: &[u32],
     ) -> Result<(), ShareStoreError> {
-        let delete = self
-            .of(owner, sql::DELETE_BEFORE)
-            .bind(i64::from(generation));
-        self.write([delete]).await.map(drop)
+        let (mut generations, mut after) = (generations.to_vec(), 0);
+        generations.sort_unstable();
+        let between = generations.into_iter().map(|before| {
+            let delete = self.of(owner, sql::DELETE_BETWEEN).bind(i64::from(after));
+            after = before;
+            delete.bind(i64::from(before))
+        });
+        self.write(between.collect()).await.map(drop)
     }
 
     /// See [`ShareStore::destroy_all`](ophie_crypt::ShareStore::destroy_all).
@@ -121,7 +125,7 @@ impl<D: Driver> ShareTables<D> {
     pub async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
         let note = self.of(owner, sql::note(D::DIALECT));
         let delete = self.of(owner, sql::DELETE);
-        self.write([note, delete]).await.map(drop)
+        self.write(vec![note, delete]).await.map(drop)
     }
 
     /// See [`ShareStore::destroyed_at`](ophie_crypt::ShareStore::destroyed_at).
@@ -158,10 +162,7 @@ impl<D: Driver> ShareTables<D> {
     }
 
     /// How many rows the last changed. A row that is there already is no error.
-    async fn write<const N: usize>(
-        &self,
-        statements: [Statement; N],
-    ) -> Result<u64, ShareStoreError> {
+    async fn write(&self, statements: Vec<Statement>) -> Result<u64, ShareStoreError> {
         let written = run(&self.driver, Begin::Write, move |tx| {
             let statements = statements.clone();
             Box::pin(async move {
@@ -228,12 +229,12 @@ macro_rules! share_store {
                 self.tables.get(owner, generation, id).await
             }
 
-            async fn destroy_before(
+            async fn destroy_all_but(
                 &self,
                 owner: &$crate::private::ophie_crypt::CanonicalId,
-                generation: u32,
+                generations: &[u32],
             ) -> Result<(), $crate::private::ophie_crypt::ShareStoreError> {
-                self.tables.destroy_before(owner, generation).await
+                self.tables.destroy_all_but(owner, generations).await
             }
 
             async fn destroy_all(

@@ -79,8 +79,9 @@ pub(super) const INSERT: &str = "\
 pub(super) const GET: &str = "\
     SELECT share FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2 AND generation = $3 AND id = $4";
 
-pub(super) const DELETE_BEFORE: &str =
-    "DELETE FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2 AND generation < $3";
+pub(super) const DELETE_BETWEEN: &str = "\
+    DELETE FROM ophie_crypt_shares \
+    WHERE key_store = $1 AND owner = $2 AND generation > $3 AND generation < $4";
 
 pub(super) const DELETE: &str =
     "DELETE FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2";

@@ -94,14 +94,14 @@ pub trait Kms: Send + Sync + 'static {
         ))
     }
 
-    /// Destroys what it keeps beside the wrapped keys of the owner's generations before the call's, whose keys were
-    /// destroyed: a [`TwoShareKms`] does. By default there is nothing.
+    /// Destroys what it keeps beside the wrapped keys of the owner's generations before the call's, but for these: the
+    /// keys of all others were destroyed. A [`TwoShareKms`] does; by default there is nothing.
     ///
     /// # Errors
     ///
     /// [`KmsError`].
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        let _ = call; // named for whoever implements it
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        let _ = (generations, call); // named for whoever implements it
         Ok(())
     }
 
@@ -417,8 +417,8 @@ impl<K: Kms + ?Sized> Kms for Arc<K> {
         (**self).wrap_dek(dek, call).await
     }
 
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        (**self).forget_before(call).await
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        (**self).forget_all_but(generations, call).await
     }
 
     fn holds(&self, kek: &str) -> bool {

@@ -93,9 +93,9 @@ impl Kms for MovingKms {
         self.to.wrap_dek(dek, call).await
     }
 
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        self.from.forget_before(call).await?;
-        self.to.forget_before(call).await
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        self.from.forget_all_but(generations, call).await?;
+        self.to.forget_all_but(generations, call).await
     }
 
     fn holds(&self, kek: &str) -> bool {

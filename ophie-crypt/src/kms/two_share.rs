@@ -153,10 +153,11 @@ impl Kms for TwoShareKms {
         ))
     }
 
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        self.kms.forget_before(call).await?;
-        if let Some((owner, generation)) = call.context().dek() {
-            self.shares.destroy_before(&owner, generation).await?;
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        self.kms.forget_all_but(generations, call).await?;
+        if let Some((owner, newest)) = call.context().dek() {
+            let kept = [generations, &[newest]].concat();
+            self.shares.destroy_all_but(&owner, &kept).await?;
         }
         Ok(())
     }

@@ -63,13 +63,13 @@ impl ShareStore for Fallible {
         self.memory.get(owner, generation, id).await
     }
 
-    async fn destroy_before(
+    async fn destroy_all_but(
         &self,
         owner: &CanonicalId,
-        generation: u32,
+        generations: &[u32],
     ) -> Result<(), ShareStoreError> {
         self.check().await?;
-        self.memory.destroy_before(owner, generation).await
+        self.memory.destroy_all_but(owner, generations).await
     }
 
     async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
