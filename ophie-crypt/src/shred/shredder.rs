@@ -138,7 +138,7 @@ impl Shredder {
             // Once for all of them.
             let vacuumed = !finished.is_empty() && self.0.store.vacuum().await?;
             if let Some(shares) = self.0.shares.as_ref().filter(|_| !finished.is_empty()) {
-                // What is left in the file is of no use without the first shares, which are gone.
+                // As far as the role may; what stays in the file is as a backup of the share store is.
                 timeout(SHARES_WITHIN, shares.vacuum()).await.ok();
             }
             for owner in finished {
@@ -272,6 +272,9 @@ impl Shredder {
             };
             after = Some(last.owner.clone());
             for shred in &page {
+                if shred.appended_at.is_none() {
+                    continue; // `work` does it, once the ledger has the owner
+                }
                 self.0.must_know(&shred.owner).await?;
                 self.0.destroy_shares(&shred.owner).await?;
                 owners = owners.saturating_add(1);
@@ -320,6 +323,13 @@ impl Inner {
         if let Some(shares) = &self.shares {
             let destroyed = timeout(SHARES_WITHIN, shares.destroy_all(owner)).await;
             destroyed.map_err(|_| no_shares())??;
+            // One that was just being put when all were destroyed goes at the next attempt.
+            let asked = timeout(SHARES_WITHIN, shares.destroyed_at(owner)).await;
+            if asked.map_err(|_| no_shares())??.is_none() {
+                return Err(
+                    ShareStoreError::unavailable("a share of the owner came meanwhile").into(),
+                );
+            }
         }
         Ok(())
     }
@@ -380,7 +390,8 @@ impl Inner {
     /// Counts rows as they go.
     async fn sweep(&self, owner: &CanonicalId, deleted: &mut u64) -> Result<(), ShredderError> {
         self.must_know(owner).await?;
-        self.destroy_shares(owner).await?; // a store that was put back has them again
+        // A store that was put back has them again. No row waits for one that is out of reach.
+        let destroyed = self.destroy_shares(owner).await;
         for rows in &self.rows {
             rows.bury(owner).await?;
             for table in rows.models().deleted_tables() {
@@ -393,7 +404,8 @@ impl Inner {
                 }
             }
         }
-        self.empty(owner).await // those too may come late
+        self.empty(owner).await?; // those too may come late
+        destroyed
     }
 
     async fn postpone(&self, shred: &Shred, error: &ShredderError) -> Result<(), StoreError> {
