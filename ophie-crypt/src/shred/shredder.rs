@@ -271,10 +271,7 @@ impl Shredder {
                 return Ok(owners);
             };
             after = Some(last.owner.clone());
-            for shred in &page {
-                if shred.appended_at.is_none() {
-                    continue; // `work` does it, once the ledger has the owner
-                }
+            for shred in page.iter().filter(|shred| shred.appended_at.is_some()) {
                 self.0.must_know(&shred.owner).await?;
                 self.0.destroy_shares(&shred.owner).await?;
                 owners = owners.saturating_add(1);
@@ -321,15 +318,13 @@ impl Inner {
 
     async fn destroy_shares(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
         if let Some(shares) = &self.shares {
-            let destroyed = timeout(SHARES_WITHIN, shares.destroy_all(owner)).await;
+            let destroyed = async {
+                shares.destroy_all(owner).await?;
+                let at = shares.destroyed_at(owner).await?;
+                at.ok_or_else(|| ShareStoreError::unavailable("a share was put meanwhile"))
+            };
+            let destroyed = timeout(SHARES_WITHIN, destroyed).await;
             destroyed.map_err(|_| no_shares())??;
-            // One that was just being put when all were destroyed goes at the next attempt.
-            let asked = timeout(SHARES_WITHIN, shares.destroyed_at(owner)).await;
-            if asked.map_err(|_| no_shares())??.is_none() {
-                return Err(
-                    ShareStoreError::unavailable("a share of the owner came meanwhile").into(),
-                );
-            }
         }
         Ok(())
     }
