@@ -96,7 +96,13 @@ impl Inner {
                 return Err(SessionError::Shredded);
             }
             let at = self.clock.now(); // before the KMS answers: an answer on its way is getting old
-            let (keys, generation) = self.open_record(errand, &record).await?;
+            let opened = self.open_record(errand, &record).await;
+            if let Err(SessionError::Kms(error)) = &opened
+                && error.is_final()
+            {
+                self.still_lives(&errand.owner).await?;
+            }
+            let (keys, generation) = opened?;
             let budget = budget(generation);
             let version = match lease {
                 true => self.lease(&errand.owner, &budget, LEASE).await?,
@@ -113,6 +119,14 @@ impl Inner {
             }
         }
         Err(SessionError::Interrupted)
+    }
+
+    /// What refused may have done so because the owner was shredded meanwhile. If nobody can say, the refusal stands.
+    async fn still_lives(&self, owner: &CanonicalId) -> Result<(), SessionError> {
+        match in_time(self.store.load(owner)).await {
+            Ok(Some(record)) if record.is_shredded() => Err(SessionError::Shredded),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// A lease if the budget is low, else only a longer life for what is left. The owner's version, or

@@ -83,6 +83,25 @@ impl Rotation {
             .await
     }
 
+    /// Destroys what the KMS keeps elsewhere of every owner's destroyed generations, again: the second shares of a
+    /// [`TwoShareKms`](crate::TwoShareKms). [`destroy_all`](Self::destroy_all) does not find an owner again whose key it
+    /// destroyed and then died, or did not reach the share store. Call this after an outage, after the share store was put
+    /// back, and now and then, for what nobody noticed.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`] if owners cannot be listed. What stops one owner is counted.
+    pub async fn destroy_shares_again(&self) -> Result<Tally, RotationError> {
+        // Every owner who lives: no KEK has an empty name.
+        let which = Which::WrappedElsewhere { kek: String::new() };
+        self.each(&which, async |owner| {
+            let record = self.load(owner).await?;
+            self.keyring.forget_destroyed(owner, &record).await?;
+            Ok(Progress::default())
+        })
+        .await
+    }
+
     /// [Rewraps](Self::rewrap) the newest DEK of every owner that is wrapped under another KEK than this, which is
     /// the present one of the keyring's KMS.
     ///
