@@ -59,6 +59,10 @@ pub(crate) enum ConfigError {
         from: String,
         what: &'static str,
     },
+    #[error(
+        "`database_url` comes from DATABASE_URL and `keys_url` from {keys}: rows and keys may be of different installations, and what is not found among the rows is destroyed; say both in one place"
+    )]
+    Mixed { keys: String },
     #[error("`{key}` is not set; say it with `--{}`, {variable}, or `{key} = \"..\"` in ophie-crypt.toml", .key.replace('_', "-"))]
     Missing {
         key: &'static str,
@@ -137,6 +141,24 @@ impl Config {
     /// A setting, if it was said.
     pub(crate) fn setting(&self, key: &'static str) -> Option<&Setting> {
         self.0.iter().find(|setting| setting.key == key)
+    }
+
+    /// The URL of the application's database.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`]; [`ConfigError::Mixed`] where a variable that many programs read meets keys that were
+    /// named elsewhere.
+    pub(crate) fn rows_url(&self) -> Result<&Setting, ConfigError> {
+        let rows = self.needed("database_url")?;
+        match self.setting("keys_url") {
+            Some(keys) if rows.from == "DATABASE_URL" && keys.from != "OPHIE_CRYPT_KEYS_URL" => {
+                Err(ConfigError::Mixed {
+                    keys: keys.from.clone(),
+                })
+            }
+            _ => Ok(rows),
+        }
     }
 
     /// A setting that must be there.

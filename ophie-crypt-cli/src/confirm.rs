@@ -2,7 +2,7 @@
 //!
 //! Invariant: the answer names what is destroyed; where nobody can be asked, a flag must.
 
-use crate::{error::Error, output::Output};
+use crate::{error::Error, world::World};
 
 /// Whether this may be done to what is named so: by the flag's value, else by what is typed.
 ///
@@ -10,7 +10,7 @@ use crate::{error::Error, output::Output};
 ///
 /// [`Error::NotConfirmed`], [`Error::OtherConfirmed`].
 pub(crate) fn confirm(
-    output: &Output,
+    world: &World,
     what: &str,
     flag: &'static str,
     name: &str,
@@ -27,8 +27,9 @@ pub(crate) fn confirm(
         None => {}
     }
     let question = format!("{what} cannot be undone. Type {name} to go on:");
-    match output.ask(&question) {
-        Some(answer) if answer == name => Ok(()),
+    match world.output.ask(&question) {
+        // Ctrl-C does not end a program that waits for a line.
+        Some(answer) if answer == name && !world.stop.is_asked() => Ok(()),
         _ => Err(Error::NotConfirmed {
             what: what.to_owned(),
             flag,

@@ -87,7 +87,7 @@ impl World {
     ///
     /// [`Error`].
     pub(crate) async fn rows_database(&self) -> Result<Database, Error> {
-        let setting = self.config.needed("database_url")?;
+        let setting = self.config.rows_url()?;
         Ok(Database::connect(setting.key, &setting.value, false).await?)
     }
 

@@ -157,3 +157,37 @@ async fn help_shows_no_value_of_the_environment() {
         .says("ophie-crypt 0.");
     place.stock(&[]).await.ends(2);
 }
+
+/// Counting rows of one installation for the keys of another would find none, and destroy them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_named_elsewhere_are_not_met_with_whatever_database_url_says() {
+    let place = Place::new(Kind::Postgres).await;
+    for arguments in [
+        &[
+            "keys",
+            "rotate",
+            "--owner",
+            "int:7",
+            "--reason",
+            "x",
+            "--keys-url",
+            place.url(),
+        ][..],
+        &[
+            "keys",
+            "destroy",
+            "--owner",
+            "int:7",
+            "--reason",
+            "x",
+            "--yes-destroy",
+            "int:7",
+            "--keys-url",
+            place.url(),
+        ],
+        &["sweep", "--keys-url", place.url()],
+    ] {
+        let ended = place.run(arguments).await;
+        ended.ends(2).says("`keys_url` from --keys-url");
+    }
+}

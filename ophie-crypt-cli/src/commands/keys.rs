@@ -190,7 +190,7 @@ async fn shred(
     }
     let what = format!("to destroy all keys of {name}, and with them what was sealed under them,");
     let yes = yes.map(|owner| owner.to_string());
-    confirm(&world.output, &what, "--yes-shred", &name, yes.as_deref())?;
+    confirm(world, &what, "--yes-shred", &name, yes.as_deref())?;
     let id = keys.rotation.shred(&owner.0).await?;
     let id = id.ok_or(ophie_crypt::ShredError::UnknownOwner)?.to_string();
     let text = format!(
@@ -226,7 +226,7 @@ async fn destroy(
     }
     let what = format!("to destroy the retired keys {retired:?} of {name}");
     let yes = yes.map(|owner| owner.to_string());
-    confirm(&world.output, &what, "--yes-destroy", &name, yes.as_deref())?;
+    confirm(world, &what, "--yes-destroy", &name, yes.as_deref())?;
     let unlocked = world.unlock(&keys, unwraps.reason.as_deref()).await?;
     let rows = world
         .rows_database()
