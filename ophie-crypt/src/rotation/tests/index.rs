@@ -220,14 +220,12 @@ async fn a_row_that_changes_in_between_is_not_overwritten() {
     let newer = IndexedRow::new(fingerprint(&session, "newer").as_bytes(), sealed);
     let write = newer.clone();
     *world.tables.meanwhile.lock().unwrap() = Some(Box::new(move |rows| rows[0] = write));
-    let progress = world.to_writing().await;
-    assert_eq!(progress.reindexed, 1);
-    assert_eq!(world.tables.rows.lock().unwrap()[0], newer);
-    assert_eq!(
-        world.advance().await.reindexed,
-        1,
-        "the next page is behind it"
-    );
+    // The same call finds what came in between if it stands behind the page, the next call if before it.
+    let first = world.to_writing().await.reindexed;
+    assert!((1..=2).contains(&first), "{first}");
+    let sealed = world.tables.rows.lock().unwrap()[0].sealed().to_vec();
+    assert_eq!(sealed, newer.sealed());
+    assert_eq!(first + world.advance().await.reindexed, 2);
     let session = world.session().await;
     assert_eq!(
         (world.find(&session, "newer"), world.find(&session, "first")),
