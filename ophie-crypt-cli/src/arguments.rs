@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     /// The application's name in encryption contexts [default: ophie-crypt]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) app: Option<String>,
-    /// Who is named in the audit [default: user@host]
+    /// Who is named in the audit (user@host if nothing is said)
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) actor: Option<String>,
     /// How many days backups are kept [default: 35]

@@ -91,14 +91,14 @@ impl World {
         Ok(Database::connect(setting.key, &setting.value, false).await?)
     }
 
-    /// Refuses a program that knows no models.
+    /// Refuses a program that knows no models, and one that would not know where they are.
     ///
     /// # Errors
     ///
-    /// [`Error::NoModels`].
+    /// [`Error::NoModels`], [`Error::Config`].
     pub(crate) fn needs_models(&self) -> Result<(), Error> {
         match self.application.has_models() {
-            true => Ok(()),
+            true => self.config.rows_url().map(drop).map_err(Error::from),
             false => Err(Error::NoModels),
         }
     }

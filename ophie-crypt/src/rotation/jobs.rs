@@ -128,7 +128,8 @@ impl Rotation {
     /// ```
     /// use std::sync::Arc;
     /// use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, MemoryShares, MovingKms, TwoShareKms};
-    /// # use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, Models, ModelStore, Purpose, Reseal, Rotation};
+    /// # use ophie_crypt::{CanonicalId, ColumnRef, IndexedColumn, IndexedRow, KeyId, ModelError, Models, ModelStore};
+    /// # use ophie_crypt::{Reindex, Reseal, Rotation};
     /// # #[derive(Debug, Default)] struct NoTables(Models);
     /// # #[async_trait::async_trait]
     /// # impl ModelStore for NoTables {
@@ -138,6 +139,12 @@ impl Rotation {
     /// #     async fn replace(&self, _: &CanonicalId, _: &ColumnRef, _: &[Reseal]) -> Result<u64, ModelError> { Ok(0) }
     /// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
     /// #     async fn count_under(&self, _: Option<&CanonicalId>, _: &ColumnRef, _: KeyId, _: u64)
+    /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
+    /// #     async fn indexed_under(&self, _: &CanonicalId, _: &IndexedColumn, _: u8, _: Option<&IndexedRow>, _: u32)
+    /// #         -> Result<Vec<IndexedRow>, ModelError> { Ok(vec![]) }
+    /// #     async fn reindex(&self, _: &CanonicalId, _: &IndexedColumn, _: &[Reindex])
+    /// #         -> Result<u64, ModelError> { Ok(0) }
+    /// #     async fn count_indexed(&self, _: &CanonicalId, _: &ColumnRef, _: u8, _: u64)
     /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
     /// # }
     ///
