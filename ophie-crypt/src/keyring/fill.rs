@@ -291,11 +291,12 @@ fn seal_key(
 
 /// Those that are in use: the one that is written, and one beside it at most.
 fn open_index_keys(key: &DataKey, owner: &CanonicalId, record: &OwnerRecord) -> Option<IndexKeys> {
-    let (mut writing, mut other) = (None, None);
+    let (mut writing, mut other, mut retired) = (None, None, None);
     for index in record.index_keys() {
         let place = match index.state() {
             IndexKeyState::Writing => &mut writing,
             state if state.is_in_use() => &mut other,
+            _ if retired.is_none() => &mut retired, // the newest
             _ => continue,
         };
         if place.replace(open_index_key(key, owner, index)?).is_some() {
@@ -303,7 +304,12 @@ fn open_index_keys(key: &DataKey, owner: &CanonicalId, record: &OwnerRecord) -> 
         }
     }
     let writing = writing?;
-    Some(IndexKeys { writing, other })
+    let several = other.is_some();
+    Some(IndexKeys {
+        writing,
+        other: other.or(retired),
+        several,
+    })
 }
 
 fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &IndexKeyRecord) -> Option<IndexKey> {
