@@ -209,6 +209,10 @@ impl World {
         }
         let master = self.master().await?;
         let ledger = self.ledger().await?;
+        if ledger.is_none() && keys.shreds.installation().await?.ledger.position() > 0 {
+            // Without it a restored database would wrap keys of owners who are shredded.
+            self.config.needed("ledger")?;
+        }
         let mut audit =
             ChainedAudit::builder(keys.audit.clone(), master.kms.clone()).app(self.app());
         let mut keyring = Keyring::builder()

@@ -4,7 +4,7 @@ use ophie_crypt::CanonicalId;
 
 use crate::{
     on_each_database,
-    place::{Kind, Place},
+    place::{Kind, Place, Program},
 };
 
 on_each_database! {
@@ -67,6 +67,31 @@ async fn a_sweep_finishes_shreds_and_deletes_behind_the_horizon(kind: Kind) {
         0
     );
     assert_eq!(place.readable(8).await, 2);
+
+    // Whom nobody shredded is wrapped a key only under the guard, once there was a ledger.
+    let provision = ["keys", "provision", "--owner", "int:9", "--reason", "x"];
+    let mut unguarded = place.command(Program::Stock, &provision);
+    unguarded.env_remove("OPHIE_CRYPT_LEDGER");
+    let refused = place.ended(&mut unguarded).await;
+    refused.ends(2).says("`ledger` is not set");
+
+    // What is to be tried later is not done.
+    place.fill(9, 1).await;
+    let shred = ["keys", "shred", "--owner", "int:9", "--yes-shred", "int:9"];
+    place.stock(&shred).await.ends(0);
+    let due =
+        |at: &str| format!("UPDATE ophie_crypt_shreds SET due_at = {at} WHERE done_at IS NULL");
+    place.execute_on_keys(&due("9000000000000000")).await;
+    let later = place.run(&["sweep", "--json"]).await.ends(5).json();
+    assert_eq!(
+        (&later["undone"], &later["stuck"]),
+        (&1.into(), &serde_json::json!([]))
+    );
+    place.execute_on_keys(&due("0")).await;
+    assert_eq!(
+        place.run(&["sweep", "--json"]).await.ends(0).json()["undone"],
+        0
+    );
 
     // A ledger that is another's stops everything, and says so.
     std::fs::remove_file(place.path("ledger")).unwrap();

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use ophie_crypt::{
-    CanonicalId, DekBlob, DekRecord, OwnerRecord, Rotation, SessionError, Shreds, WaitsFor,
+    CanonicalId, DekBlob, DekRecord, IndexKeyRecord, OwnerRecord, Rotation, SessionError, Shreds,
+    WaitsFor,
 };
 use serde_json::{Value, json};
 
@@ -214,17 +215,22 @@ async fn destroy(
     let retired = record.deks().iter();
     let retired = retired.filter(|dek| dek.state() == ophie_crypt::DekState::Retired);
     let retired: Vec<_> = retired.map(DekRecord::generation).collect();
+    let index_keys = record.index_keys().iter();
+    let index_keys = index_keys.filter(|key| key.state() == ophie_crypt::IndexKeyState::Retired);
+    let index_keys: Vec<_> = index_keys.map(IndexKeyRecord::generation).collect();
     let retired_for: Duration = match retired_days {
         Some(days) => days_of(days),
         None => world.horizon()?,
     };
     let name = owner.to_string();
     if unwraps.dry_run {
-        let text = format!("retired generations of {name}: {retired:?}");
-        let json = json!({"owner": name, "retired": retired, "destroyed": 0, "left": null, "waits_for": null, "dry_run": true});
+        let text =
+            format!("retired generations of {name}: {retired:?}, of its index key {index_keys:?}");
+        let json = json!({"owner": name, "retired": retired, "retired_index_keys": index_keys, "destroyed": 0, "left": null, "waits_for": null, "dry_run": true});
         return Ok(Report::fine(text, json));
     }
-    let what = format!("to destroy the retired keys {retired:?} of {name}");
+    let what =
+        format!("to destroy the retired keys {retired:?} and index keys {index_keys:?} of {name}");
     let yes = yes.map(|owner| owner.to_string());
     confirm(world, &what, "--yes-destroy", &name, yes.as_deref())?;
     let unlocked = world.unlock(&keys, unwraps.reason.as_deref()).await?;
@@ -244,7 +250,7 @@ async fn destroy(
             progress.left
         ));
     }
-    let json = json!({"owner": name, "retired": retired, "destroyed": progress.destroyed,
+    let json = json!({"owner": name, "retired": retired, "retired_index_keys": index_keys, "destroyed": progress.destroyed,
         "left": progress.left, "waits_for": waits, "dry_run": false});
     let exit = match waits {
         Some(_) => Exit::Waiting,
@@ -278,6 +284,7 @@ pub(super) const fn waits_for(what: WaitsFor) -> &'static str {
         WaitsFor::Leases => "leases",
         WaitsFor::Transactions => "transactions",
         WaitsFor::Values => "values",
+        WaitsFor::Writers => "writers",
         _ => "something",
     }
 }

@@ -168,13 +168,15 @@ impl Outcome {
 
     fn add(&mut self, progress: &Progress) {
         let resealed = self.sum.resealed.saturating_add(progress.resealed);
+        let reindexed = self.sum.reindexed.saturating_add(progress.reindexed);
         self.sum = *progress;
         self.sum.resealed = resealed;
+        self.sum.reindexed = reindexed;
     }
 
-    /// Values that this program cannot seal anew.
+    /// Rows that this program cannot change.
     fn is_stuck(&self) -> bool {
-        self.sum.failed > 0 || self.sum.row_bound > 0
+        self.sum.failed > 0 || self.sum.row_bound > 0 || self.sum.duplicates > 0
     }
 
     fn goes_on(&self) -> bool {
@@ -184,19 +186,23 @@ impl Outcome {
     fn text(&self) -> String {
         let Progress {
             resealed,
+            reindexed,
             row_bound,
             failed,
+            duplicates,
             left,
             ..
         } = self.sum;
         let name = OwnerName(self.owner.clone());
-        let mut text = format!("{name}: {resealed} values sealed anew");
+        let mut text =
+            format!("{name}: {resealed} values sealed anew, {reindexed} fingerprints made anew");
         if let Some(waits) = self.sum.waits_for {
             text.push_str(&format!(", waits for {}, {left} left", waits_for(waits)));
         }
         if self.is_stuck() {
             text.push_str(&format!(
-                "; {failed} do not open, and {row_bound} are bound to their rows: the application must seal those anew"
+                "; {failed} do not open, {row_bound} are bound to their rows: the application must write those anew; \
+                 {duplicates} have a fingerprint that is there already: remove one row of each pair"
             ));
         }
         if let Some(failure) = &self.failure {
@@ -208,6 +214,7 @@ impl Outcome {
     fn json(&self) -> Value {
         let sum = self.sum;
         json!({"owner": OwnerName(self.owner.clone()).to_string(), "resealed": sum.resealed,
+            "reindexed": sum.reindexed, "duplicates": sum.duplicates,
             "row_bound": sum.row_bound, "failed": sum.failed, "left": sum.left,
             "waits_for": sum.waits_for.map(waits_for), "failure": self.failure})
     }

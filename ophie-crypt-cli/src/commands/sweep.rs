@@ -45,7 +45,7 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
         stop: world.stop.clone(),
         bar: world.output.progress("rows", None),
     };
-    let mut shredder = Shredder::builder(keys.shreds, ledger)
+    let mut shredder = Shredder::builder(Arc::clone(&keys.shreds), ledger)
         .horizon(horizon)
         .rows(watched);
     for (name, vectors) in &world.application.vectors {
@@ -64,9 +64,17 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
         None => Worked::default(),
     };
     let stuck = shredder.stuck().await?;
+    // One that failed is tried again later, and one that was left off a minute after; neither is due just now.
+    let mut undone = all_shreds(&*keys.shreds, Shreds::All).await?;
+    undone.retain(|shred| shred.done_at.is_none());
     let interrupted = world.stop.is_asked();
     let mut lines = vec![
-        format!("shreds: {} done now, {} failed", worked.done, worked.failed),
+        format!(
+            "shreds: {} done now, {} failed, {} to be done",
+            worked.done,
+            worked.failed,
+            undone.len()
+        ),
         format!(
             "swept: {} owners, {} rows, {} failed",
             swept.done, swept.rows, swept.failed
@@ -88,13 +96,14 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
     let json = json!({
         "worked": {"done": worked.done, "failed": worked.failed},
         "swept": {"owners": swept.done, "failed": swept.failed, "rows": swept.rows},
-        "stuck": letters, "interrupted": interrupted,
+        "undone": count(undone.len()), "stuck": letters, "interrupted": interrupted,
     });
     let bad = worked.failed > 0 || swept.failed > 0 || !stuck.is_empty();
-    let exit = match (interrupted, bad) {
-        (true, _) => Exit::Interrupted,
-        (false, true) => Exit::Findings,
-        (false, false) => Exit::Fine,
+    let exit = match (interrupted, bad, undone.is_empty()) {
+        (true, ..) => Exit::Interrupted,
+        (_, true, _) => Exit::Findings,
+        (_, _, false) => Exit::Waiting,
+        (_, _, true) => Exit::Fine,
     };
     Ok(Report::fine(lines.join("\n"), json).ends(exit))
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 mod index;
+mod index_limits;
 mod rows;
 mod world;
 
