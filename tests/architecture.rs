@@ -108,8 +108,9 @@ fn each_orm_stays_in_its_adapter() {
     expect_none(
         strays(&sources(), &["sqlx::"], |path| {
             path.starts_with("ophie-crypt-sqlx/")
+                || path.starts_with("ophie-crypt-cli/src/database/")
         }),
-        "SQLx belongs in ophie-crypt-sqlx; let it implement a trait of the core",
+        "SQLx belongs in ophie-crypt-sqlx; let it implement a trait of the core, or ask the command's `Database`",
     );
     expect_none(
         strays(&sources(), &["diesel::"], |path| {
@@ -128,6 +129,33 @@ fn statements_stand_in_one_crate() {
             |path| path.starts_with("ophie-crypt-sql/"),
         ),
         "statements on the library's tables belong in ophie-crypt-sql, where every driver has them",
+    );
+}
+
+#[test]
+fn the_command_prints_in_one_module() {
+    expect_none(
+        strays(
+            &sources(),
+            &["stdout()", "stderr()", "stdin()", "indicatif"],
+            |path| {
+                !path.starts_with("ophie-crypt-cli/")
+                    || path.starts_with("ophie-crypt-cli/src/output/")
+            },
+        ),
+        "ophie-crypt-cli/src/output/ is all that prints, and takes secrets out; give back a `Report`",
+    );
+}
+
+#[test]
+fn only_the_command_has_a_command_line() {
+    expect_none(
+        strays(
+            &sources(),
+            &["clap::", "indicatif::", "toml::", "ophie_crypt_cli::"],
+            |path| path.starts_with("ophie-crypt-cli/"),
+        ),
+        "arguments, progress and configuration belong in ophie-crypt-cli, which nothing imports",
     );
 }
 

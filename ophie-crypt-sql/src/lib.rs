@@ -34,7 +34,7 @@ pub use self::{
     },
     keys::KeyTables,
     ledger::LedgerTable,
-    migrations::{Migration, migrate},
+    migrations::{Migration, migrate, schema_version},
     models::ModelTables,
     shares::ShareTables,
     shreds::shred_in,

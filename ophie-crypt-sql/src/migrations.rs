@@ -133,6 +133,23 @@ pub async fn migrate<D: Driver>(driver: &D) -> Result<(), StoreError> {
     migrated.map_err(keys::error)
 }
 
+/// How far the library's tables are: the number of the last [`Migration`] that was done, 0 where there are none.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn schema_version<D: Driver>(driver: &D) -> Result<i64, StoreError> {
+    let version = run(driver, Begin::Read, |tx| Box::pin(done::<D>(tx))).await;
+    version.map_err(keys::error)
+}
+
+async fn done<D: Driver>(tx: &mut D::Transaction) -> Result<i64, Failure> {
+    match number::<D>(tx, is_there(D::DIALECT)).await? {
+        0 => Ok(0),
+        _ => number::<D>(tx, NUMBER).await,
+    }
+}
+
 async fn alone<D: Driver>(tx: &mut D::Transaction) -> Result<(), Failure> {
     if number::<D>(tx, lock(D::DIALECT)).await? != 1 {
         let busy = "another process is changing the library's tables for a minute; try again when it is done";
@@ -145,10 +162,7 @@ async fn alone<D: Driver>(tx: &mut D::Transaction) -> Result<(), Failure> {
 }
 
 async fn bring_up_to_date<D: Driver>(tx: &mut D::Transaction) -> Result<(), Failure> {
-    let mut done = 0;
-    if number::<D>(tx, is_there(D::DIALECT)).await? > 0 {
-        done = number::<D>(tx, NUMBER).await?;
-    }
+    let done = done::<D>(tx).await?;
     for migration in Migration::all(D::DIALECT) {
         if migration.number > done {
             tx.batch(migration.up.to_owned()).await?;

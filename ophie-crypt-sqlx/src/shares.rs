@@ -18,7 +18,7 @@ macro_rules! shares {
         ///
         /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
         #[doc = concat!("let pool = sqlx::", stringify!($pool), "::connect(\"", $url, "\").await?;")]
-        #[doc = concat!("let shares = ", stringify!($name), "::new(pool);")]
+        #[doc = concat!("let shares = ", stringify!($name), "::new(pool, \"shop-production\");")]
         /// shares.create().await?; // once, as the role that is to own the tables
         /// let kms = TwoShareKms::new(LocalKms::open("master.key")?, shares);
         /// # Ok(()) }
@@ -38,11 +38,13 @@ macro_rules! shares {
 
         #[cfg(feature = $feature)]
         impl $name {
-            /// In the database of this pool.
+            /// In the database of this pool; the shares of the key store that is called so, in 1 to 255 bytes. The name is for
+            /// good: under another one no key opens. Key stores that share these tables need different names, and so does a
+            /// copy, or the one destroys the shares of the other.
             #[must_use]
-            pub const fn new(pool: sqlx::$pool) -> Self {
+            pub fn new(pool: sqlx::$pool, key_store: &str) -> Self {
                 Self {
-                    tables: ShareTables::new($driver(pool)),
+                    tables: ShareTables::new($driver(pool), key_store),
                 }
             }
 

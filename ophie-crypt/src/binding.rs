@@ -134,6 +134,13 @@ pub(crate) fn with_fingerprint<R>(
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "counts and cuts, far from any limit"
+)]
+mod injective;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -118,8 +118,10 @@ fn owned(text: Cow<'_, str>) -> Zeroizing<String> {
 #[derive(Clone, Eq)]
 pub struct Fingerprint {
     bytes: [u8; Self::LEN],
-    /// Under the other index key that was in use when it was made.
+    /// Under the other index key that was there when it was made.
     other: Option<[u8; Self::LEN]>,
+    /// Whether rows stood under both then.
+    several: bool,
     /// The newest generation that was known then.
     newest: u8,
     usage: Usage,
@@ -157,6 +159,7 @@ impl Fingerprint {
         Ok(Self {
             bytes,
             other: None,
+            several: false,
             newest: 0,
             usage: Usage::Any,
             owner: None,
@@ -182,13 +185,15 @@ impl Fingerprint {
         Ok(Self {
             bytes,
             other,
+            several: keys.several,
             newest: keys.newest(),
             usage: Usage::Any,
             owner: Some(owner.clone()),
         })
     }
 
-    /// It under each index key in use, for a look-up; the same twice where there is one. Of one that was loaded, only it
+    /// It under each index key in use, for a look-up, and under one that is retired and not destroyed yet, which a snapshot
+    /// or a replica may still show; the same twice where there is one. Of one that was loaded, only it
     /// is known.
     #[must_use]
     pub fn candidates(&self) -> [Self; 2] {
@@ -226,12 +231,12 @@ impl Fingerprint {
         index: ColumnRef,
         session: Option<(&CanonicalId, &IndexKeys)>,
     ) -> Result<(), FingerprintError> {
-        let mut several = self.other.is_some();
+        let mut several = self.several;
         if let Some((owner, keys)) = session {
             if self.owner.as_ref().is_some_and(|made_by| made_by != owner) {
                 return Err(FingerprintError::OtherOwner { index });
             }
-            several |= keys.other.is_some();
+            several |= keys.several;
             let is_known = match self.usage {
                 Usage::LookUp => self.newest >= keys.writing.generation(),
                 Usage::Any => keys.knows(self.generation()),

@@ -10,7 +10,13 @@ use std::path::{Path, PathBuf};
 use super::checkers::{crates, read, root};
 
 /// Packages of tests, each in its folder.
-const PACKAGES: [&str; 4] = ["tests", "tests/loom", "tests/memory", "tests/ui"];
+const PACKAGES: [&str; 5] = [
+    "tests",
+    "tests/fuzz",
+    "tests/loom",
+    "tests/memory",
+    "tests/ui",
+];
 
 /// What a page names between an opening and a closing mark.
 pub(super) fn cited(page: &str) -> Vec<&str> {

@@ -13,12 +13,13 @@
     reason = "a bench: what goes wrong here is seen"
 )]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ophie_crypt::{EncryptedModel, Keyring, LocalKms, Models, Purpose, Session, WriteFence};
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, PostgresKeyStore, PostgresModels, Sealed};
 use ophie_crypt_tests::variable;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 const OWNER: i64 = 1;

@@ -51,7 +51,7 @@ impl Place {
         .unwrap();
     }
 
-    /// Asserts that each fingerprint is that of its value, under the only key in use; how many rows there are.
+    /// Asserts that each fingerprint is that of its value, under the key in use; how many rows there are.
     async fn assert_indexed(&self, session: &Session) -> usize {
         let rows: Vec<(i64, Vec<u8>, Vec<u8>)> =
             sqlx::query_as("SELECT writer, text, text_fp FROM notes")
@@ -63,8 +63,6 @@ impl Place {
             let text = text.open(session).unwrap();
             let expected = TextFp::of_in(session, text.expose_secret().as_str()).unwrap();
             assert_eq!(expected.as_bytes().to_vec(), *fingerprint, "row {row}");
-            let [one, other] = expected.candidates();
-            assert_eq!(one, other, "one key is in use");
         }
         rows.len()
     }

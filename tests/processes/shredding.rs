@@ -28,7 +28,7 @@ async fn two_hundred_kills_lose_no_shred_and_touch_nobody_else() {
     keys.execute(pool).await.unwrap();
     let store = PostgresKeyStore::new(pool.clone());
     let second = postgres::Database::create().await;
-    let shares = PostgresShares::new(second.pool().clone());
+    let shares = PostgresShares::new(second.pool().clone(), "tests");
     shares.create().await.unwrap();
     let local = LocalKms::open(place.path("master.key")).unwrap();
     let keyring = Keyring::builder()

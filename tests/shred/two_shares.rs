@@ -11,7 +11,7 @@ use std::{
 
 use ophie_crypt::{
     KeyStore, Keyring, KmsError, LocalKms, Models, MovingKms, OwnerId, Rotation, SessionError,
-    ShareStore, TwoShareKms,
+    ShareStore, ShareStoreError, TwoShareKms,
 };
 use ophie_crypt_sqlx::{Owner, PostgresKeyStore, PostgresModels, PostgresShares};
 use ophie_crypt_tests::postgres;
@@ -23,7 +23,7 @@ impl World {
     /// And the second database, which is in no backup.
     async fn in_two_shares() -> (Self, postgres::Database) {
         let second = postgres::Database::create().await;
-        let shares = PostgresShares::new(second.pool().clone());
+        let shares = PostgresShares::new(second.pool().clone(), "tests");
         shares.create().await.unwrap();
         let mut world = Self::new();
         world.shares = Some(shares);
@@ -64,7 +64,12 @@ async fn a_point_in_time_before_the_shreds_and_no_guard() {
     for owner in [1, SHREDDED] {
         let opened = unguarded.open(&owner, PURPOSE).await;
         assert!(
-            matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
+            matches!(
+                opened,
+                Err(SessionError::Kms(KmsError::Shares(
+                    ShareStoreError::Destroyed
+                )))
+            ),
             "{owner}: {opened:?}"
         );
     }
@@ -109,7 +114,7 @@ async fn keys_in_one_piece_move_into_two_shares_while_owners_read_and_write() {
     store.migrate().await.unwrap();
     run(&pool, "CREATE TABLE notes (user_id bigint, text bytea)").await;
     let kms = Arc::new(LocalKms::ephemeral().unwrap());
-    let shares = PostgresShares::new(second.pool().clone());
+    let shares = PostgresShares::new(second.pool().clone(), "tests");
     shares.create().await.unwrap();
     let before = Keyring::builder()
         .kms(Arc::clone(&kms))
@@ -221,7 +226,12 @@ async fn keys_in_one_piece_move_into_two_shares_while_owners_read_and_write() {
     shares.destroy_all(&1_i64.canonical()).await.unwrap();
     let opened = after.open(&1_i64, PURPOSE).await;
     assert!(
-        matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
+        matches!(
+            opened,
+            Err(SessionError::Kms(KmsError::Shares(
+                ShareStoreError::Destroyed
+            )))
+        ),
         "{opened:?}"
     );
 }

@@ -79,7 +79,7 @@ async fn rotated(kind: Kind) -> Keys {
     let keys = Keys::new(kind).await;
     announce(&keys).await;
     assert!(too_early(&step(&keys, 2, IndexStepTo::Writing).await));
-    back(&keys, "index_keys", "announced_at", 2, 130).await;
+    back(&keys, "index_keys", "announced_at", 2, 640).await;
     step(&keys, 2, IndexStepTo::Writing).await.unwrap();
     keys
 }
@@ -178,7 +178,7 @@ async fn it_is_written_when_every_process_had_time(kind: Kind) {
     assert!(too_early(&step(&keys, 2, IndexStepTo::Writing).await));
     back(&keys, "index_keys", "announced_at", 2, 620).await;
     assert!(too_early(&step(&keys, 2, IndexStepTo::Writing).await));
-    back(&keys, "index_keys", "announced_at", 2, 130).await;
+    back(&keys, "index_keys", "announced_at", 2, 640).await;
     let before = keys.version().await;
     step(&keys, 2, IndexStepTo::Writing).await.unwrap();
     assert!(keys.version().await > before);

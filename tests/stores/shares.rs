@@ -16,12 +16,13 @@ use crate::{
 
 every_store!(
     what_is_put_is_had_by_another,
-    a_generation_goes_with_those_before_it,
+    generations_that_are_not_kept_go,
     an_owner_whose_shares_were_destroyed_gets_none,
     shares_that_are_put_while_all_are_destroyed,
     what_is_cut_off_leaves_whole_shares,
 );
 every_database!(
+    key_stores_of_other_names_keep_their_shares,
     tables_that_are_missing_are_no_share_that_is_gone,
     tables_are_made_once_by_many,
     a_share_that_was_changed_is_an_error,
@@ -89,29 +90,40 @@ async fn what_is_put_is_had_by_another(kind: Kind) {
     }
 }
 
-async fn a_generation_goes_with_those_before_it(kind: Kind) {
+async fn generations_that_are_not_kept_go(kind: Kind) {
     let (_database, shares) = tables(kind).await;
     for (name, generation, number) in [
         ("ada", 1, 1),
         ("ada", 1, 2),
         ("ada", 2, 3),
         ("ada", 3, 4),
+        ("ada", 4, 7),
+        ("ada", 5, 8),
         ("ben", 1, 5),
     ] {
         let (owner, share) = (owner(name), share(number));
         let put = shares.put(&owner, generation, id(number), &share);
         put.await.unwrap();
     }
-    shares.destroy_before(&owner("ada"), 3).await.unwrap();
-    shares.destroy_before(&owner("ada"), 3).await.unwrap();
-    for (generation, number, stays) in [(1, 1, false), (1, 2, false), (2, 3, false), (3, 4, true)] {
+    for kept in [&[][..], &[4, 2], &[4, 2]] {
+        let stays = kept.is_empty();
+        shares.destroy_all_but(&owner("ada"), kept).await.unwrap();
+        assert_eq!(is_there(&*shares, "ada", 1, 1).await, stays);
+    }
+    for (generation, number, stays) in [
+        (1, 2, false),
+        (2, 3, true),
+        (3, 4, false),
+        (4, 7, true),
+        (5, 8, true), // of a key that is just being made
+    ] {
         assert_eq!(is_there(&*shares, "ada", generation, number).await, stays);
     }
     assert!(is_there(&*shares, "ben", 1, 5).await);
     let destroyed = shares.destroyed_at(&owner("ada")).await.unwrap();
     assert_eq!(destroyed, None, "she lives");
     shares
-        .put(&owner("ada"), 4, id(6), &share(6))
+        .put(&owner("ada"), 6, id(6), &share(6))
         .await
         .unwrap();
 }
@@ -140,8 +152,8 @@ async fn an_owner_whose_shares_were_destroyed_gets_none(kind: Kind) {
 
     // A store that was put back does not say that it is done.
     if kind != Kind::Memory {
-        let back = "INSERT INTO ophie_crypt_shares (owner, generation, id, share) \
-                    SELECT $1, generation, id, share FROM ophie_crypt_shares";
+        let back = "INSERT INTO ophie_crypt_shares (key_store, owner, generation, id, share) \
+                    SELECT key_store, $1, generation, id, share FROM ophie_crypt_shares";
         database.run(back, &owner("ada")).await.unwrap();
         assert_eq!(shares.destroyed_at(&owner("ada")).await.unwrap(), None);
         shares.destroy_all(&owner("ada")).await.unwrap();
@@ -198,6 +210,34 @@ async fn what_is_cut_off_leaves_whole_shares(kind: Kind) {
     }
     shares.destroy_all(&owner("ada")).await.unwrap();
     assert!(shares.destroyed_at(&owner("ada")).await.unwrap().is_some());
+}
+
+/// Another application, or a copy of this one, with owners of the same ids in the same tables.
+async fn key_stores_of_other_names_keep_their_shares(kind: Kind) {
+    let (database, shares) = tables(kind).await;
+    let other = database.shares_of(kind, "tests-copy").await;
+    let ada = owner("ada");
+    for (shares, number) in [(&shares, 1), (&other, 2)] {
+        for generation in [1, 2] {
+            let share = share(number);
+            shares.put(&ada, generation, id(1), &share).await.unwrap();
+        }
+    }
+    other.destroy_all_but(&ada, &[2]).await.unwrap();
+    assert!(is_there(&*shares, "ada", 1, 1).await);
+    assert!(!is_there(&*other, "ada", 1, 2).await);
+    other.destroy_all(&ada).await.unwrap();
+    assert!(other.destroyed_at(&ada).await.unwrap().is_some());
+    for generation in [1, 2] {
+        assert!(is_there(&*shares, "ada", generation, 1).await);
+        let had = other.get(&ada, generation, id(1)).await.unwrap();
+        assert!(had.is_none(), "nor does it see them");
+    }
+    // Nor does it keep the owner from new ones.
+    assert_eq!(shares.destroyed_at(&ada).await.unwrap(), None);
+    shares.put(&ada, 3, id(1), &share(1)).await.unwrap();
+    let nameless = database.shares_of(kind, "").await;
+    nameless.put(&ada, 1, id(1), &share(1)).await.unwrap_err();
 }
 
 async fn tables_that_are_missing_are_no_share_that_is_gone(kind: Kind) {
@@ -322,7 +362,12 @@ async fn a_shredder_destroys_them_and_the_receipt_says_when(kind: Kind) {
     shares.destroy_all(&CanonicalId::integer(72)).await.unwrap();
     let opened = keyring.open(&72_i64, PURPOSE).await;
     assert!(
-        matches!(opened, Err(SessionError::Kms(KmsError::NoShare))),
+        matches!(
+            opened,
+            Err(SessionError::Kms(KmsError::Shares(
+                ShareStoreError::Destroyed
+            )))
+        ),
         "{opened:?}"
     );
 }

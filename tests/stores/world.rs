@@ -181,6 +181,11 @@ impl Database {
 
     /// Shares in a table, over the driver of this kind.
     pub(crate) async fn shares(&self, kind: Kind) -> Arc<dyn Shares> {
+        self.shares_of(kind, "tests").await
+    }
+
+    /// Of the key store that is called so.
+    pub(crate) async fn shares_of(&self, kind: Kind, key_store: &str) -> Arc<dyn Shares> {
         let url = match self {
             Self::Memory(_) => return Arc::new(MemoryShares::new()),
             Self::MariaDb(database) => database.url(),
@@ -190,7 +195,8 @@ impl Database {
         over_pool!(
             kind,
             url,
-            [MySqlShares, PostgresShares, SqliteShares, DieselShares]
+            [MySqlShares, PostgresShares, SqliteShares, DieselShares],
+            key_store
         )
     }
 

@@ -20,7 +20,8 @@ use super::keys::KeyPool;
 /// # let dir = std::env::temp_dir().join(format!("ophie-crypt-diesel-shares-{}", std::process::id()));
 /// # std::fs::create_dir_all(&dir)?;
 /// let file = dir.join("shares.db").display().to_string(); // not beside the keys
-/// let shares = DieselShares::new(Pool::new(ConnectionManager::<SqliteConnection>::new(file))?);
+/// let pool = Pool::new(ConnectionManager::<SqliteConnection>::new(file))?;
+/// let shares = DieselShares::new(pool, "shop-production"); // this key store's name in there
 /// shares.create().await?; // once, as the role that is to own the tables
 /// let kms = TwoShareKms::new(LocalKms::ephemeral()?, shares);
 /// # drop(kms);
@@ -39,11 +40,13 @@ pub struct DieselShares<P: KeyPool> {
 }
 
 impl<P: KeyPool> DieselShares<P> {
-    /// In the database of this pool.
+    /// In the database of this pool; the shares of the key store that is called so, in 1 to 255 bytes. The name is for
+    /// good: under another one no key opens. Key stores that share these tables need different names, and so does a
+    /// copy, or the one destroys the shares of the other.
     #[must_use]
-    pub fn new(pool: P) -> Self {
+    pub fn new(pool: P, key_store: &str) -> Self {
         Self {
-            tables: ShareTables::new(pool.driver()),
+            tables: ShareTables::new(pool.driver(), key_store),
         }
     }
 

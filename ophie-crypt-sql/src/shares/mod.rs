@@ -1,9 +1,11 @@
 //! Second shares of DEKs, in tables of a second database.
 //!
-//! Invariant: an owner who is noted as destroyed has no share, and a share that is there never changes. Absent: statements
-//! (`sql`), how two shares make a key (the core), the library's other tables.
+//! Invariant: an owner who is noted as destroyed has no share, and a share that is there never changes; nobody reaches the
+//! shares of a key store of another name. Absent: statements (`sql`), how two shares make a key (the core), the library's other tables.
 
 mod sql;
+
+use std::sync::Arc;
 
 use ophie_crypt::{CanonicalId, Share, ShareId, ShareStoreError};
 use zeroize::Zeroizing;
@@ -20,13 +22,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ShareTables<D> {
     driver: D,
+    key_store: Arc<str>,
 }
 
 impl<D: Driver> ShareTables<D> {
-    /// Over this driver.
+    /// Over this driver; the shares of the key store that is called so.
     #[must_use]
-    pub const fn new(driver: D) -> Self {
-        Self { driver }
+    pub fn new(driver: D, key_store: &str) -> Self {
+        Self {
+            driver,
+            key_store: key_store.into(),
+        }
     }
 
     /// Makes the tables, if they are not there.
@@ -60,11 +66,12 @@ impl<D: Driver> ShareTables<D> {
         id: ShareId,
         share: &Share,
     ) -> Result<(), ShareStoreError> {
-        let insert = of(D::DIALECT, owner, sql::INSERT)
+        let insert = self
+            .of(owner, sql::INSERT)
             .bind(i64::from(generation))
             .bind(id.as_bytes().as_slice())
             .bind(share.expose_secret().as_slice());
-        match self.write([insert]).await? {
+        match self.write(vec![insert]).await? {
             0 => Err(ShareStoreError::Destroyed),
             _ => Ok(()),
         }
@@ -81,7 +88,8 @@ impl<D: Driver> ShareTables<D> {
         generation: u32,
         id: ShareId,
     ) -> Result<Option<Share>, ShareStoreError> {
-        let get = of(D::DIALECT, owner, sql::GET)
+        let get = self
+            .of(owner, sql::GET)
             .bind(i64::from(generation))
             .bind(id.as_bytes().as_slice());
         let rows: Vec<Row> = read(&self.driver, get).await.map_err(error)?;
@@ -89,18 +97,24 @@ impl<D: Driver> ShareTables<D> {
         Ok(share.transpose()?)
     }
 
-    /// See [`ShareStore::destroy_before`](ophie_crypt::ShareStore::destroy_before).
+    /// See [`ShareStore::destroy_all_but`](ophie_crypt::ShareStore::destroy_all_but).
     ///
     /// # Errors
     ///
     /// [`ShareStoreError`].
-    pub async fn destroy_before(
+    pub async fn destroy_all_but(
         &self,
         owner: &CanonicalId,
-        generation: u32,
+        generations: &[u32],
     ) -> Result<(), ShareStoreError> {
-        let delete = of(D::DIALECT, owner, sql::DELETE_BEFORE).bind(i64::from(generation));
-        self.write([delete]).await.map(drop)
+        let (mut generations, mut after) = (generations.to_vec(), 0);
+        generations.sort_unstable();
+        let between = generations.into_iter().map(|before| {
+            let delete = self.of(owner, sql::DELETE_BETWEEN).bind(i64::from(after));
+            after = before;
+            delete.bind(i64::from(before))
+        });
+        self.write(between.collect()).await.map(drop)
     }
 
     /// See [`ShareStore::destroy_all`](ophie_crypt::ShareStore::destroy_all).
@@ -109,9 +123,9 @@ impl<D: Driver> ShareTables<D> {
     ///
     /// [`ShareStoreError`].
     pub async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
-        let note = of(D::DIALECT, owner, sql::note(D::DIALECT));
-        let delete = of(D::DIALECT, owner, sql::DELETE);
-        self.write([note, delete]).await.map(drop)
+        let note = self.of(owner, sql::note(D::DIALECT));
+        let delete = self.of(owner, sql::DELETE);
+        self.write(vec![note, delete]).await.map(drop)
     }
 
     /// See [`ShareStore::destroyed_at`](ophie_crypt::ShareStore::destroyed_at).
@@ -120,7 +134,7 @@ impl<D: Driver> ShareTables<D> {
     ///
     /// [`ShareStoreError`].
     pub async fn destroyed_at(&self, owner: &CanonicalId) -> Result<Option<i64>, ShareStoreError> {
-        let asked = of(D::DIALECT, owner, sql::DESTROYED_AT);
+        let asked = self.of(owner, sql::DESTROYED_AT);
         let rows: Vec<Number> = read(&self.driver, asked).await.map_err(error)?;
         Ok(rows.first().map(|row| row.0))
     }
@@ -141,11 +155,14 @@ impl<D: Driver> ShareTables<D> {
             && self.driver.outside(sql::VACUUM).await.is_ok())
     }
 
+    /// A statement whose `$1` is the key store and `$2` its owner.
+    fn of(&self, owner: &CanonicalId, sql: &'static str) -> Statement {
+        let statement = Statement::new(D::DIALECT, sql).bind(self.key_store.as_bytes());
+        statement.bind(owner.as_bytes())
+    }
+
     /// How many rows the last changed. A row that is there already is no error.
-    async fn write<const N: usize>(
-        &self,
-        statements: [Statement; N],
-    ) -> Result<u64, ShareStoreError> {
+    async fn write(&self, statements: Vec<Statement>) -> Result<u64, ShareStoreError> {
         let written = run(&self.driver, Begin::Write, move |tx| {
             let statements = statements.clone();
             Box::pin(async move {
@@ -161,11 +178,6 @@ impl<D: Driver> ShareTables<D> {
         });
         written.await.map_err(error)
     }
-}
-
-/// A statement whose `$1` is the owner.
-fn of(dialect: Dialect, owner: &CanonicalId, sql: &'static str) -> Statement {
-    Statement::new(dialect, sql).bind(owner.as_bytes())
 }
 
 struct Number(i64);
@@ -217,12 +229,12 @@ macro_rules! share_store {
                 self.tables.get(owner, generation, id).await
             }
 
-            async fn destroy_before(
+            async fn destroy_all_but(
                 &self,
                 owner: &$crate::private::ophie_crypt::CanonicalId,
-                generation: u32,
+                generations: &[u32],
             ) -> Result<(), $crate::private::ophie_crypt::ShareStoreError> {
-                self.tables.destroy_before(owner, generation).await
+                self.tables.destroy_all_but(owner, generations).await
             }
 
             async fn destroy_all(

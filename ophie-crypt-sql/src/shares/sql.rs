@@ -1,7 +1,7 @@
 //! The statements of shares, and their tables.
 //!
-//! Invariant: a share is added and deleted, never changed; none is added for an owner who is noted as destroyed. Absent:
-//! what shares are.
+//! Invariant: a share is added and deleted, never changed; none is added for an owner who is noted as destroyed. No
+//! statement reaches another key store's. Absent: what shares are.
 
 use crate::Dialect;
 
@@ -20,42 +20,51 @@ pub(super) const fn is_there(dialect: Dialect) -> &'static str {
 pub(super) const fn create(dialect: Dialect) -> &'static str {
     dialect.of(
         "CREATE TABLE IF NOT EXISTS ophie_crypt_shares_destroyed ( \
-             owner        VARBINARY(1025) NOT NULL PRIMARY KEY, \
+             key_store    VARBINARY(255)  NOT NULL CHECK (octet_length(key_store) > 0), \
+             owner        VARBINARY(1025) NOT NULL, \
              destroyed_at BIGINT NOT NULL \
-                 DEFAULT (timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6))) \
+                 DEFAULT (timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6))), \
+             PRIMARY KEY (key_store, owner) \
          ) ENGINE = InnoDB; \
          CREATE TABLE IF NOT EXISTS ophie_crypt_shares ( \
+             key_store  VARBINARY(255)  NOT NULL CHECK (octet_length(key_store) > 0), \
              owner      VARBINARY(1025) NOT NULL, \
              generation BIGINT          NOT NULL CHECK (generation BETWEEN 1 AND 4294967295), \
              id         VARBINARY(16)   NOT NULL CHECK (octet_length(id) = 16), \
              share      VARBINARY(32)   NOT NULL CHECK (octet_length(share) = 32), \
              created_at DATETIME(6)     NOT NULL DEFAULT (utc_timestamp(6)), \
-             PRIMARY KEY (owner, generation, id) \
+             PRIMARY KEY (key_store, owner, generation, id) \
          ) ENGINE = InnoDB;",
         "CREATE TABLE ophie_crypt_shares_destroyed ( \
-             owner        bytea  PRIMARY KEY, \
-             destroyed_at bigint NOT NULL DEFAULT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) \
+             key_store    bytea  NOT NULL CHECK (octet_length(key_store) BETWEEN 1 AND 255), \
+             owner        bytea  NOT NULL, \
+             destroyed_at bigint NOT NULL DEFAULT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint), \
+             PRIMARY KEY (key_store, owner) \
          ); \
          CREATE TABLE ophie_crypt_shares ( \
+             key_store  bytea       NOT NULL CHECK (octet_length(key_store) BETWEEN 1 AND 255), \
              owner      bytea       NOT NULL, \
              generation bigint      NOT NULL CHECK (generation BETWEEN 1 AND 4294967295), \
              id         bytea       NOT NULL CHECK (octet_length(id) = 16), \
              share      bytea       NOT NULL CHECK (octet_length(share) = 32), \
              created_at timestamptz NOT NULL DEFAULT now(), \
-             PRIMARY KEY (owner, generation, id) \
+             PRIMARY KEY (key_store, owner, generation, id) \
          );",
         "CREATE TABLE ophie_crypt_shares_destroyed ( \
-             owner        BLOB    NOT NULL PRIMARY KEY, \
+             key_store    BLOB    NOT NULL CHECK (length(key_store) BETWEEN 1 AND 255), \
+             owner        BLOB    NOT NULL, \
              destroyed_at INTEGER NOT NULL \
-                 DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000) \
+                 DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000), \
+             PRIMARY KEY (key_store, owner) \
          ) STRICT; \
          CREATE TABLE ophie_crypt_shares ( \
+             key_store  BLOB    NOT NULL CHECK (length(key_store) BETWEEN 1 AND 255), \
              owner      BLOB    NOT NULL, \
              generation INTEGER NOT NULL CHECK (generation BETWEEN 1 AND 4294967295), \
              id         BLOB    NOT NULL CHECK (length(id) = 16), \
              share      BLOB    NOT NULL CHECK (length(share) = 32), \
              created_at TEXT    NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), \
-             PRIMARY KEY (owner, generation, id) \
+             PRIMARY KEY (key_store, owner, generation, id) \
          ) STRICT;",
     )
 }
@@ -63,31 +72,33 @@ pub(super) const fn create(dialect: Dialect) -> &'static str {
 /// No row for an owner who is destroyed. One that is being destroyed just now may get one: nothing that goes with it can
 /// be stored any more.
 pub(super) const INSERT: &str = "\
-    INSERT INTO ophie_crypt_shares (owner, generation, id, share) \
-    SELECT $1, $2, $3, $4 FROM (SELECT 1 AS one) AS one \
-    WHERE NOT EXISTS (SELECT 1 FROM ophie_crypt_shares_destroyed WHERE owner = $1)";
+    INSERT INTO ophie_crypt_shares (key_store, owner, generation, id, share) \
+    SELECT $1, $2, $3, $4, $5 FROM (SELECT 1 AS one) AS one \
+    WHERE NOT EXISTS (SELECT 1 FROM ophie_crypt_shares_destroyed WHERE key_store = $1 AND owner = $2)";
 
 pub(super) const GET: &str = "\
-    SELECT share FROM ophie_crypt_shares WHERE owner = $1 AND generation = $2 AND id = $3";
+    SELECT share FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2 AND generation = $3 AND id = $4";
 
-pub(super) const DELETE_BEFORE: &str =
-    "DELETE FROM ophie_crypt_shares WHERE owner = $1 AND generation < $2";
+pub(super) const DELETE_BETWEEN: &str = "\
+    DELETE FROM ophie_crypt_shares \
+    WHERE key_store = $1 AND owner = $2 AND generation > $3 AND generation < $4";
 
-pub(super) const DELETE: &str = "DELETE FROM ophie_crypt_shares WHERE owner = $1";
+pub(super) const DELETE: &str =
+    "DELETE FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2";
 
 /// No row or a [`Duplicate`](crate::FailureKind::Duplicate) if there is one.
 pub(super) const fn note(dialect: Dialect) -> &'static str {
     dialect.of(
-        "INSERT INTO ophie_crypt_shares_destroyed (owner) VALUES ($1)",
-        "INSERT INTO ophie_crypt_shares_destroyed (owner) VALUES ($1) ON CONFLICT DO NOTHING",
-        "INSERT INTO ophie_crypt_shares_destroyed (owner) VALUES ($1) ON CONFLICT DO NOTHING",
+        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2)",
+        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING",
     )
 }
 
 /// No row as long as a share is there.
 pub(super) const DESTROYED_AT: &str = "\
     SELECT destroyed_at AS number FROM ophie_crypt_shares_destroyed \
-    WHERE owner = $1 AND NOT EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE owner = $1)";
+    WHERE key_store = $1 AND owner = $2 AND NOT EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)";
 
 /// Whether the role owns the table.
 pub(super) const MAY_VACUUM: &str = "\

@@ -81,6 +81,15 @@ impl SqliteKeyStore {
         ophie_crypt_sql::migrate(self.keys.driver()).await
     }
 
+    /// The number of the last migration of the library's tables that was done here; 0 where there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn schema_version(&self) -> Result<i64, StoreError> {
+        ophie_crypt_sql::schema_version(self.keys.driver()).await
+    }
+
     /// Destroys the owner's keys in a transaction of the application's own, with its account say: see
     /// [`Keyring::shred`](ophie_crypt::Keyring::shred).
     ///

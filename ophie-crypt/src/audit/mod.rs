@@ -105,7 +105,7 @@ pub struct AuditEvent {
     pub generation: u32,
     /// What the session is for.
     pub purpose: Purpose,
-    /// Why a break-glass session was opened; `None` for all others.
+    /// Why a break-glass session was opened, or a person used the command `ophie-crypt`; `None` for all others.
     pub reason: Option<Arc<str>>,
     /// What happened.
     pub step: AuditStep,

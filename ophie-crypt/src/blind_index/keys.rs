@@ -1,6 +1,6 @@
-//! An owner's index keys that are in use, and fingerprints under them.
+//! An owner's index keys, and fingerprints under them.
 //!
-//! Invariant: rows are written under one of them, and may stand under either. Absent: how keys come into use (`store`).
+//! Invariant: rows are written under one of them, and may stand under either, or be seen to by a reader who is behind. Absent: how keys come into use (`store`).
 
 use zeroize::Zeroizing;
 
@@ -11,8 +11,10 @@ use crate::{binding, hazmat::data_key::IndexKey, model::IndexedColumn, plaintext
 pub(crate) struct IndexKeys {
     /// What is written now, is written under it.
     pub(crate) writing: IndexKey,
-    /// Announced or draining.
+    /// Announced or draining; else the last that was retired, for look-ups by who is behind: an open snapshot, a replica.
     pub(crate) other: Option<IndexKey>,
+    /// Whether rows may stand under both, so that one fingerprint alone would miss some.
+    pub(crate) several: bool,
 }
 
 type Bytes = [u8; Fingerprint::LEN];
@@ -27,7 +29,7 @@ impl IndexKeys {
     /// Whether rows may stand under this generation.
     pub(super) fn knows(&self, generation: u8) -> bool {
         let is_it = |key: &IndexKey| key.generation() == generation;
-        is_it(&self.writing) || self.other.as_ref().is_some_and(is_it)
+        is_it(&self.writing) || (self.several && self.other.as_ref().is_some_and(is_it))
     }
 
     /// Of a value as its codec writes it: to be written, and under the other key.

@@ -96,7 +96,13 @@ impl Inner {
                 return Err(SessionError::Shredded);
             }
             let at = self.clock.now(); // before the KMS answers: an answer on its way is getting old
-            let (keys, generation) = self.open_record(errand, &record).await?;
+            let opened = self.open_record(errand, &record).await;
+            if let Err(SessionError::Kms(error)) = &opened
+                && error.is_final()
+            {
+                self.still_lives(&errand.owner).await?;
+            }
+            let (keys, generation) = opened?;
             let budget = budget(generation);
             let version = match lease {
                 true => self.lease(&errand.owner, &budget, LEASE).await?,
@@ -113,6 +119,14 @@ impl Inner {
             }
         }
         Err(SessionError::Interrupted)
+    }
+
+    /// What refused may have done so because the owner was shredded meanwhile. If nobody can say, the refusal stands.
+    async fn still_lives(&self, owner: &CanonicalId) -> Result<(), SessionError> {
+        match in_time(self.store.load(owner)).await {
+            Ok(Some(record)) if record.is_shredded() => Err(SessionError::Shredded),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// A lease if the budget is low, else only a longer life for what is left. The owner's version, or
@@ -277,11 +291,12 @@ fn seal_key(
 
 /// Those that are in use: the one that is written, and one beside it at most.
 fn open_index_keys(key: &DataKey, owner: &CanonicalId, record: &OwnerRecord) -> Option<IndexKeys> {
-    let (mut writing, mut other) = (None, None);
+    let (mut writing, mut other, mut retired) = (None, None, None);
     for index in record.index_keys() {
         let place = match index.state() {
             IndexKeyState::Writing => &mut writing,
             state if state.is_in_use() => &mut other,
+            _ if retired.is_none() => &mut retired, // the newest
             _ => continue,
         };
         if place.replace(open_index_key(key, owner, index)?).is_some() {
@@ -289,7 +304,12 @@ fn open_index_keys(key: &DataKey, owner: &CanonicalId, record: &OwnerRecord) -> 
         }
     }
     let writing = writing?;
-    Some(IndexKeys { writing, other })
+    let several = other.is_some();
+    Some(IndexKeys {
+        writing,
+        other: other.or(retired),
+        several,
+    })
 }
 
 fn open_index_key(key: &DataKey, owner: &CanonicalId, record: &IndexKeyRecord) -> Option<IndexKey> {

@@ -52,17 +52,18 @@ impl Keyring {
         made.unwrap_or(Err(RotationError::Interrupted))
     }
 
-    /// What the KMS keeps elsewhere of generations before the oldest of `record` goes with their keys.
+    /// What the KMS keeps elsewhere of generations that `record` no longer has goes with their keys.
     pub(crate) async fn forget_destroyed(
         &self,
         owner: &CanonicalId,
         record: &OwnerRecord,
     ) -> Result<(), RotationError> {
-        let oldest = record.deks().last().ok_or(super::SessionError::WrongKey)?;
+        let newest = record.newest().ok_or(super::SessionError::WrongKey)?;
+        let kept: Vec<_> = record.deks().iter().map(DekRecord::generation).collect();
         let app = Arc::clone(&self.0.app);
-        let context = EncryptionContext::new(app, owner, oldest.generation());
+        let context = EncryptionContext::new(app, owner, newest.generation());
         let call = KmsCall::new(context);
-        let forgotten = timeout(FORGET_WITHIN, self.0.kms.forget_before(&call)).await;
+        let forgotten = timeout(FORGET_WITHIN, self.0.kms.forget_all_but(&kept, &call)).await;
         let slow = |_| Err(KmsError::unavailable("no answer within five seconds"));
         forgotten.unwrap_or_else(slow).map_err(RotationError::Kms)
     }

@@ -94,14 +94,14 @@ pub trait Kms: Send + Sync + 'static {
         ))
     }
 
-    /// Destroys what it keeps beside the wrapped keys of the owner's generations before the call's, whose keys were
-    /// destroyed: a [`TwoShareKms`] does. By default there is nothing.
+    /// Destroys what it keeps beside the wrapped keys of the owner's generations before the call's, but for these: the
+    /// keys of all others were destroyed. A [`TwoShareKms`] does; by default there is nothing.
     ///
     /// # Errors
     ///
     /// [`KmsError`].
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        let _ = call; // named for whoever implements it
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        let _ = (generations, call); // named for whoever implements it
         Ok(())
     }
 
@@ -339,8 +339,8 @@ impl fmt::Debug for EncryptionContext {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KmsError {
-    /// The second share of the key is not in the share store: it was destroyed, or that is another store, or one that
-    /// was put back ([`TwoShareKms`]). A retry changes nothing.
+    /// The second share of the key is not in the share store, which does not know the owner as destroyed: its generation
+    /// was destroyed, or that is another store, or one that was put back ([`TwoShareKms`]). A retry changes nothing.
     #[error(
         "the second share of the key is gone; if nobody destroyed it, check that this is the share store that goes with the key store"
     )]
@@ -354,8 +354,8 @@ pub enum KmsError {
         #[source]
         source: Arc<dyn core::error::Error + Send + Sync>,
     },
-    /// The share store failed ([`TwoShareKms`]), which says nothing of the share. A retry helps if it could not be
-    /// reached.
+    /// The share store destroyed the owner's shares, or failed, which says nothing of the share ([`TwoShareKms`]). A
+    /// retry helps if it could not be reached.
     #[error("the second share of the key was not had; see the share store's error")]
     Shares(#[from] ShareStoreError),
     /// It could not be reached or is overloaded. A retry may help.
@@ -417,8 +417,8 @@ impl<K: Kms + ?Sized> Kms for Arc<K> {
         (**self).wrap_dek(dek, call).await
     }
 
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        (**self).forget_before(call).await
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        (**self).forget_all_but(generations, call).await
     }
 
     fn holds(&self, kek: &str) -> bool {

@@ -7,7 +7,7 @@ use core::fmt;
 
 use async_trait::async_trait;
 
-use super::{GeneratedDek, Kms, KmsCall, KmsError, WrappedDek};
+use super::{GeneratedDek, Kms, KmsCall, KmsError, WrappedDek, two_share};
 use crate::hazmat::data_key::Dek;
 
 /// A KMS that takes over from another: from a local key file to AWS, say. Both can be opened meanwhile.
@@ -30,6 +30,9 @@ use crate::hazmat::data_key::Dek;
 /// both.open("ada", Purpose::new("docs")).await?;
 /// # Ok(()) }
 /// ```
+///
+/// It refuses to take a key in two shares to another KMS: a [`TwoShareKms`](crate::TwoShareKms) goes around it, as
+/// `TwoShareKms::new(MovingKms::new(old, new), shares)`.
 ///
 /// # Security
 ///
@@ -76,6 +79,12 @@ impl Kms for MovingKms {
         if self.to.holds(wrapped.kek()) {
             return self.to.rewrap_dek(wrapped, call).await;
         }
+        if two_share::is_kek(wrapped.kek()) {
+            // In one piece it would come back with any backup, and nobody would be told.
+            return Err(KmsError::refused(
+                "a key in two shares is not taken to another KMS whole; to wrap its first share under another master key, nest them as `TwoShareKms::new(MovingKms::new(old, new), shares)`",
+            ));
+        }
         let dek = self.from.unwrap_dek(wrapped, call).await?;
         self.to.wrap_dek(&dek, call).await
     }
@@ -84,9 +93,9 @@ impl Kms for MovingKms {
         self.to.wrap_dek(dek, call).await
     }
 
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        self.from.forget_before(call).await?;
-        self.to.forget_before(call).await
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        self.from.forget_all_but(generations, call).await?;
+        self.to.forget_all_but(generations, call).await
     }
 
     fn holds(&self, kek: &str) -> bool {

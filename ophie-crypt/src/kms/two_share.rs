@@ -7,10 +7,11 @@
 #[allow(clippy::indexing_slicing, reason = "bytes that were just made")]
 mod tests;
 
-use core::fmt;
+use core::{fmt, time::Duration};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use super::{EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek};
 use crate::{
@@ -20,7 +21,8 @@ use crate::{
         prf::label,
         share::{Share, join},
     },
-    shares::{ShareId, ShareStore},
+    owner::CanonicalId,
+    shares::{ShareId, ShareStore, ShareStoreError},
 };
 
 /// Puts each owner's DEK into two shares. The first is wrapped by a KMS and stands in the key store, as a DEK does
@@ -29,7 +31,7 @@ use crate::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use ophie_crypt::{Keyring, KmsError, LocalKms, MemoryKeyStore, MemoryShares, OwnerId, Purpose, SessionError, ShareStore, TwoShareKms};
+/// use ophie_crypt::{Keyring, KmsError, LocalKms, MemoryKeyStore, MemoryShares, OwnerId, Purpose, SessionError, ShareStore, ShareStoreError, TwoShareKms};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let shares = Arc::new(MemoryShares::new()); // testing only: a table in a second database
@@ -40,7 +42,7 @@ use crate::{
 ///
 /// shares.destroy_all(&"ada".canonical()).await?; // a `Shredder` does this
 /// let opened = keyring.open("ada", Purpose::new("docs")).await;
-/// assert!(matches!(opened, Err(SessionError::Kms(KmsError::NoShare))));
+/// assert!(matches!(opened, Err(SessionError::Kms(KmsError::Shares(ShareStoreError::Destroyed)))));
 /// # Ok(()) }
 /// ```
 ///
@@ -79,6 +81,14 @@ impl TwoShareKms {
     pub fn kek(kek: &str) -> String {
         format!("{KEK}{kek}")
     }
+
+    /// Why a share is not there: a shred is told apart from a store that lost it.
+    async fn gone(&self, owner: &CanonicalId) -> Result<KmsError, ShareStoreError> {
+        Ok(match in_time(self.shares.destroyed_at(owner)).await? {
+            Some(_) => ShareStoreError::Destroyed.into(),
+            None => KmsError::NoShare,
+        })
+    }
 }
 
 #[async_trait]
@@ -96,7 +106,7 @@ impl Kms for TwoShareKms {
         let header = header(id);
         let dek = joined(&made.dek, &second, &header, call.context())?;
         // Before it is told to anyone who could store the first. What nobody stores is an orphan, and of no use.
-        self.shares.put(&owner, generation, id, &second).await?;
+        in_time(self.shares.put(&owner, generation, id, &second)).await?;
         Ok(GeneratedDek {
             dek,
             wrapped: with_header(&header, &made.wrapped),
@@ -108,12 +118,14 @@ impl Kms for TwoShareKms {
             return self.kms.unwrap_dek(wrapped, call).await;
         };
         let (header, id, first) = parts(wrapped)?;
-        let (first, second) = tokio::join!(
-            self.kms.unwrap_dek(&first, call),
-            self.shares.get(&owner, generation, id)
-        );
-        let first = first?;
-        let second = second?.ok_or(KmsError::NoShare)?;
+        // What the KMS says against it is said at once, and before anything that the share store says.
+        let (first, second) = tokio::try_join!(self.kms.unwrap_dek(&first, call), async {
+            Ok(in_time(self.shares.get(&owner, generation, id)).await)
+        })?;
+        let second = match second? {
+            Some(second) => second,
+            None => return Err(self.gone(&owner).await?),
+        };
         joined(&first, &second, &header, call.context())
     }
 
@@ -141,10 +153,11 @@ impl Kms for TwoShareKms {
         ))
     }
 
-    async fn forget_before(&self, call: &KmsCall) -> Result<(), KmsError> {
-        self.kms.forget_before(call).await?;
-        if let Some((owner, generation)) = call.context().dek() {
-            self.shares.destroy_before(&owner, generation).await?;
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        self.kms.forget_all_but(generations, call).await?;
+        if let Some((owner, newest)) = call.context().dek() {
+            let kept = [generations, &[newest]].concat();
+            self.shares.destroy_all_but(&owner, &kept).await?;
         }
         Ok(())
     }
@@ -163,8 +176,14 @@ impl fmt::Debug for TwoShareKms {
 
 /// Before the KEK's name.
 const KEK: &str = "two-share:";
+/// Whether a key under it is in two shares.
+pub(super) fn is_kek(kek: &str) -> bool {
+    kek.starts_with(KEK)
+}
+
 /// Layout version.
 const VERSION: u8 = 2;
+const WITHIN: Duration = Duration::from_secs(1);
 const HEADER_LEN: usize = 1 + ShareId::LEN;
 
 type Header = [u8; HEADER_LEN];
@@ -197,6 +216,14 @@ fn parts(wrapped: &WrappedDek) -> Result<(Header, ShareId, WrappedDek), KmsError
             "the wrapped key is not in two shares; while keys move into them, give the keyring a `MovingKms`",
         )
     })
+}
+
+/// Less than an attempt of the keyring's, which would say of a share store out of reach that the KMS is.
+async fn in_time<T>(
+    asked: impl Future<Output = Result<T, ShareStoreError>>,
+) -> Result<T, ShareStoreError> {
+    let silent = |_| Err(ShareStoreError::unavailable("no answer within a second"));
+    timeout(WITHIN, asked).await.unwrap_or_else(silent)
 }
 
 fn joined(

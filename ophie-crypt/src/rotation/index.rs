@@ -70,7 +70,7 @@ impl Rotation {
     ///
     /// Until the old key is retired, a join of two rows by their fingerprints, `GROUP BY` one, and a unique index on it
     /// know rows of one key only. A fingerprint that stands in a column of no named model, or without the value that it
-    /// was made of, is not made anew, and is found no more once the old key is retired. Values that are bound to their
+    /// was made of, is not made anew, and is found no more once the old key is destroyed, or the next is announced. Values that are bound to their
     /// rows cannot be opened here: write their fingerprints anew; they keep the old key until then.
     pub async fn begin_index(&self, owner: &(impl OwnerId + ?Sized)) -> Result<u8, RotationError> {
         let owner = owner.canonical();

@@ -83,6 +83,25 @@ impl Rotation {
             .await
     }
 
+    /// Destroys what the KMS keeps elsewhere of every owner's destroyed generations, again: the second shares of a
+    /// [`TwoShareKms`](crate::TwoShareKms). [`destroy_all`](Self::destroy_all) does not find an owner again whose key it
+    /// destroyed and then died, or did not reach the share store. Call this after an outage, after the share store was put
+    /// back, and now and then, for what nobody noticed.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`] if owners cannot be listed. What stops one owner is counted.
+    pub async fn destroy_shares_again(&self) -> Result<Tally, RotationError> {
+        // Every owner who lives: no KEK has an empty name.
+        let which = Which::WrappedElsewhere { kek: String::new() };
+        self.each(&which, async |owner| {
+            let record = self.load(owner).await?;
+            self.keyring.forget_destroyed(owner, &record).await?;
+            Ok(Progress::default())
+        })
+        .await
+    }
+
     /// [Rewraps](Self::rewrap) the newest DEK of every owner that is wrapped under another KEK than this, which is
     /// the present one of the keyring's KMS.
     ///
@@ -109,7 +128,8 @@ impl Rotation {
     /// ```
     /// use std::sync::Arc;
     /// use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, MemoryShares, MovingKms, TwoShareKms};
-    /// # use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, Models, ModelStore, Purpose, Reseal, Rotation};
+    /// # use ophie_crypt::{CanonicalId, ColumnRef, IndexedColumn, IndexedRow, KeyId, ModelError, Models, ModelStore};
+    /// # use ophie_crypt::{Reindex, Reseal, Rotation};
     /// # #[derive(Debug, Default)] struct NoTables(Models);
     /// # #[async_trait::async_trait]
     /// # impl ModelStore for NoTables {
@@ -119,6 +139,12 @@ impl Rotation {
     /// #     async fn replace(&self, _: &CanonicalId, _: &ColumnRef, _: &[Reseal]) -> Result<u64, ModelError> { Ok(0) }
     /// #     async fn moment(&self) -> Result<u64, ModelError> { Ok(0) }
     /// #     async fn count_under(&self, _: Option<&CanonicalId>, _: &ColumnRef, _: KeyId, _: u64)
+    /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
+    /// #     async fn indexed_under(&self, _: &CanonicalId, _: &IndexedColumn, _: u8, _: Option<&IndexedRow>, _: u32)
+    /// #         -> Result<Vec<IndexedRow>, ModelError> { Ok(vec![]) }
+    /// #     async fn reindex(&self, _: &CanonicalId, _: &IndexedColumn, _: &[Reindex])
+    /// #         -> Result<u64, ModelError> { Ok(0) }
+    /// #     async fn count_indexed(&self, _: &CanonicalId, _: &ColumnRef, _: u8, _: u64)
     /// #         -> Result<Option<u64>, ModelError> { Ok(Some(0)) }
     /// # }
     ///

@@ -103,12 +103,15 @@ impl ShareStore for MemoryShares {
         Ok(copy.transpose()?)
     }
 
-    async fn destroy_before(
+    async fn destroy_all_but(
         &self,
         owner: &CanonicalId,
-        generation: u32,
+        generations: &[u32],
     ) -> Result<(), ShareStoreError> {
-        let stays = |whose: &CanonicalId, of: u32| whose != owner || of >= generation;
+        let last = generations.iter().max().copied().unwrap_or_default();
+        let stays = |whose: &CanonicalId, of: u32| {
+            whose != owner || of >= last || generations.contains(&of)
+        };
         self.kept()
             .shares
             .retain(|(whose, of, _), _| stays(whose, *of));

@@ -50,8 +50,9 @@ use crate::{
 ///
 /// # Security
 ///
-/// One key store, one share store: a copy of a database, for staging say, that had the share store of the original
-/// would destroy the original's shares with its own. Give it a copy of the shares, or none.
+/// One key store, one share store: owners are all that these calls name. The adapters' tables keep several apart by a name
+/// that each is given. A copy of a database, for staging say, that had the original's name would destroy the original's
+/// shares with its own. Give it another name, or no shares.
 #[async_trait]
 pub trait ShareStore: Debug + Send + Sync + 'static {
     /// Keeps a share, and returns once it outlives a crash: only then is what goes with it stored.
@@ -79,15 +80,16 @@ pub trait ShareStore: Debug + Send + Sync + 'static {
         id: ShareId,
     ) -> Result<Option<Share>, ShareStoreError>;
 
-    /// Destroys the owner's shares of all generations before this one.
+    /// Destroys the owner's shares of all generations before the last of these, but for these. Later ones may just be in
+    /// the making.
     ///
     /// # Errors
     ///
     /// [`ShareStoreError`].
-    async fn destroy_before(
+    async fn destroy_all_but(
         &self,
         owner: &CanonicalId,
-        generation: u32,
+        generations: &[u32],
     ) -> Result<(), ShareStoreError>;
 
     /// Destroys all of the owner's shares, and takes no more. Any number of times; the first counts.
@@ -137,12 +139,12 @@ impl<S: ShareStore + ?Sized> ShareStore for Arc<S> {
         (**self).get(owner, generation, id).await
     }
 
-    async fn destroy_before(
+    async fn destroy_all_but(
         &self,
         owner: &CanonicalId,
-        generation: u32,
+        generations: &[u32],
     ) -> Result<(), ShareStoreError> {
-        (**self).destroy_before(owner, generation).await
+        (**self).destroy_all_but(owner, generations).await
     }
 
     async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {

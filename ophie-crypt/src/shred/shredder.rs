@@ -139,7 +139,7 @@ impl Shredder {
             // Once for all of them.
             let vacuumed = !finished.is_empty() && self.0.store.vacuum().await?;
             if let Some(shares) = self.0.shares.as_ref().filter(|_| !finished.is_empty()) {
-                // What is left in the file is of no use without the first shares, which are gone.
+                // As far as the role may; what stays in the file is as a backup of the share store is.
                 timeout(SHARES_WITHIN, shares.vacuum()).await.ok();
             }
             for owner in finished {
@@ -272,7 +272,7 @@ impl Shredder {
                 return Ok(owners);
             };
             after = Some(last.owner.clone());
-            for shred in &page {
+            for shred in page.iter().filter(|shred| shred.appended_at.is_some()) {
                 self.0.must_know(&shred.owner).await?;
                 self.0.destroy_shares(&shred.owner).await?;
                 owners = owners.saturating_add(1);
@@ -319,7 +319,12 @@ impl Inner {
 
     async fn destroy_shares(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
         if let Some(shares) = &self.shares {
-            let destroyed = timeout(SHARES_WITHIN, shares.destroy_all(owner)).await;
+            let destroyed = async {
+                shares.destroy_all(owner).await?;
+                let at = shares.destroyed_at(owner).await?;
+                at.ok_or_else(|| ShareStoreError::unavailable("a share was put meanwhile"))
+            };
+            let destroyed = timeout(SHARES_WITHIN, destroyed).await;
             destroyed.map_err(|_| no_shares())??;
         }
         Ok(())
@@ -371,7 +376,8 @@ impl Inner {
     /// Counts rows as they go.
     async fn sweep(&self, owner: &CanonicalId, deleted: &mut u64) -> Result<(), ShredderError> {
         self.must_know(owner).await?;
-        self.destroy_shares(owner).await?; // a store that was put back has them again
+        // A store that was put back has them again. No row waits for one that is out of reach.
+        let destroyed = self.destroy_shares(owner).await;
         for rows in &self.rows {
             rows.bury(owner).await?;
             for table in rows.models().deleted_tables() {
@@ -384,7 +390,8 @@ impl Inner {
                 }
             }
         }
-        self.empty(owner).await // those too may come late
+        self.empty(owner).await?; // those too may come late
+        destroyed
     }
 
     async fn postpone(&self, shred: &Shred, error: &ShredderError) -> Result<(), StoreError> {

@@ -116,7 +116,10 @@ impl Settings {
     pub(crate) fn shares(&self) -> Option<PostgresShares> {
         let url = self.optional("shares")?;
         let pool = PgPoolOptions::new().max_connections(2).connect_lazy(url);
-        Some(PostgresShares::new(pool.expect("a PostgreSQL URL")))
+        Some(PostgresShares::new(
+            pool.expect("a PostgreSQL URL"),
+            "tests",
+        ))
     }
 
     fn times(&self, mut builder: KeyringBuilder) -> KeyringBuilder {

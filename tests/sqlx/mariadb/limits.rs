@@ -32,7 +32,11 @@ async fn a_value_beyond_the_limit_is_an_error_and_changes_nothing() {
     };
     let error = world.alice.scope(update).await.unwrap_err();
     let shown = format!("{error} {error:?}");
-    assert!(shown.contains("max_allowed_packet"), "{shown}");
+    // The server answers and closes at once: the answer may be lost with what it had not read.
+    assert!(
+        shown.contains("max_allowed_packet") || shown.contains("ConnectionReset"),
+        "{shown}"
+    );
     assert!(!shown.contains("lorem"), "the error shows the value");
     assert_eq!(world.stored("SELECT name FROM people_links").await, before);
 

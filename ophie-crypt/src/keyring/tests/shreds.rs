@@ -1,10 +1,13 @@
 //! The end of an owner's keys in the process that asks for it.
 
+use core::task::{Context, Waker};
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::{
     super::*,
     world::{ADA, PURPOSE, World},
 };
-use crate::error::NoSession;
+use crate::{error::NoSession, kms::KmsError};
 
 #[tokio::test]
 async fn sessions_of_this_process_end_at_once() {
@@ -46,11 +49,34 @@ async fn an_owner_who_is_unknown_or_a_store_that_is_down() {
         "{unknown:?}"
     );
     let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
-    world
-        .store
-        .is_down
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+    world.store.is_down.store(true, SeqCst);
     let down = world.keyring.shred(ADA).await;
     assert!(matches!(down, Err(ShredError::Store(_))), "{down:?}");
     assert_eq!(session.ended(), None, "nobody was shredded");
+}
+
+/// What refuses then, a second share that is gone say, does so because of it.
+#[tokio::test]
+async fn an_owner_who_is_shredded_while_the_kms_refuses_is_shredded() {
+    let world = World::new(|builder| builder);
+    for (owner, shred) in [(ADA, true), ("ben", false)] {
+        world.keyring.provision(owner).await.unwrap();
+        let (kms, store) = (Arc::clone(&world.kms), Arc::clone(&world.store));
+        *world.kms.meanwhile.lock().unwrap() = Some(Box::new(move || {
+            kms.refuses.store(true, SeqCst);
+            if shred {
+                let owner = owner.canonical();
+                let mut shredded = Box::pin(store.memory.shred(&owner));
+                let mut context = Context::from_waker(Waker::noop());
+                assert!(shredded.as_mut().poll(&mut context).is_ready(), "in memory");
+            }
+        }));
+        let opened = world.keyring.open(owner, PURPOSE).await;
+        match opened {
+            Err(SessionError::Shredded) if shred => {}
+            Err(SessionError::Kms(KmsError::Refused { .. })) if !shred => {}
+            opened => panic!("{owner}: {opened:?}"),
+        }
+        world.kms.refuses.store(false, SeqCst);
+    }
 }

@@ -193,6 +193,9 @@ impl Kms for CountingKms {
         }
         if let Some(happens) = self.meanwhile.lock().unwrap().take() {
             happens();
+            if self.refuses.load(SeqCst) {
+                return Err(KmsError::refused("no longer"));
+            }
         }
         call.note_request_id("request");
         self.local.unwrap_dek(wrapped, call).await

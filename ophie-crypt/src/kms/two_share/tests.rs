@@ -88,7 +88,7 @@ async fn a_share_that_is_gone_is_told_from_a_store_that_is() {
     let unwrapped = world.kms.unwrap_dek(&made.wrapped, &call(&ada(), 1)).await;
     let error = unwrapped.unwrap_err();
     assert!(
-        matches!(error, KmsError::NoShare) && error.is_final(),
+        matches!(error, KmsError::Shares(ShareStoreError::Destroyed)) && error.is_final(),
         "{error:?}"
     );
     // The KMS's own refusal comes first.
@@ -236,4 +236,50 @@ async fn what_is_printed_shows_no_share() {
     let inside = bytes.trim_matches(['[', ']']);
     assert!(!printed.contains(inside) && !printed.contains(&hex));
     assert!(printed.contains("Share([REDACTED])"));
+}
+
+/// The wrong nesting: the new KMS alone would hold what took two before.
+#[tokio::test]
+async fn keys_in_two_shares_are_not_taken_to_a_kms_that_has_one() {
+    let world = World::new();
+    let made = world.kms.make_dek(&call(&ada(), 1)).await.unwrap();
+    let shares = Arc::clone(&world.shares);
+    let new: [Arc<dyn Kms>; 2] = [
+        Arc::new(LocalKms::ephemeral().unwrap()),
+        Arc::new(TwoShareKms::new(LocalKms::ephemeral().unwrap(), shares)),
+    ];
+    for new in new {
+        let old = TwoShareKms::new(Arc::clone(&world.local), Arc::clone(&world.shares));
+        let moving = MovingKms::new(old, new);
+        let moved = moving.rewrap_dek(&made.wrapped, &call(&ada(), 1)).await;
+        let told = moved.unwrap_err();
+        let source = core::error::Error::source(&told).unwrap().to_string();
+        assert!(
+            source.contains("TwoShareKms::new(MovingKms::new(old, new), shares)"),
+            "{source}"
+        );
+        let dek = moving.unwrap_dek(&made.wrapped, &call(&ada(), 1)).await;
+        assert_eq!(dek.unwrap().expose_secret(), made.dek.expose_secret());
+    }
+}
+
+/// Not a KMS that is unavailable, and nothing that the KMS's refusal waits for.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_is_said_to_and_hides_no_refusal() {
+    let world = World::new();
+    let made = world.kms.make_dek(&call(&ada(), 1)).await.unwrap();
+    world.shares.hangs.store(true, SeqCst);
+    let unavailable =
+        |error| matches!(error, KmsError::Shares(ShareStoreError::Unavailable { .. }));
+    let unwrapped = world.kms.unwrap_dek(&made.wrapped, &call(&ada(), 1)).await;
+    assert!(unavailable(unwrapped.unwrap_err()));
+    let unmade = world.kms.make_dek(&call(&ada(), 2)).await;
+    assert!(unavailable(unmade.unwrap_err()));
+
+    let ben = call(&CanonicalId::text("ben"), 1);
+    tokio::select! {
+        biased;
+        answer = world.kms.unwrap_dek(&made.wrapped, &ben) => refused(answer),
+        () = tokio::time::sleep(Duration::from_millis(1)) => panic!("it waited for the share"),
+    }
 }

@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 mod index;
+mod index_limits;
 mod rows;
 mod world;
 
 use self::world::{ADA, NAME, TEXT, World};
 use super::*;
 use crate::{
-    KmsError, LocalKms, MemoryShares, MovingKms, TwoShareKms, adapter,
+    LocalKms, MemoryShares, MovingKms, TwoShareKms, adapter,
     store::{ANNOUNCED_FOR, KeyStore, LEASES_OVER_FOR, RotationPolicy},
 };
 
@@ -367,7 +368,7 @@ async fn keys_move_into_two_shares_and_a_generation_keeps_its_share_until_it_is_
 
 /// The database forgot the key, and the process died before the share store did.
 #[tokio::test]
-async fn a_share_that_outlived_its_generation_goes_at_the_next_call() {
+async fn a_share_that_outlived_its_generation_goes_at_a_call_of_its_own() {
     let (kms, shares) = (
         Arc::new(LocalKms::ephemeral().unwrap()),
         Arc::new(crate::shares::tests::Fallible::default()),
@@ -377,16 +378,40 @@ async fn a_share_that_outlived_its_generation_goes_at_the_next_call() {
     world.to_the_end_of_leases().await;
     assert_eq!(world.advance().await.waits_for, None);
     shares.is_down.store(true, SeqCst);
-    let destroyed = world.rotation.destroy(ADA, Duration::ZERO).await;
-    assert!(
-        matches!(destroyed, Err(RotationError::Kms(KmsError::Shares(_)))),
-        "{destroyed:?}"
-    );
+    let destroyed = world.rotation.destroy_all(Duration::ZERO).await.unwrap();
+    assert_eq!((destroyed.owners, destroyed.failed), (1, 1));
     assert_eq!((world.states().await.len(), shares.memory.len()), (1, 2));
+    let again = world.rotation.destroy_shares_again().await.unwrap();
+    assert_eq!((again.owners, again.failed), (1, 1));
     shares.is_down.store(false, SeqCst);
-    world.rotation.destroy(ADA, Duration::ZERO).await.unwrap();
-    assert_eq!(shares.memory.len(), 1);
+    let destroyed = world.rotation.destroy_all(Duration::ZERO).await.unwrap();
+    assert_eq!((destroyed.owners, shares.memory.len()), (0, 2));
+    let again = world.rotation.destroy_shares_again().await.unwrap();
+    assert_eq!((again.owners, again.done, shares.memory.len()), (1, 1, 1));
     assert_eq!(world.read().await.1, 0);
+}
+
+/// Generation 1 stays for a value that lies elsewhere, and 2 goes before it.
+#[tokio::test]
+async fn a_share_goes_with_its_generation_though_an_older_one_stays() {
+    let (kms, shares) = (
+        LocalKms::ephemeral().unwrap(),
+        Arc::new(MemoryShares::new()),
+    );
+    let world = World::with(TwoShareKms::new(kms, Arc::clone(&shares))).await;
+    world.write(1).await;
+    let strayed = world.tables.cells.lock().unwrap()[0].clone();
+    for _ in 0..2 {
+        world.to_the_end_of_leases().await;
+        assert_eq!(world.advance().await.waits_for, None);
+        world.write(1).await;
+    }
+    world.tables.elsewhere.lock().unwrap().push(strayed);
+    let destroyed = world.rotation.destroy(ADA, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 1);
+    let (first, last) = ((1, DekState::Retired), (3, DekState::Sealing));
+    assert_eq!(world.states().await, [last, first]);
+    assert_eq!(shares.len(), 2, "of generations 1 and 3");
 }
 
 #[tokio::test]

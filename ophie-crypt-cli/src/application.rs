@@ -1,0 +1,74 @@
+//! What an application tells the command of itself, and the way into it.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use ophie_crypt::{Models, ShareStore, VectorStore};
+
+/// The command with an application's models: see [`main`](crate::main) for the short form.
+///
+/// ```no_run
+/// use ophie_crypt::Models;
+///
+/// fn main() -> std::process::ExitCode {
+///     ophie_crypt_cli::Application::new(Models::new()).run()
+/// }
+/// ```
+///
+/// # Security
+///
+/// Name every model, every vector store and the share store that the application's own
+/// [`Shredder`](ophie_crypt::Shredder) and [`Rotation`](ophie_crypt::Rotation) have: what is not named is not sealed
+/// anew, not deleted, and counted as done.
+#[derive(Clone)]
+pub struct Application {
+    pub(crate) models: Models,
+    pub(crate) vectors: Vec<(Arc<str>, Arc<dyn VectorStore>)>,
+    pub(crate) shares: Option<(Arc<dyn ShareStore>, Duration)>,
+}
+
+impl Application {
+    /// With these models.
+    #[must_use]
+    pub const fn new(models: Models) -> Self {
+        Self {
+            models,
+            vectors: Vec::new(),
+            shares: None,
+        }
+    }
+
+    /// And vectors outside the tables, under a name for errors: `sweep` deletes those of shredded owners.
+    #[must_use]
+    pub fn vectors(mut self, name: impl Into<Arc<str>>, vectors: impl VectorStore) -> Self {
+        self.vectors.push((name.into(), Arc::new(vectors)));
+        self
+    }
+
+    /// And the second shares of keys in two shares, with how long backups of their store are kept: `sweep` destroys
+    /// those of shredded owners. The command's own KMS makes and opens no such keys: rotate them in the application.
+    #[must_use]
+    pub fn shares(mut self, shares: impl ShareStore, backups_kept: Duration) -> Self {
+        self.shares = Some((Arc::new(shares), backups_kept));
+        self
+    }
+
+    /// Reads arguments, environment and configuration, does what they say, and gives the process's exit code.
+    ///
+    /// It makes a tokio runtime of its own: call it from a `main` that has none.
+    #[must_use = "it is the process's exit code"]
+    pub fn run(self) -> ExitCode {
+        ExitCode::from(crate::commands::run(self).code())
+    }
+
+    pub(crate) fn has_models(&self) -> bool {
+        self.models.iter().next().is_some()
+    }
+}
+
+impl core::fmt::Debug for Application {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Application")
+            .field("models", &self.models)
+            .finish_non_exhaustive()
+    }
+}
