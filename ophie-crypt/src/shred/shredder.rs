@@ -111,7 +111,7 @@ impl Shredder {
     ///
     /// [`StoreError`] of the key store. Whatever else fails is counted, and noted with its shred.
     pub async fn work(&self) -> Result<Worked, StoreError> {
-        let (mut worked, mut after) = (Worked::default(), None);
+        let (mut worked, mut after, mut away) = (Worked::default(), None, false);
         loop {
             let page = self
                 .0
@@ -127,7 +127,7 @@ impl Shredder {
                 if !self.0.store.claim(&shred.owner, CLAIM).await? {
                     continue; // another has it
                 }
-                match self.0.finish(shred).await {
+                match self.0.finish(shred, &mut away).await {
                     Ok(()) => finished.push(&shred.owner),
                     Err(error) => {
                         worked.failed = worked.failed.saturating_add(1);
@@ -136,11 +136,7 @@ impl Shredder {
                 }
             }
             // Once for all of them.
-            let vacuumed = !finished.is_empty() && self.0.store.vacuum().await?;
-            if let Some(shares) = self.0.shares.as_ref().filter(|_| !finished.is_empty()) {
-                // As far as the role may; what stays in the file is as a backup of the share store is.
-                timeout(SHARES_WITHIN, shares.vacuum()).await.ok();
-            }
+            let vacuumed = !finished.is_empty() && self.0.vacuum().await?;
             for owner in finished {
                 if vacuumed {
                     self.0.store.note(owner, ShredStep::Vacuumed).await?;
@@ -162,7 +158,7 @@ impl Shredder {
             after: micros(self.0.terms.horizon()),
             again: micros(self.0.again),
         };
-        let (mut worked, mut after) = (Worked::default(), None);
+        let (mut worked, mut after, mut away) = (Worked::default(), None, false);
         loop {
             let page = self.0.store.shreds(which, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else {
@@ -170,9 +166,10 @@ impl Shredder {
             };
             after = Some(last.owner.clone());
             for shred in &page {
-                match self.0.sweep(&shred.owner, &mut worked.rows).await {
+                let (owner, rows) = (&shred.owner, &mut worked.rows);
+                match self.0.sweep(owner, rows, &mut away).await {
                     Ok(()) => {
-                        self.0.store.note(&shred.owner, ShredStep::Swept).await?;
+                        self.0.store.note(owner, ShredStep::Swept).await?;
                         worked.done = worked.done.saturating_add(1);
                     }
                     Err(error) => {
@@ -261,20 +258,26 @@ impl Shredder {
     ///
     /// # Errors
     ///
-    /// [`ShredderError`]; those before were done.
+    /// [`ShredderError`], the first; all other owners were done.
     pub async fn destroy_shares_again(&self) -> Result<u64, ShredderError> {
         let (mut owners, mut after) = (0_u64, None);
+        let (mut first, mut away) = (None, false);
         loop {
             let page = self.0.store.shreds(Shreds::All, after.as_ref(), PAGE);
             let page = page.await?;
             let Some(last) = page.last() else {
-                return Ok(owners);
+                return first.map_or(Ok(owners), Err);
             };
             after = Some(last.owner.clone());
             for shred in page.iter().filter(|shred| shred.appended_at.is_some()) {
-                self.0.must_know(&shred.owner).await?;
-                self.0.destroy_shares(&shred.owner).await?;
-                owners = owners.saturating_add(1);
+                let destroyed = async {
+                    self.0.must_know(&shred.owner).await?;
+                    self.0.destroy_shares(&shred.owner, &mut away).await
+                };
+                match destroyed.await {
+                    Ok(()) => owners = owners.saturating_add(1),
+                    Err(error) => drop(first.get_or_insert(error)),
+                }
             }
         }
     }
@@ -298,13 +301,13 @@ impl ShredderTask {
 
 impl Inner {
     /// All steps that concern this owner alone.
-    async fn finish(&self, shred: &Shred) -> Result<(), ShredderError> {
+    async fn finish(&self, shred: &Shred, away: &mut bool) -> Result<(), ShredderError> {
         let owner = &shred.owner;
         if shred.appended_at.is_none() {
             self.append(shred).await?;
         }
         // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
-        let destroyed = self.destroy_shares(owner).await;
+        let destroyed = self.destroy_shares(owner, away).await;
         if shred.tombstoned_at.is_none() {
             self.tombstone(owner).await?;
             self.store.note(owner, ShredStep::Tombstoned).await?;
@@ -316,14 +319,33 @@ impl Inner {
         destroyed
     }
 
-    async fn destroy_shares(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
+    /// What a shredder may do with it, in both stores. In the share store it is no reason to wait.
+    async fn vacuum(&self) -> Result<bool, StoreError> {
+        let vacuumed = self.store.vacuum().await?;
+        let Some(shares) = &self.shares else {
+            return Ok(vacuumed);
+        };
+        let of_shares = timeout(SHARES_WITHIN, shares.vacuum()).await;
+        Ok(vacuumed && matches!(of_shares, Ok(Ok(true))))
+    }
+
+    /// `away` once the store did not answer: no other owner waits for it in this round.
+    async fn destroy_shares(
+        &self,
+        owner: &CanonicalId,
+        away: &mut bool,
+    ) -> Result<(), ShredderError> {
         if let Some(shares) = &self.shares {
+            if *away {
+                return Err(no_shares().into());
+            }
             let destroyed = async {
                 shares.destroy_all(owner).await?;
                 let at = shares.destroyed_at(owner).await?;
                 at.ok_or_else(|| ShareStoreError::unavailable("a share was put meanwhile"))
             };
             let destroyed = timeout(SHARES_WITHIN, destroyed).await;
+            *away = destroyed.is_err();
             destroyed.map_err(|_| no_shares())??;
         }
         Ok(())
@@ -383,10 +405,15 @@ impl Inner {
     }
 
     /// Counts rows as they go.
-    async fn sweep(&self, owner: &CanonicalId, deleted: &mut u64) -> Result<(), ShredderError> {
+    async fn sweep(
+        &self,
+        owner: &CanonicalId,
+        deleted: &mut u64,
+        away: &mut bool,
+    ) -> Result<(), ShredderError> {
         self.must_know(owner).await?;
         // A store that was put back has them again. No row waits for one that is out of reach.
-        let destroyed = self.destroy_shares(owner).await;
+        let destroyed = self.destroy_shares(owner, away).await;
         for rows in &self.rows {
             rows.bury(owner).await?;
             for table in rows.models().deleted_tables() {
