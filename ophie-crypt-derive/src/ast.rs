@@ -51,6 +51,7 @@ pub(crate) enum Role {
     Owner,
     Plain,
     Sealed,
+    Soak,
     /// No column type, and not marked plain.
     Unclassified,
 }
@@ -214,6 +215,7 @@ pub(crate) fn role(ty: &Type) -> Option<Role> {
         "Encrypted" => Role::Encrypted,
         "Owner" => Role::Owner,
         "Sealed" => Role::Sealed,
+        "Soak" => Role::Soak,
         _ => return None,
     })
 }

@@ -36,6 +36,24 @@ const ON_FIELD: &[(&str, &str)] = &[
     ("soak", "soak(twin = \"name\")"),
 ];
 
+/// What may stand in `soak(..)`.
+const IN_SOAK: &[(&str, &str)] = &[
+    ("twin", "soak(twin = \"name\")"),
+    ("floor", "soak(twin = \"name\", floor = \"dual-write\")"),
+];
+
+/// Names of states that a release may hold as the lowest, and the core's names for them.
+const FLOORS: &[(&str, &str)] = &[
+    ("plain", "Plain"),
+    ("expand", "Expand"),
+    ("dual-write", "DualWrite"),
+    ("backfill", "Backfill"),
+    ("verify", "Verify"),
+    ("soak", "Soak"),
+    ("sealed", "Sealed"),
+    ("retired", "Retired"),
+];
+
 /// Attributes of the struct.
 #[derive(Default)]
 pub(crate) struct StructAttrs {
@@ -49,6 +67,8 @@ pub(crate) struct StructAttrs {
     pub(crate) sqlx_rename_all: Option<RenameAll>,
     /// Whether a derive of Diesel's reads the struct.
     pub(crate) diesel: bool,
+    /// `table_name`, where it says one.
+    pub(crate) diesel_table: Option<Path>,
 }
 
 /// Attributes of a field. A [`Path`] is the attribute's name, where errors about it are shown.
@@ -62,6 +82,8 @@ pub(crate) struct FieldAttrs {
     pub(crate) id: Option<LitStr>,
     pub(crate) pad: Option<(LitInt, u16)>,
     pub(crate) twin: Option<LitStr>,
+    /// The lowest state of the soak, by the core's name.
+    pub(crate) floor: Option<(LitStr, &'static str)>,
     pub(crate) sqlx_rename: Option<LitStr>,
     /// `column_name`: a path's last name, or text.
     pub(crate) diesel_name: Option<LitStr>,
@@ -145,6 +167,13 @@ impl StructAttrs {
                 });
             } else if attr.path().is_ident("diesel") {
                 found.diesel = true;
+                foreign(attr, |path, input| {
+                    if path.is_ident("table_name") {
+                        input.parse::<Token![=]>()?;
+                        found.diesel_table = Some(input.call(Path::parse_mod_style)?);
+                    }
+                    Ok(())
+                });
             }
         }
         found
@@ -242,19 +271,18 @@ impl FieldAttrs {
                 _ => mistakes.push(&bucket, "`pad` takes a number of bytes from 1 to 65535"),
             }
         } else if path.is_ident("soak") {
-            let mut twin = None;
+            let (mut twin, mut floor) = (None, None);
             meta.parse_nested_meta(|inner| {
-                if !inner.path.is_ident("twin") {
-                    return Err(unknown(
-                        &inner.path,
-                        &[("twin", "soak(twin = \"name\")")],
-                        &[],
-                        "",
-                    ));
+                if inner.path.is_ident("twin") {
+                    set(&mut twin, text(&inner)?, &inner.path, mistakes);
+                } else if inner.path.is_ident("floor") {
+                    set(&mut floor, lowest(&inner, mistakes)?, &inner.path, mistakes);
+                } else {
+                    return Err(unknown(&inner.path, IN_SOAK, &[], ""));
                 }
-                set(&mut twin, text(&inner)?, &inner.path, mistakes);
                 Ok(())
             })?;
+            self.floor = floor;
             let twin = twin.ok_or_else(|| {
                 Error::new_spanned(path, "`soak` does not say which column holds the plaintext")
             })?;
@@ -264,6 +292,18 @@ impl FieldAttrs {
         }
         Ok(())
     }
+}
+
+/// The state in `floor = ".."`.
+fn lowest(meta: &ParseNestedMeta<'_>, mistakes: &mut Mistakes) -> Result<(LitStr, &'static str)> {
+    let name = text(meta)?;
+    let known = FLOORS.iter().find(|(floor, _)| *floor == name.value());
+    let Some((_, variant)) = known else {
+        let message = format!("unknown state, expected one of {}", list(FLOORS));
+        mistakes.push(&name, message);
+        return Ok((name, "Retired"));
+    };
+    Ok((name, variant))
 }
 
 /// Hands over each attribute in a list, and goes on after a mistake.

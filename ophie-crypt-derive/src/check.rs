@@ -20,6 +20,7 @@ pub(crate) fn check(model: &Model<'_>, mistakes: &mut Mistakes) {
         classified(model, field, mistakes);
         attributes(field, mistakes);
         orm(field, mistakes);
+        soak(model, field, mistakes);
         names(model, field, mistakes);
         if model.declares() {
             index(model, field, mistakes);
@@ -98,7 +99,7 @@ fn attributes(field: &Field<'_>, mistakes: &mut Mistakes) {
     let attrs = &field.attrs;
     let encrypted = matches!(
         field.role,
-        Role::Encrypted | Role::Sealed | Role::Alias | Role::Unclassified
+        Role::Encrypted | Role::Sealed | Role::Soak | Role::Alias | Role::Unclassified
     );
     if let Some((bucket, _)) = attrs.pad.as_ref().filter(|_| !encrypted) {
         mistakes.push(bucket, "`pad` is for encrypted fields");
@@ -151,6 +152,24 @@ fn declared_elsewhere(field: &Field<'_>, mistakes: &mut Mistakes) {
     }
 }
 
+/// A field in a soak is two columns, and the model that declares it says which.
+fn soak(model: &Model<'_>, field: &Field<'_>, mistakes: &mut Mistakes) {
+    if field.role != Role::Soak || !model.declares() {
+        return;
+    }
+    match &field.attrs.twin {
+        None => mistakes.push(
+            field.ty,
+            "which column holds the plaintext?\nhelp: add `#[crypt(column = \"name_ct\", soak(twin = \"name\"))]`",
+        ),
+        Some(twin) if twin.value() == field.column => mistakes.push(
+            twin,
+            "the encrypted column and its plaintext column have one name; say the encrypted one's by `column = \"..\"`",
+        ),
+        Some(_) => {}
+    }
+}
+
 /// What the ORM's derive would do instead of calling the hook.
 fn orm(field: &Field<'_>, mistakes: &mut Mistakes) {
     if matches!(field.role, Role::Plain | Role::Unclassified) {
@@ -158,6 +177,7 @@ fn orm(field: &Field<'_>, mistakes: &mut Mistakes) {
     }
     for (attr, path) in &field.attrs.orm {
         let why = match attr {
+            OrmAttr::Embed | OrmAttr::Flatten if field.role == Role::Soak => continue,
             OrmAttr::Default if field.nullable => continue,
             OrmAttr::Default => "a missing column has no default here; make the field an `Option`",
             OrmAttr::Embed | OrmAttr::Flatten => {
@@ -351,6 +371,42 @@ mod tests {
                 "{refused}"
             );
         }
+    }
+
+    #[test]
+    fn a_field_in_a_soak_says_both_columns() {
+        let said = |attrs: &[syn::Attribute]| {
+            mistakes(&parse_quote! {
+                #[crypt(table = "people")]
+                struct Person {
+                    user_id: Owner<i64>,
+                    #(#attrs)*
+                    name: Soak<String, person::name>,
+                }
+            })
+        };
+        let none = said(&[]);
+        assert!(
+            matches!(none.as_slice(), [one] if one.starts_with("which column holds the plaintext?"))
+        );
+        let one = said(&[parse_quote!(#[crypt(soak(twin = "name"))])]);
+        assert!(matches!(one.as_slice(), [one] if one.contains("have one name")));
+        let state = said(&[
+            parse_quote!(#[crypt(column = "name_ct", soak(twin = "name", floor = "dropped"))]),
+        ]);
+        assert!(
+            matches!(state.as_slice(), [one] if one.contains("expected one of `plain`, `expand`"))
+        );
+        let typo = said(&[parse_quote!(#[crypt(column = "name_ct", soak(twn = "name"))])]);
+        assert!(
+            matches!(typo.as_slice(), [one] if one.contains("expected one of `twin`, `floor`"))
+        );
+        let both = said(&[
+            parse_quote!(#[sqlx(flatten)]),
+            parse_quote!(#[diesel(embed)]),
+            parse_quote!(#[crypt(column = "name_ct", soak(twin = "name", floor = "dual-write"))]),
+        ]);
+        assert_eq!(both, [""; 0]);
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! where there are mistakes, markers and constructors are written all the same, so that one mistake does
 //! not cause others elsewhere. Absent: rules (`check`).
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Path, Visibility, ext::IdentExt, spanned::Spanned};
+use syn::{Ident, Path, Visibility, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     ast::{Field, Model, Role, ours},
@@ -99,6 +99,7 @@ fn outside(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
             }
         }
     });
+    let soak = soak(model, field);
     let null = field.nullable.then(|| {
         quote! {
             #[allow(dead_code, reason = "not every column is set to NULL by hand")]
@@ -115,6 +116,7 @@ fn outside(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
         }
         #field_impl
         #index
+        #soak
         #null
     }
 }
@@ -127,15 +129,58 @@ fn info(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
         .twin
         .as_ref()
         .map(|twin| quote!(.with_twin(#twin)));
+    let floor = floor(field).map(|floor| quote!(.with_floor(#krate::soak::SoakState::#floor)));
     let info = quote_spanned!(ty.span()=> #krate::__private::column::<#ty, #marker>());
-    quote!(#info #indexing #twin)
+    quote!(#info #indexing #twin #floor)
+}
+
+/// The lowest state of a soak that the field says.
+fn floor(field: &Field<'_>) -> Option<Ident> {
+    let (name, variant) = field.attrs.floor.as_ref()?;
+    let span = name.span().resolved_at(Span::call_site());
+    Some(Ident::new(variant, span))
+}
+
+/// What a field in a soak adds to its marker: the other column, and both in Diesel's `table!`.
+fn soak(model: &Model<'_>, field: &Field<'_>) -> Option<TokenStream> {
+    let (krate, marker) = (&model.krate, model.marker(field));
+    let twin = field.attrs.twin.as_ref()?;
+    if field.role != Role::Soak {
+        return None;
+    }
+    let floor = floor(field).unwrap_or_else(|| Ident::new("Expand", Span::call_site()));
+    let in_diesel = model.attrs.diesel_table.as_ref().and_then(|table| {
+        let column = |name: &str| {
+            let name = syn::parse_str::<Ident>(name).ok()?;
+            let mut path = table.clone();
+            path.segments.push(name.into());
+            Some(path)
+        };
+        let (twin, sealed) = (column(&twin.value())?, column(&field.column)?);
+        Some(quote! {
+            impl #krate::soak::SoakColumns for #marker {
+                type Twin = #twin;
+                type Sealed = #sealed;
+            }
+        })
+    });
+    Some(quote! {
+        impl #krate::soak::SoakMarker for #marker {
+            const TWIN: &'static str = #twin;
+            const FLOOR: #krate::soak::SoakState = #krate::soak::SoakState::#floor;
+        }
+        #in_diesel
+    })
 }
 
 /// The marker that an index is over, and its normaliser; only if that field is there.
 fn index(model: &Model<'_>, field: &Field<'_>) -> Option<(Path, TokenStream)> {
     let krate = &model.krate;
     let of = model.field(&field.attrs.index_of.as_ref()?.value())?;
-    if !matches!(of.role, Role::Alias | Role::Encrypted | Role::Sealed) {
+    if !matches!(
+        of.role,
+        Role::Alias | Role::Encrypted | Role::Sealed | Role::Soak
+    ) {
         return None;
     }
     let normalizer = match field

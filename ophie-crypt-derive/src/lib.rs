@@ -96,7 +96,10 @@ use crate::{ast::Model, attr::StructAttrs};
 /// - `#[crypt(id = "name")]`: the column's logical id in the AAD. Default: the field's name. Freeze it
 ///   before you rename the field; renaming the SQL column needs nothing.
 /// - `#[crypt(pad = 64)]` on an encrypted field: new values are padded to multiples of so many bytes.
-/// - `#[crypt(soak(twin = "name"))]` on an encrypted field: the plaintext column beside it, for tools.
+/// - `#[crypt(column = "name_ct", soak(twin = "name", floor = "dual-write"))]` on a field of type `Soak`: the encrypted
+///   column, the plaintext column beside it, and the lowest state of the soak that this release accepts (`expand` by
+///   default). SQLx reads such a field under `#[sqlx(flatten)]`, Diesel under `#[diesel(embed)]`, where `table!` has both
+///   columns as `Nullable`.
 /// - `#[crypt(alias)]`: the field's type is an alias of a column type.
 ///
 /// # Values bound to their row

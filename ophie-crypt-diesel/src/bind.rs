@@ -38,6 +38,15 @@ pub struct Bind<ST, T> {
     sql_type: PhantomData<ST>,
 }
 
+impl<ST, T> Bind<ST, T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self {
+            value,
+            sql_type: PhantomData,
+        }
+    }
+}
+
 impl<ST: SqlType + TypedExpressionType, T> Expression for Bind<ST, T> {
     type SqlType = ST;
 }

@@ -17,7 +17,7 @@ use crate::{BlindIndex, Encrypted, Error, Owner, Sealed, sql_type::Holds};
 #[diagnostic::on_unimplemented(
     note = "turn on the feature `mysql`, `postgres` or `sqlite` of ophie-crypt-diesel"
 )]
-trait TakesBytes: Backend {
+pub(crate) trait TakesBytes: Backend {
     fn take(out: &mut Output<'_, '_, Self>, bytes: Vec<u8>) -> serialize::Result;
 }
 

@@ -212,6 +212,7 @@ mod error;
 mod hooks;
 #[cfg(feature = "_store")]
 mod migrations;
+mod soak;
 mod sql_type;
 #[cfg(feature = "_store")]
 mod store;

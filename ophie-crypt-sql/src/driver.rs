@@ -31,7 +31,7 @@ pub trait Driver: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Failure`].
-    async fn outside(&self, sql: &'static str) -> Result<(), Failure>;
+    async fn outside(&self, sql: &str) -> Result<(), Failure>;
 }
 
 /// What a transaction is begun for.
@@ -224,10 +224,15 @@ impl Statement {
 
     /// Adds a parameter, and its place to the text; gives the place, to be used again.
     pub(crate) fn push_bind(&mut self, param: impl Into<Param>) -> String {
-        self.params.push(param.into());
-        let place = format!("${}", self.params.len());
+        let place = self.place(param);
         self.sql.push_str(&place);
         place
+    }
+
+    /// Adds a parameter, and gives its place, to be used in the text.
+    pub(crate) fn place(&mut self, param: impl Into<Param>) -> String {
+        self.params.push(param.into());
+        format!("${}", self.params.len())
     }
 
     /// Whose SQL it is.

@@ -20,6 +20,7 @@ mod notifications;
 mod run;
 mod shares;
 mod shreds;
+mod soak;
 mod vectors;
 
 #[cfg(feature = "notifications")]

@@ -46,15 +46,15 @@ impl Migration {
         match dialect {
             Dialect::MySql => migrations!(
                 "mysql": 1 "20261124000001_ophie_crypt_keys",
-                2 "20261130000002_ophie_crypt_index_generations"
+                2 "20261130000002_ophie_crypt_index_generations", 4 "20261130000004_ophie_crypt_soak"
             ),
             Dialect::Postgres => migrations!(
                 "postgres": 1 "20261124000001_ophie_crypt_keys",
-                2 "20261130000002_ophie_crypt_index_generations"
+                2 "20261130000002_ophie_crypt_index_generations", 4 "20261130000004_ophie_crypt_soak"
             ),
             Dialect::Sqlite => migrations!(
                 "sqlite": 1 "20261124000001_ophie_crypt_keys",
-                2 "20261130000002_ophie_crypt_index_generations"
+                2 "20261130000002_ophie_crypt_index_generations", 4 "20261130000004_ophie_crypt_soak"
             ),
         }
     }

@@ -145,6 +145,7 @@ mod ledger;
 mod models;
 #[cfg(feature = "_store")]
 mod shares;
+mod soak;
 #[cfg(feature = "_store")]
 mod store;
 #[cfg(feature = "postgres")]

@@ -53,7 +53,8 @@ macro_rules! models {
                 }
             }
 
-            /// Makes `ophie_crypt_tombstones`, where the keys have a database of their own. In theirs it is there.
+            /// Makes `ophie_crypt_tombstones` and the tables of soaks, where the keys have a database of their own. In theirs
+            /// they are there.
             ///
             /// # Errors
             ///
@@ -67,6 +68,8 @@ macro_rules! models {
         ophie_crypt_sql::model_store!($name);
         #[cfg(feature = $feature)]
         ophie_crypt_sql::row_store!($name);
+        #[cfg(feature = $feature)]
+        ophie_crypt_sql::soak_store!($name);
     };
 }
 

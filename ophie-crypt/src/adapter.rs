@@ -14,6 +14,10 @@ use crate::{
     session::Session,
 };
 
+pub use crate::soak::hooks::{
+    joined as soak_join, null as soak_null, seal as soak_seal, state as soak_state,
+};
+
 /// Seals under the current session.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! Invariant: no `Deref`, `AsRef`, `From<T>`, `Serialize` or `PartialEq` on plaintext, so that nothing
 //! takes ciphertext for plaintext or prints a value. Absent: ORMs (the adapters), bytes (`adapter`).
 
-/// Declares `Encrypted`, `Sealed`, `BlindIndex`, `Owner` and `Error` in an adapter crate of this name.
+/// Declares `Encrypted`, `Sealed`, `BlindIndex`, `Owner`, `Soak` and `Error` in an adapter crate of this name.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! column_types {
@@ -287,6 +287,7 @@ macro_rules! column_types {
 
         $crate::__blind_index_type!($krate);
         $crate::__owner_type!($krate);
+        $crate::__soak_type!($krate);
         $crate::__column_proofs!();
     };
 }

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::{column::ColumnRef, envelope::NotAnEnvelope, plaintext::CodecError};
+use crate::{column::ColumnRef, envelope::NotAnEnvelope, plaintext::CodecError, soak::SoakError};
 
 /// Any error of a hook. The adapters wrap it, so that it travels inside the ORM's own error.
 ///
@@ -29,6 +29,8 @@ pub enum Error {
     Owner(#[from] OwnerError),
     /// Sealing a value.
     Seal(#[from] SealError),
+    /// The state of a column in a soak.
+    Soak(#[from] SoakError),
 }
 
 /// With the text, which says what to do: `unwrap`, SQLx's panics and `main` print no more than this.
@@ -39,6 +41,7 @@ impl fmt::Debug for Error {
             Self::Open(_) => "Open",
             Self::Owner(_) => "Owner",
             Self::Seal(_) => "Seal",
+            Self::Soak(_) => "Soak",
         };
         write!(f, "{kind}({self})")
     }

@@ -39,6 +39,8 @@ mod shares;
 mod shred;
 #[cfg(feature = "sidecar")]
 mod sidecar;
+pub mod soak;
+mod soak_type;
 mod store;
 mod sync;
 mod value;

@@ -9,6 +9,7 @@ use crate::{
     column::{ColumnRef, ColumnType, IndexColumn, Kind},
     owner::OwnerKind,
     plaintext::Codec,
+    soak::SoakState,
 };
 
 /// What `#[derive(EncryptedModel)]` knows of a table.
@@ -116,6 +117,7 @@ pub struct ColumnInfo {
     codec: Option<Codec>,
     index_of: Option<(ColumnRef, Normalizer)>,
     twin: Option<&'static str>,
+    floor: SoakState,
     owner: Option<OwnerKind>,
 }
 
@@ -130,6 +132,7 @@ impl ColumnInfo {
             codec: None,
             index_of: None,
             twin: None,
+            floor: SoakState::Expand,
             owner: None,
         }
     }
@@ -148,6 +151,20 @@ impl ColumnInfo {
     #[must_use]
     pub const fn indexing<C: IndexColumn>(mut self) -> Self {
         self.index_of = Some((C::OF, C::NORMALIZER));
+        self
+    }
+
+    /// Holding values of this codec.
+    #[must_use]
+    pub const fn with_codec(mut self, codec: Codec) -> Self {
+        self.codec = Some(codec);
+        self
+    }
+
+    /// Accepting no lower state of its soak than this.
+    #[must_use]
+    pub const fn with_floor(mut self, floor: SoakState) -> Self {
+        self.floor = floor;
         self
     }
 
@@ -192,6 +209,12 @@ impl ColumnInfo {
     #[must_use]
     pub const fn twin(&self) -> Option<&'static str> {
         self.twin
+    }
+
+    /// The lowest state of its soak that the release accepts.
+    #[must_use]
+    pub const fn floor(&self) -> SoakState {
+        self.floor
     }
 }
 

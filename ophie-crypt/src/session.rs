@@ -16,6 +16,7 @@ use crate::{
     held::{Held, Term},
     keyring::{ReserveError, SessionError},
     owner::{CanonicalId, OwnerId},
+    soak::SoakWatch,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     value::OwnerKeys,
 };
@@ -83,6 +84,7 @@ struct Inner {
 pub(crate) struct Life {
     pub(crate) clock: Clock,
     pub(crate) ttl: Duration,
+    pub(crate) soaks: Option<SoakWatch>,
 }
 
 /// An owner's keys and the moment at which the KMS was asked for them.
@@ -161,9 +163,15 @@ impl Drop for Ticket {
 pub(crate) struct Pinned {
     unwrapped: Arc<Unwrapped>,
     read_only: bool,
+    soaks: Option<SoakWatch>,
 }
 
 impl Pinned {
+    /// The states of columns in a soak.
+    pub(crate) const fn soaks(&self) -> Option<&SoakWatch> {
+        self.soaks.as_ref()
+    }
+
     pub(crate) fn keys(&self) -> &OwnerKeys {
         &self.unwrapped.keys
     }
@@ -284,7 +292,7 @@ impl Session {
 
     /// Takes part in the keys for one call or one poll.
     pub(crate) fn pin(&self) -> Result<Pinned, NoSession> {
-        let Life { clock, ttl } = &self.0.life;
+        let Life { clock, ttl, soaks } = &self.0.life;
         let unwrapped = match &*self.state() {
             Ok(ticket) => {
                 let young = |keys: &Unwrapped| clock.now().since(&keys.at) < *ttl;
@@ -302,6 +310,7 @@ impl Session {
         Ok(Pinned {
             unwrapped,
             read_only: self.0.read_only,
+            soaks: soaks.clone(),
         })
     }
 

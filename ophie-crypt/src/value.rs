@@ -174,6 +174,17 @@ impl OwnerKeys {
         nonce: Result<Nonce, NoRandomness>,
     ) -> Result<Vec<u8>, Error> {
         let plain = self.open_bytes(column, codec, None, sealed)?;
+        self.seal_bytes(column, codec, &plain, nonce)
+    }
+
+    /// Seals what a codec wrote, whatever its type. The invocation was counted before.
+    pub(crate) fn seal_bytes(
+        &self,
+        column: &ColumnRef,
+        codec: Codec,
+        plain: &[u8],
+        nonce: Result<Nonce, NoRandomness>,
+    ) -> Result<Vec<u8>, Error> {
         let form = Form {
             padded: column.padding().is_some(),
             row_bound: false,
@@ -181,7 +192,7 @@ impl OwnerKeys {
         let header = form.header(self.sealing.id());
         let padding = column.padding().map_or(0, usize::from);
         let mut buf = envelope::start(&header, plain.len().saturating_add(padding));
-        buf.extend(&plain);
+        buf.extend(plain);
         if let Some(bucket) = column.padding() {
             envelope::pad(&mut buf, bucket);
         }
@@ -205,6 +216,17 @@ impl OwnerKeys {
         value: &T,
     ) -> Result<Fingerprint, FingerprintError> {
         Fingerprint::derive::<T, C>(&self.index, &self.owner, value)
+    }
+
+    /// The fingerprint of what a codec wrote: for writing, and under the other key in use.
+    pub(crate) fn fingerprints_of(
+        &self,
+        indexed: &IndexedColumn,
+        plain: &[u8],
+    ) -> Result<([u8; Fingerprint::LEN], Option<[u8; Fingerprint::LEN]>), Error> {
+        let index = indexed.index();
+        let both = self.index.fingerprints(indexed, plain);
+        Ok(both.map_err(|reason| FingerprintError::Codec { index, reason })?)
     }
 
     /// The fingerprint that a sealed value has now, whatever its type.

@@ -115,6 +115,12 @@ mod shredding;
 #[cfg(test)]
 mod shreds;
 #[cfg(test)]
+mod soak_back;
+mod soak_guard;
+#[cfg(test)]
+mod soak_rows;
+#[cfg(test)]
+mod soaking;
 mod stores;
 #[cfg(test)]
 mod versions;

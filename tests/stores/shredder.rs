@@ -20,6 +20,7 @@ use crate::{
 every_database!(
     all_steps_are_done_and_other_owners_stay,
     without_a_ledger_there_is_no_receipt_and_nothing_is_touched,
+    a_row_that_was_being_written_is_tombstoned_too,
     a_vector_store_that_fails_is_tried_again,
     fifty_shreds_and_four_workers,
     rows_are_swept_at_the_horizon_and_again,
@@ -110,6 +111,35 @@ async fn without_a_ledger_there_is_no_receipt_and_nothing_is_touched(kind: Kind)
         matches!(receipt, Err(ReceiptError::TooEarly)),
         "{receipt:?}"
     );
+}
+
+/// By a transaction that began before the shred, and saw nothing of it.
+async fn a_row_that_was_being_written_is_tombstoned_too(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    let shredder = world.shredder().await;
+    let late = "INSERT INTO notes (user_id, text) VALUES (7, 'late')";
+    // On MariaDB the worker's own statement waits for it; SQLite has one writer.
+    let held = match kind {
+        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres => {
+            Some(world.rows().hold(late).await)
+        }
+        _ => None,
+    };
+    world.store.shred(&ada()).await.unwrap();
+    let worked = shredder.work().await.unwrap();
+    if let Some(held) = held {
+        assert_eq!((worked.done, worked.failed), (0, 1), "it waits for the row");
+        held.commit().await;
+        let store = &world.store;
+        store
+            .postpone(&ada(), Duration::ZERO, "again")
+            .await
+            .unwrap();
+        assert_eq!(shredder.work().await.unwrap().done, 1);
+    }
+    let left = "user_id = 7 AND (deleted_at IS NULL OR text IS NOT NULL)";
+    assert_eq!(world.count("notes", left).await, 0);
 }
 
 async fn a_vector_store_that_fails_is_tried_again(kind: Kind) {

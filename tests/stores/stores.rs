@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ophie_crypt::{
     AuditStore, FileLedger, Ledger, LedgerError, MemoryKeyStore, MemoryShares, RotationStore,
-    RowStore, ShareStore, ShareStoreError, ShredStore, StoreError, WriteFence,
+    RowStore, ShareStore, ShareStoreError, ShredStore, StoreError, WriteFence, soak::SoakStore,
 };
 use ophie_crypt_diesel::{DieselKeyStore, DieselLedger, DieselShares, KeyPool};
 use ophie_crypt_sqlx::{
@@ -14,9 +14,9 @@ use ophie_crypt_sqlx::{
 };
 
 /// The application's tables, for every job.
-pub(crate) trait Tables: RowStore + WriteFence {}
+pub(crate) trait Tables: RowStore + SoakStore + WriteFence {}
 
-impl<T: RowStore + WriteFence> Tables for T {}
+impl<T: RowStore + SoakStore + WriteFence> Tables for T {}
 
 /// A key store of any kind, with what the trait of the core does not have.
 #[async_trait]

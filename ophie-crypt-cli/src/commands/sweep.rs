@@ -211,6 +211,10 @@ impl RowStore for Watched {
         self.rows.bury(owner).await
     }
 
+    async fn writers(&self) -> Result<Vec<String>, ModelError> {
+        self.rows.writers().await
+    }
+
     async fn tombstone(
         &self,
         owner: &CanonicalId,

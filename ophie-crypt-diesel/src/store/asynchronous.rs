@@ -70,7 +70,7 @@ impl<P: Connections> Driver for Asynchronous<P> {
         Ok(Open(connection))
     }
 
-    async fn outside(&self, sql: &'static str) -> Result<(), Failure> {
+    async fn outside(&self, sql: &str) -> Result<(), Failure> {
         let mut connection = self.0.take().await?;
         let done = diesel_async::SimpleAsyncConnection::batch_execute(&mut *connection, sql).await;
         done.map_err(|error| failure(error, Self::DIALECT))

@@ -78,13 +78,13 @@ impl<C: KeyConnection> Driver for Blocking<C> {
         on_a_thread(work).await?
     }
 
-    async fn outside(&self, sql: &'static str) -> Result<(), Failure> {
-        let pool = self.0.clone();
+    async fn outside(&self, sql: &str) -> Result<(), Failure> {
+        let (pool, sql) = (self.0.clone(), sql.to_owned());
         let work = move || {
             let connection = pool.get();
             let mut connection =
                 connection.map_err(|error| Failure::new(FailureKind::Unavailable, error))?;
-            let done = connection.batch_execute(sql);
+            let done = connection.batch_execute(&sql);
             done.map_err(|error| failure(error, Self::DIALECT))
         };
         on_a_thread(work).await?

@@ -51,7 +51,8 @@ impl<P: KeyPool> DieselModels<P> {
         }
     }
 
-    /// Makes `ophie_crypt_tombstones`, where the keys have a database of their own. In theirs it is there.
+    /// Makes `ophie_crypt_tombstones` and the tables of soaks, where the keys have a database of their own. In theirs they
+    /// are there.
     ///
     /// # Errors
     ///
@@ -63,3 +64,4 @@ impl<P: KeyPool> DieselModels<P> {
 
 ophie_crypt_sql::model_store!(DieselModels<P: KeyPool>);
 ophie_crypt_sql::row_store!(DieselModels<P: KeyPool>);
+ophie_crypt_sql::soak_store!(DieselModels<P: KeyPool>);

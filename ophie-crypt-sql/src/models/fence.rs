@@ -16,7 +16,7 @@ const REFUSAL: &str = "the write fence refused a value that the owner of this ro
     session of that owner";
 
 /// An owner's id in canonical bytes, for every type that a column of owners has.
-const POSTGRES_OWNER: &str = "\
+pub(crate) const POSTGRES_OWNER: &str = "\
 CREATE OR REPLACE FUNCTION ophie_crypt_owner(bigint) RETURNS bytea
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$SELECT '\\x69'::bytea || int8send($1)$$;
 CREATE OR REPLACE FUNCTION ophie_crypt_owner(text) RETURNS bytea
@@ -105,7 +105,7 @@ impl<D: Driver> ModelTables<D> {
 
     /// Where PostgreSQL finds the library's tables now. Temporary tables of the same names come last: anyone may make
     /// some.
-    async fn search_path(&self) -> Result<String, ModelError> {
+    pub(crate) async fn search_path(&self) -> Result<String, ModelError> {
         if D::DIALECT != Dialect::Postgres {
             return Ok(String::new());
         }
@@ -141,17 +141,27 @@ impl<D: Driver> ModelTables<D> {
         let Some(Word(data_type)) = types.first() else {
             return Err(ModelError::NoColumn { column: owner });
         };
-        Ok(match data_type.as_str() {
-            "char" | "varchar" if fenced.model.owner_kind() == Some(OwnerKind::Uuid) => {
-                format!("concat('u', unhex(replace(NEW.{name}, '-', '')))")
-            }
-            "binary" | "varbinary" => format!("concat('u', NEW.{name})"),
-            "uuid" => format!("concat('u', unhex(replace(CAST(NEW.{name} AS CHAR), '-', '')))"),
-            "bigint" | "int" | "mediumint" | "smallint" | "tinyint" => {
-                format!("concat('i', unhex(lpad(hex(CAST(NEW.{name} AS SIGNED)), 16, '0')))")
-            }
-            _ => format!("CAST(concat('t', convert(NEW.{name} USING utf8mb4)) AS BINARY)"),
-        })
+        let is_uuid = fenced.model.owner_kind() == Some(OwnerKind::Uuid);
+        Ok(canonical_on_mysql(
+            &format!("NEW.{name}"),
+            data_type,
+            is_uuid,
+        ))
+    }
+}
+
+/// The canonical bytes of an owner in a column of this type.
+pub(crate) fn canonical_on_mysql(name: &str, data_type: &str, is_uuid: bool) -> String {
+    match data_type {
+        "char" | "varchar" if is_uuid => {
+            format!("concat('u', unhex(replace({name}, '-', '')))")
+        }
+        "binary" | "varbinary" => format!("concat('u', {name})"),
+        "uuid" => format!("concat('u', unhex(replace(CAST({name} AS CHAR), '-', '')))"),
+        "bigint" | "int" | "mediumint" | "smallint" | "tinyint" => {
+            format!("concat('i', unhex(lpad(hex(CAST({name} AS SIGNED)), 16, '0')))")
+        }
+        _ => format!("CAST(concat('t', convert({name} USING utf8mb4)) AS BINARY)"),
     }
 }
 
@@ -340,7 +350,7 @@ CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
 
 /// A table's name in at most 37 letters: databases cut longer names, or refuse them. Two tables of one beginning differ
 /// behind it (FNV-1a, 64 bits).
-fn short(table: &str) -> String {
+pub(crate) fn short(table: &str) -> String {
     let letters = table.chars().take(20);
     let letters = letters.map(|c| {
         if c.is_ascii_alphanumeric() {

@@ -10,6 +10,8 @@ pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::fence::{POSTGRES_OWNER, canonical_on_mysql, short};
+
 use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, ModelInfo, Models, Reseal};
 
 use self::sql::{moment, owned, quoted, uncommitted, waits_briefly};
@@ -23,8 +25,8 @@ use crate::{
 /// [`ModelStore`](ophie_crypt::ModelStore), which [`model_store!`](crate::model_store) implements with them.
 #[derive(Clone, Debug)]
 pub struct ModelTables<D> {
-    driver: D,
-    models: Models,
+    pub(crate) driver: D,
+    pub(crate) models: Models,
 }
 
 impl<D: Driver> ModelTables<D> {
@@ -230,7 +232,7 @@ impl<D: Driver> ModelTables<D> {
     }
 
     /// Fails if PostgreSQL shows this role some rows only: what is not seen is neither counted nor deleted.
-    async fn sees_every_row(&self, table: &'static str) -> Result<(), ModelError> {
+    pub(crate) async fn sees_every_row(&self, table: &'static str) -> Result<(), ModelError> {
         if D::DIALECT != Dialect::Postgres {
             return Ok(());
         }
@@ -327,7 +329,7 @@ impl Record for Counted {
     }
 }
 
-fn error(failure: Failure) -> ModelError {
+pub(crate) fn error(failure: Failure) -> ModelError {
     match failure.kind() {
         FailureKind::Busy | FailureKind::Retry => ModelError::Busy,
         FailureKind::Duplicate => ModelError::Duplicate,

@@ -9,19 +9,29 @@ use super::{
     ModelTables, error,
     sql::{owned, quoted},
 };
-use crate::{Begin, Connection, Dialect, Driver, FailureKind, Statement, Transaction, run::run};
+use crate::{
+    Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
+    Transaction,
+    driver::there,
+    run::{read, run},
+};
 
 /// Its methods are those of [`RowStore`](ophie_crypt::RowStore), which [`row_store!`](crate::row_store) implements with
 /// them.
 impl<D: Driver> ModelTables<D> {
-    /// Makes the table of tombstones, if it is not there: where the keys have a database of their own.
+    /// Makes the tables of tombstones and of soaks, if they are not there: where the keys have a database of their own.
     ///
     /// # Errors
     ///
     /// [`ModelError`].
     pub async fn migrate(&self) -> Result<(), ModelError> {
         let made = run(&self.driver, Begin::Migrate, |tx| {
-            Box::pin(tx.batch(tombstones(D::DIALECT).to_owned()))
+            let tables = [
+                tombstones(D::DIALECT),
+                ";\n",
+                crate::soak::tables(D::DIALECT),
+            ];
+            Box::pin(tx.batch(tables.concat()))
         });
         made.await.map_err(error)
     }
@@ -43,6 +53,34 @@ impl<D: Driver> ModelTables<D> {
             })
         });
         buried.await.map_err(error)
+    }
+
+    /// See [`RowStore::writers`](ophie_crypt::RowStore::writers).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn writers(&self) -> Result<Vec<String>, ModelError> {
+        // MariaDB's triggers and updates wait for them, and SQLite has one writer.
+        let mut tables = self.models.deleted_tables().peekable();
+        if D::DIALECT != Dialect::Postgres || tables.peek().is_none() {
+            return Ok(Vec::new());
+        }
+        // Whoever wrote a table holds this lock until its transaction ends.
+        let mut statement = Statement::new(
+            D::DIALECT,
+            "SELECT DISTINCT virtualtransaction AS writer FROM pg_locks WHERE mode = 'RowExclusiveLock' \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation IN (",
+        );
+        for (n, table) in tables.enumerate() {
+            statement.push(if n == 0 { "" } else { ", " });
+            statement.push("CAST(CAST(");
+            statement.push_bind(quoted(D::DIALECT, table).as_str());
+            statement.push(" AS text) AS regclass)");
+        }
+        statement.push(")");
+        let rows: Vec<Writer> = read(&self.driver, statement).await.map_err(error)?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
     /// See [`RowStore::tombstone`](ophie_crypt::RowStore::tombstone).
@@ -160,6 +198,15 @@ const fn bury(dialect: Dialect) -> &'static str {
     )
 }
 
+/// The name of a transaction.
+struct Writer(String);
+
+impl Record for Writer {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(there(cells.text("writer")?)?))
+    }
+}
+
 /// As in the keys' migrations, without the reference to shreds, which stand in another database.
 const fn tombstones(dialect: Dialect) -> &'static str {
     dialect.of(
@@ -181,6 +228,12 @@ macro_rules! row_store {
                 owner: &$crate::private::ophie_crypt::CanonicalId,
             ) -> Result<(), $crate::private::ophie_crypt::ModelError> {
                 self.tables.bury(owner).await
+            }
+
+            async fn writers(
+                &self,
+            ) -> Result<Vec<String>, $crate::private::ophie_crypt::ModelError> {
+                self.tables.writers().await
             }
 
             async fn tombstone(

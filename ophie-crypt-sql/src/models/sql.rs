@@ -116,7 +116,7 @@ pub(crate) const fn waits_briefly(dialect: Dialect) -> &'static str {
 }
 
 /// A UUID as RFC 9562 writes it.
-fn hyphenated(id: &[u8]) -> String {
+pub(crate) fn hyphenated(id: &[u8]) -> String {
     let mut text = String::with_capacity(36);
     for (n, byte) in id.iter().enumerate() {
         if matches!(n, 4 | 6 | 8 | 10) {

@@ -33,7 +33,8 @@ macro_rules! driver {
                 tx.map($transaction).map_err(failure)
             }
 
-            async fn outside(&self, sql: &'static str) -> Result<(), ::ophie_crypt_sql::Failure> {
+            async fn outside(&self, sql: &str) -> Result<(), ::ophie_crypt_sql::Failure> {
+                let sql = ::sqlx::AssertSqlSafe(sql.to_owned());
                 let done = ::sqlx::raw_sql(sql).execute(&self.0).await;
                 done.map(drop).map_err(failure)
             }

@@ -33,7 +33,7 @@ impl IndexKeys {
     }
 
     /// Of a value as its codec writes it: to be written, and under the other key.
-    pub(super) fn fingerprints(
+    pub(crate) fn fingerprints(
         &self,
         indexed: &IndexedColumn,
         plain: &[u8],

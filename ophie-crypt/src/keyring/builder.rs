@@ -17,6 +17,7 @@ use crate::{
     kms::Kms,
     metrics::Metrics,
     shred::RestoreGuard,
+    soak::SoakWatch,
     store::{KeyStore, MAX_INVOCATIONS},
 };
 
@@ -38,6 +39,7 @@ pub struct KeyringBuilder {
     actor: Option<Arc<str>>,
     audit: Option<Box<dyn AuditSink>>,
     guard: Option<RestoreGuard>,
+    soaks: Option<SoakWatch>,
     ttl: Option<Duration>,
     linger: Duration,
     recheck: Option<Duration>,
@@ -83,6 +85,13 @@ impl KeyringBuilder {
     /// brings the owner's keys back.
     pub fn restore_guard(mut self, guard: RestoreGuard) -> Self {
         self.guard = Some(guard);
+        self
+    }
+
+    /// What knows how far columns are that move from plaintext to ciphertext. Without it, fields of type `Soak` are neither
+    /// read nor written.
+    pub fn soak_watch(mut self, watch: SoakWatch) -> Self {
+        self.soaks = Some(watch);
         self
     }
 
@@ -158,6 +167,7 @@ impl KeyringBuilder {
             #[cfg(not(test))]
             clock: crate::clock::Clock::default(),
             metrics: Metrics,
+            soaks: self.soaks,
             ttl,
             linger: self.linger,
             recheck,

@@ -49,6 +49,7 @@ use crate::{
     owner::{CanonicalId, OwnerId},
     session::{Keeper, Life, Purpose, Session, Slot, Ticket},
     shred::RestoreGuard,
+    soak::SoakWatch,
     store::{KeyStore, LeaseError, LeaseRequest},
 };
 
@@ -104,6 +105,7 @@ struct Inner {
     actor: Arc<str>,
     clock: Clock,
     metrics: Metrics,
+    soaks: Option<SoakWatch>,
     ttl: Duration,
     linger: Duration,
     recheck: Duration,
@@ -331,6 +333,7 @@ impl Inner {
         Life {
             clock: self.clock.clone(),
             ttl,
+            soaks: self.soaks.clone(),
         }
     }
 

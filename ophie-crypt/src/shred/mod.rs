@@ -13,6 +13,7 @@ mod shredder;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 
 pub use self::{
     builder::{ShredderBuilder, ShredderError},

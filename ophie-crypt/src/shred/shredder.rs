@@ -18,6 +18,7 @@ use super::{
     receipt::{Reach, Receipt, ReceiptError, Terms},
     record::{Shred, ShredStep, Shreds},
     store::{RowStore, ShredStore},
+    tombstones::tombstone,
 };
 use crate::{
     ledger::{Ledger, LedgerError},
@@ -309,7 +310,7 @@ impl Inner {
         // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
         let destroyed = self.destroy_shares(owner, away).await;
         if shred.tombstoned_at.is_none() {
-            self.tombstone(owner).await?;
+            tombstone(&self.rows, owner).await?;
             self.store.note(owner, ShredStep::Tombstoned).await?;
         }
         if shred.emptied_at.is_none() {
@@ -377,16 +378,6 @@ impl Inner {
         drop(view);
         let step = ShredStep::Appended { entry, head };
         Ok(self.store.note(&shred.owner, step).await?)
-    }
-
-    async fn tombstone(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
-        for rows in &self.rows {
-            rows.bury(owner).await?;
-            for table in rows.models().deleted_tables() {
-                while rows.tombstone(owner, table, BATCH).await? > 0 {}
-            }
-        }
-        Ok(())
     }
 
     async fn empty(&self, owner: &CanonicalId) -> Result<(), ShredderError> {

@@ -181,6 +181,14 @@ pub trait RowStore: ModelStore {
     /// [`ModelError`]; also where the keys' tables are in the same database, and it knows no shred of the owner.
     async fn bury(&self, owner: &CanonicalId) -> Result<(), ModelError>;
 
+    /// The transactions that have written the models' tables and are open, by names that none has again. A database in
+    /// which [`bury`](Self::bury) or [`tombstone`](Self::tombstone) waits for them names none.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn writers(&self) -> Result<Vec<String>, ModelError>;
+
     /// Tombstones at most `limit` rows of a buried owner: sets the model's column for it, and its plaintext twins to
     /// NULL. Says how many rows changed; none at all means that all are done.
     ///
@@ -206,6 +214,10 @@ pub trait RowStore: ModelStore {
 impl<S: RowStore + ?Sized> RowStore for Arc<S> {
     async fn bury(&self, owner: &CanonicalId) -> Result<(), ModelError> {
         (**self).bury(owner).await
+    }
+
+    async fn writers(&self) -> Result<Vec<String>, ModelError> {
+        (**self).writers().await
     }
 
     async fn tombstone(

@@ -363,6 +363,14 @@ pub enum ModelError {
     /// Others hold rows of the owner for longer than a job waits.
     #[error("transactions of others hold rows of the owner; try again later")]
     Busy,
+    /// The column cannot soak in this database.
+    #[error("the column `{column}` cannot soak here: {reason}")]
+    CannotSoak {
+        /// The encrypted column.
+        column: ColumnRef,
+        /// What stands in the way.
+        reason: &'static str,
+    },
     /// A unique index has a row of this fingerprint already.
     #[error(
         "a unique index has a row with the new fingerprint already; remove one of the two rows"
@@ -377,8 +385,11 @@ pub enum ModelError {
     /// An owner's canonical bytes are none.
     #[error("the owner's id is damaged; canonical ids are a type tag and an id")]
     NotAnOwner,
-    /// A dollar sign in the name of a table or column, which statements cannot tell from a parameter.
-    #[error("the column `{column}` has a `$` in its name or its table's; rename it")]
+    /// A dollar sign in the name of a table or column, which statements cannot tell from a parameter; in a soak also an
+    /// apostrophe or a backslash, which its triggers would have to quote.
+    #[error(
+        "the column `{column}` has a `$` in its name or its table's, or in a soak `'` or `\\`; rename it"
+    )]
     Dollar {
         /// The column.
         column: ColumnRef,

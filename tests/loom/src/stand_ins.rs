@@ -157,3 +157,9 @@ pub(crate) mod store {
         }
     }
 }
+
+/// No column of the models soaks.
+pub(crate) mod soak {
+    #[derive(Clone, Debug)]
+    pub(crate) struct SoakWatch;
+}

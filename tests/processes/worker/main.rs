@@ -3,6 +3,7 @@
 //! It speaks in lines: commands on its standard input, one answer each on its standard output. Whatever
 //! must outlive a SIGKILL it appends to files. Absent: what is asserted (the tests that start it).
 
+mod backfill;
 mod imports;
 mod late;
 mod look_up;
@@ -23,6 +24,7 @@ async fn main() {
     let role = std::env::args().nth(1).expect("a role");
     let settings = Settings::read();
     match role.as_str() {
+        "backfill" => backfill::run(&settings).await,
         "imports" => imports::run(&settings).await,
         "late" => late::run(&settings).await,
         "look-up" => look_up::run(&settings).await,

@@ -93,6 +93,7 @@ impl World {
         let life = Life {
             clock: Clock,
             ttl: Duration::MAX,
+            soaks: None,
         };
         Session::new(ticket, Purpose::new("model"), false, life)
     }

@@ -1,0 +1,442 @@
+//! The triggers of a column in a soak: the guard, and the refusing trigger that takes its place in `Retired`.
+//!
+//! Invariant: ciphertext never stands beside plaintext that changed without it, and the refusing trigger never touches
+//! ciphertext. Absent: when one takes the other's place (`states`).
+
+use ophie_crypt::soak::SoakColumn;
+
+use super::shape::Shape;
+use crate::{Dialect, models::short};
+
+/// Texts of at most 128 characters, which is what MySQL takes.
+const SHREDDED: &str = "plaintext of an owner whose keys were destroyed is not written any more";
+const ALONE: &str =
+    "plaintext without ciphertext: old binaries are not admitted any more in this soak";
+const NO_PLAINTEXT: &str =
+    "ciphertext without plaintext, in a state of this soak in which plaintext counts";
+const RETIRED: &str = "no plaintext is written here any more: the column is retired";
+const NO_ENVELOPE: &str = "bytes that are no envelope, in an encrypted column";
+
+/// What the triggers of one column are made for.
+pub(super) struct Guard<'a> {
+    shape: &'a Shape,
+    soak: &'a SoakColumn,
+    name: String,
+    /// Where PostgreSQL finds the library's tables.
+    path: &'a str,
+}
+
+impl<'a> Guard<'a> {
+    pub(super) fn new(shape: &'a Shape, soak: &'a SoakColumn, path: &'a str) -> Self {
+        let column = soak.column();
+        let name = short(&format!("{}.{}", column.table(), column.name()));
+        Self {
+            shape,
+            soak,
+            name,
+            path,
+        }
+    }
+
+    /// Puts the guard up; it must be down.
+    pub(super) fn raise(&self) -> String {
+        match self.shape.dialect {
+            Dialect::MySql => self.guard_on_mysql(),
+            Dialect::Postgres => self.guard_on_postgres(),
+            Dialect::Sqlite => self.guard_on_sqlite(),
+        }
+    }
+
+    /// Puts the refusing trigger up; it must be down.
+    pub(super) fn refuse(&self) -> String {
+        let changed = format!("NOT ({})", self.same("plain"));
+        let (table, not_null) = (
+            &self.shape.table,
+            format!("NEW.{} IS NOT NULL", self.shape.twin),
+        );
+        match self.shape.dialect {
+            Dialect::Postgres => {
+                let function = format!("ophie_crypt_soak_r_{}", self.name);
+                format!(
+                    "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $soak$
+BEGIN
+    RAISE EXCEPTION USING MESSAGE = '{RETIRED}', ERRCODE = 'restrict_violation';
+END $soak$;
+CREATE TRIGGER {} BEFORE INSERT ON {table}
+    FOR EACH ROW WHEN ({not_null}) EXECUTE FUNCTION {function}();
+CREATE TRIGGER {} BEFORE UPDATE ON {table}
+    FOR EACH ROW WHEN ({not_null} AND {changed}) EXECUTE FUNCTION {function}();
+",
+                    self.trigger("ri"),
+                    self.trigger("ru")
+                )
+            }
+            Dialect::MySql => {
+                let one = |name: &str, operation: &str, condition: &str| {
+                    format!(
+                        "CREATE TRIGGER {} BEFORE {operation} ON {table} FOR EACH ROW BEGIN\n    IF {condition} THEN\n        \
+                         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{RETIRED}';\n    END IF;\nEND;\n",
+                        self.trigger(name)
+                    )
+                };
+                let update = format!("{not_null} AND {changed}");
+                one("ri", "INSERT", &not_null) + &one("ru", "UPDATE", &update)
+            }
+            Dialect::Sqlite => {
+                let envelope = self.no_envelope_on_sqlite();
+                let one = |name: &str, operation: &str, condition: &str| {
+                    format!(
+                        "CREATE TRIGGER {} BEFORE {operation} ON {table} BEGIN\n    \
+                         SELECT RAISE(ABORT, '{RETIRED}') WHERE {condition};\n    \
+                         SELECT RAISE(ABORT, '{NO_ENVELOPE}') WHERE {envelope};\nEND;\n",
+                        self.trigger(name)
+                    )
+                };
+                let update = format!("{not_null} AND {changed}");
+                one("ri", "INSERT", &not_null) + &one("ru", "UPDATE", &update)
+            }
+        }
+    }
+
+    /// Takes the guard down, if it is up.
+    pub(super) fn lower(&self) -> String {
+        let names: &[&str] = match self.shape.dialect {
+            Dialect::Sqlite => &["gi", "gu", "ge", "gf", "gn"],
+            Dialect::MySql | Dialect::Postgres => &["gi", "gu"],
+        };
+        self.drop(names, "g")
+    }
+
+    /// Takes the refusing trigger down, if it is up.
+    pub(super) fn admit(&self) -> String {
+        self.drop(&["ri", "ru"], "r")
+    }
+
+    /// A CHECK that admits envelopes only. SQLite's is in the triggers, as it adds none to a table that is there.
+    pub(super) fn check(&self) -> String {
+        let (table, column) = (&self.shape.table, &self.shape.column);
+        let name = self.constraint("c");
+        let envelope = |first: &str| {
+            format!(
+                "{column} IS NULL OR (octet_length({column}) >= 45 AND {first} BETWEEN 250 AND 253)"
+            )
+        };
+        match self.shape.dialect {
+            Dialect::MySql => format!(
+                "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};\n\
+                 ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({});\n",
+                envelope(&format!("ord(substr({column}, 1, 1))"))
+            ),
+            Dialect::Postgres => format!(
+                "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};\n\
+                 ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({}) NOT VALID;\n",
+                envelope(&format!("get_byte({column}, 0)"))
+            ),
+            Dialect::Sqlite => String::new(),
+        }
+    }
+
+    /// A name for a constraint.
+    fn constraint(&self, kind: &str) -> String {
+        format!("ophie_crypt_soak_{kind}_{}", self.name)
+    }
+
+    /// A name for a trigger. PostgreSQL fires them in the order of their names: this one sees what others have changed.
+    fn trigger(&self, kind: &str) -> String {
+        let name = format!("zz_ophie_crypt_soak_{kind}_{}", self.name);
+        match (
+            self.shape.dialect,
+            self.soak.column().table().rsplit_once('.'),
+        ) {
+            (Dialect::Postgres, _) | (_, None) => name,
+            (dialect, Some((schema, _))) => {
+                format!("{}.{name}", crate::models::sql::quoted(dialect, schema))
+            }
+        }
+    }
+
+    fn drop(&self, names: &[&str], function: &str) -> String {
+        let table = &self.shape.table;
+        let mut sql = String::new();
+        for name in names {
+            let name = self.trigger(name);
+            sql.push_str(&match self.shape.dialect {
+                Dialect::Postgres => format!("DROP TRIGGER IF EXISTS {name} ON {table};\n"),
+                Dialect::MySql | Dialect::Sqlite => format!("DROP TRIGGER IF EXISTS {name};\n"),
+            });
+        }
+        if self.shape.dialect == Dialect::Postgres {
+            let function = format!("ophie_crypt_soak_{function}_{}", self.name);
+            sql.push_str(&format!("DROP FUNCTION IF EXISTS {function}();\n"));
+        }
+        sql
+    }
+
+    /// Whether plaintext, ciphertext or owner is as it was, byte by byte.
+    fn same(&self, what: &str) -> String {
+        let of = |row: &str| match what {
+            "plain" => self.shape.plain(row),
+            "sealed" => format!("{row}{}", self.shape.column),
+            _ => self.shape.owner_bytes(row),
+        };
+        let (new, old) = (of("NEW."), of("OLD."));
+        let same = match self.shape.dialect {
+            Dialect::MySql => format!("({new}) <=> ({old})"),
+            Dialect::Postgres => format!("({new}) IS NOT DISTINCT FROM ({old})"),
+            Dialect::Sqlite => format!("({new}) IS ({old})"),
+        };
+        if what != "owner" {
+            return same;
+        }
+        // Without plaintext, the ciphertext is all there is: it is left for its owner.
+        format!("({same} OR NEW.{} IS NULL)", self.shape.twin)
+    }
+
+    /// The state, or whether old binaries are admitted.
+    fn state(&self, of: &str) -> String {
+        let column = self.soak.column();
+        format!(
+            "SELECT {of} FROM ophie_crypt_soaks AS s WHERE s.table_name = '{}' AND s.column_name = '{}'",
+            column.table(),
+            column.name()
+        )
+    }
+
+    fn buried(&self) -> String {
+        format!(
+            "SELECT 1 FROM ophie_crypt_tombstones AS b WHERE b.owner = {}",
+            self.shape.owner_bytes("NEW.")
+        )
+    }
+
+    fn guard_on_postgres(&self) -> String {
+        let Shape {
+            table,
+            column,
+            twin,
+            fingerprints,
+            ..
+        } = self.shape;
+        let function = format!("ophie_crypt_soak_g_{}", self.name);
+        let empty: String = fingerprints
+            .iter()
+            .map(|name| format!("        NEW.{name} := NULL;\n"))
+            .collect();
+        let empty = if empty.is_empty() {
+            "        NULL;\n".to_owned()
+        } else {
+            empty
+        };
+        let (plain, owner, sealed) = (self.same("plain"), self.same("owner"), self.same("sealed"));
+        let refuse = |message: &str| {
+            format!("RAISE EXCEPTION USING MESSAGE = '{message}', ERRCODE = 'restrict_violation';")
+        };
+        let changes: Vec<String> = core::iter::once(column)
+            .chain(fingerprints)
+            .map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}"))
+            .collect();
+        format!(
+            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = {path} AS $soak$
+DECLARE
+    state text;
+    admits_old bigint;
+    changed boolean := true;
+    resealed boolean := true;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        changed := NOT ({plain} AND {owner});
+        resealed := NOT ({sealed});
+        IF changed AND NOT resealed THEN
+            NEW.{column} := NULL;
+        END IF;
+    END IF;
+    IF NEW.{column} IS NULL THEN
+{empty}    END IF;
+    {read_state} INTO state, admits_old;
+    IF changed AND NEW.{twin} IS NOT NULL THEN
+        PERFORM {buried};
+        IF FOUND THEN
+            {shredded}
+        END IF;
+        IF NEW.{column} IS NULL AND admits_old = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed') THEN
+            {alone}
+        END IF;
+    END IF;
+    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
+        AND (state <> 'sealed' OR admits_old = 1) THEN
+        {no_plaintext}
+    END IF;
+    RETURN NEW;
+END $soak$;
+CREATE TRIGGER {insert} BEFORE INSERT ON {table}
+    FOR EACH ROW EXECUTE FUNCTION {function}();
+CREATE TRIGGER {update} BEFORE UPDATE ON {table}
+    FOR EACH ROW WHEN (NOT ({plain} AND {owner}) OR {changes}) EXECUTE FUNCTION {function}();
+",
+            path = self.path,
+            read_state = self.state("s.state, s.admits_old"),
+            buried = self.buried().trim_start_matches("SELECT "),
+            shredded = refuse(SHREDDED),
+            alone = refuse(ALONE),
+            no_plaintext = refuse(NO_PLAINTEXT),
+            insert = self.trigger("gi"),
+            update = self.trigger("gu"),
+            changes = changes.join(" OR "),
+        )
+    }
+
+    fn guard_on_mysql(&self) -> String {
+        let Shape {
+            table,
+            column,
+            twin,
+            fingerprints,
+            ..
+        } = self.shape;
+        let empty: String = fingerprints
+            .iter()
+            .map(|name| format!("        SET NEW.{name} = NULL;\n"))
+            .collect();
+        let empty = if empty.is_empty() {
+            String::new()
+        } else {
+            format!("    IF NEW.{column} IS NULL THEN\n{empty}    END IF;\n")
+        };
+        let refuse =
+            |message: &str| format!("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{message}';");
+        let trigger = |name: &str, operation: &str, begin: &str| {
+            format!(
+                "CREATE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH ROW BEGIN
+    DECLARE state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT (SELECT s.state FROM ophie_crypt_soaks AS s WHERE s.table_name = '{of}' AND s.column_name = '{col}');
+    DECLARE admits BIGINT DEFAULT ({admits});
+    DECLARE changed, resealed BOOLEAN DEFAULT TRUE;
+{begin}{empty}    IF changed AND NEW.{twin} IS NOT NULL THEN
+        IF EXISTS ({buried}) THEN
+            {shredded}
+        END IF;
+        IF NEW.{column} IS NULL AND admits = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed') THEN
+            {alone}
+        END IF;
+    END IF;
+    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
+        AND (state <> 'sealed' OR admits = 1) THEN
+        {no_plaintext}
+    END IF;
+END;
+",
+                name = self.trigger(name),
+                of = self.soak.column().table(),
+                col = self.soak.column().name(),
+                admits = self.state("s.admits_old"),
+                buried = self.buried(),
+                shredded = refuse(SHREDDED),
+                alone = refuse(ALONE),
+                no_plaintext = refuse(NO_PLAINTEXT),
+            )
+        };
+        let update = format!(
+            "    SET changed = NOT ({} AND {}), resealed = NOT ({});
+    IF changed AND NOT resealed THEN
+        SET NEW.{column} = NULL;
+    END IF;
+",
+            self.same("plain"),
+            self.same("owner"),
+            self.same("sealed")
+        );
+        trigger("gi", "INSERT", "") + &trigger("gu", "UPDATE", &update)
+    }
+
+    /// Bytes that are no envelope. SQLite adds no CHECK to a table that is there.
+    fn no_envelope_on_sqlite(&self) -> String {
+        let column = &self.shape.column;
+        format!(
+            "NEW.{column} IS NOT NULL AND NOT (typeof(NEW.{column}) = 'blob' AND length(NEW.{column}) >= 45 \
+             AND substr(NEW.{column}, 1, 1) BETWEEN x'FA' AND x'FD')"
+        )
+    }
+
+    /// SQLite's triggers do not change the row that is being written: one refuses before, another mends after.
+    fn guard_on_sqlite(&self) -> String {
+        let Shape {
+            table,
+            column,
+            twin,
+            fingerprints,
+            ..
+        } = self.shape;
+        let changed = format!("NOT ({} AND {})", self.same("plain"), self.same("owner"));
+        let resealed = format!("NOT ({})", self.same("sealed"));
+        let state = self.state("s.state");
+        let refuse = |changed: &str, resealed: &str, left_alone: &str| {
+            let checks = [
+                (NO_ENVELOPE, self.no_envelope_on_sqlite()),
+                (
+                    SHREDDED,
+                    format!(
+                        "{changed} AND NEW.{twin} IS NOT NULL AND EXISTS ({})",
+                        self.buried()
+                    ),
+                ),
+                (
+                    ALONE,
+                    format!(
+                        "{changed} AND NEW.{twin} IS NOT NULL AND {left_alone} AND ({}) = 0 \
+                         AND ({state}) IN ('backfill', 'verify', 'soak', 'sealed')",
+                        self.state("s.admits_old")
+                    ),
+                ),
+                (
+                    NO_PLAINTEXT,
+                    format!(
+                        "NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND {resealed} \
+                         AND (({state}) <> 'sealed' OR ({}) = 1)",
+                        self.state("s.admits_old")
+                    ),
+                ),
+            ];
+            let lines = checks.map(|(message, condition)| {
+                format!("    SELECT RAISE(ABORT, '{message}') WHERE {condition};\n")
+            });
+            lines.concat()
+        };
+        let empty: Vec<String> = fingerprints
+            .iter()
+            .map(|name| format!("{name} = NULL"))
+            .collect();
+        let stray: Vec<String> = fingerprints
+            .iter()
+            .map(|name| format!("NEW.{name} IS NOT NULL"))
+            .collect();
+        let mut all = vec![format!("{column} = NULL")];
+        all.extend(empty.iter().cloned());
+        let left_alone = format!("(NEW.{column} IS NULL OR NOT {resealed})");
+        let insert = refuse("1", "1", &format!("NEW.{column} IS NULL"));
+        let mut sql = format!(
+            "CREATE TRIGGER {} BEFORE INSERT ON {table} BEGIN\n{insert}END;\n\
+             CREATE TRIGGER {} BEFORE UPDATE ON {table} BEGIN\n{}END;\n\
+             CREATE TRIGGER {} AFTER UPDATE ON {table} WHEN {changed} AND NOT {resealed} AND NEW.{column} IS NOT NULL BEGIN\n    \
+             UPDATE {table} SET {} WHERE rowid = NEW.rowid;\nEND;\n",
+            self.trigger("gi"),
+            self.trigger("gu"),
+            refuse(&changed, &resealed, &left_alone),
+            self.trigger("ge"),
+            all.join(", "),
+        );
+        if !empty.is_empty() {
+            // Of a row that has no ciphertext no fingerprint vouches for anything.
+            for (name, operation) in [("gf", "INSERT"), ("gn", "UPDATE")] {
+                sql.push_str(&format!(
+                    "CREATE TRIGGER {} AFTER {operation} ON {table} WHEN NEW.{column} IS NULL AND ({}) BEGIN\n    \
+                     UPDATE {table} SET {} WHERE rowid = NEW.rowid;\nEND;\n",
+                    self.trigger(name),
+                    stray.join(" OR "),
+                    empty.join(", ")
+                ));
+            }
+        }
+        sql
+    }
+}

@@ -1,0 +1,308 @@
+//! Plaintext that goes, or comes back.
+//!
+//! Invariant: of a row whose plaintext goes, the ciphertext is there before and the same afterwards, or nothing is done.
+//! Absent: keys.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+
+use ophie_crypt::{
+    ModelError,
+    soak::{Decrypted, SoakColumn, SoakRow, SoakState},
+};
+
+use super::{
+    guard::Guard,
+    rows::{at, cursor, lock, moving, next},
+    shape::Shape,
+    steps::{any, keep_writers_out, let_writers_in, standing, stepping},
+};
+use crate::{
+    Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
+    Transaction,
+    driver::there,
+    models::{ModelTables, error, sql::waits_briefly},
+    run::run,
+};
+
+impl<D: Driver> ModelTables<D> {
+    /// See [`SoakStore::empty`](ophie_crypt::soak::SoakStore::empty).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn empty(&self, soak: &SoakColumn, limit: u32) -> Result<Option<u64>, ModelError> {
+        let shape = self.shape(soak).await?;
+        let (cursor, column) = (cursor(D::DIALECT, soak), soak.clone());
+        let touched = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&touched);
+        let emptied = run(&self.driver, Begin::Write, move |tx| {
+            let (shape, cursor, touched) = (shape.clone(), cursor.clone(), Arc::clone(&seen));
+            let column = column.clone();
+            Box::pin(async move {
+                let at = at::<D>(tx, cursor).await?;
+                if at.state != Some(SoakState::Retired) {
+                    return Ok(0);
+                }
+                let before = both::<D>(tx, &shape, at.position.as_deref(), limit).await?;
+                let Some(last) = before.last() else {
+                    return Ok(0);
+                };
+                let last = last.key.clone();
+                tx.execute(emptying(&shape, &before)).await?;
+                let after: Vec<Both> = tx.fetch(of_keys(&shape, &before)).await?;
+                let same = before.len() == after.len()
+                    && before.iter().zip(&after).all(|(before, after)| {
+                        before.key == after.key && before.sealed == after.sealed
+                    });
+                if !same {
+                    touched.store(true, Relaxed);
+                    let text = "a null-out would have changed ciphertext";
+                    return Err(Failure::new(FailureKind::Refused, text)); // rolls back
+                }
+                tx.execute(moving(&shape, &column, &last, 0)).await?;
+                Ok(u64::try_from(before.len()).unwrap_or_default())
+            })
+        });
+        match emptied.await {
+            Err(_) if touched.load(Relaxed) => Ok(None),
+            emptied => emptied.map(Some).map_err(error),
+        }
+    }
+
+    /// See [`SoakStore::decrypted`](ophie_crypt::soak::SoakStore::decrypted).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn decrypted(
+        &self,
+        soak: &SoakColumn,
+        rows: Vec<Decrypted>,
+    ) -> Result<u64, ModelError> {
+        let shape = self.shape(soak).await?;
+        let mut statements = Vec::with_capacity(rows.len());
+        for Decrypted { row, plain, sealed } in &rows {
+            let Some(old) = &row.sealed else { continue };
+            let Some((param, around)) = shape.twin_of(plain) else {
+                continue; // no value of this type
+            };
+            let Shape {
+                table,
+                column,
+                twin,
+                key,
+                ..
+            } = &shape;
+            // As strict as can be: otherwise values that are too long are cut off there.
+            let strict = match D::DIALECT {
+                Dialect::MySql => {
+                    "/*M! SET STATEMENT sql_mode = concat(@@sql_mode, ',STRICT_ALL_TABLES') FOR */ "
+                }
+                Dialect::Postgres | Dialect::Sqlite => "",
+            };
+            let mut statement =
+                Statement::new(D::DIALECT, format!("{strict}UPDATE {table} SET {twin} = "));
+            let value = statement.place(param);
+            statement.push(&around(&shape, &value));
+            statement.push(&format!(", {column} = "));
+            statement.push_bind(sealed.as_slice());
+            let place = statement.place(row.key.as_str());
+            let old = statement.place(old.as_slice());
+            statement.push(&format!(
+                " WHERE {} = {} AND {twin} IS NULL AND {column} = {old}",
+                key.name,
+                shape.key_of(&place)
+            ));
+            shape.fitting(&mut statement, around, &value, plain);
+            statements.push(statement);
+        }
+        let written = run(&self.driver, Begin::Write, move |tx| {
+            let statements = statements.clone();
+            Box::pin(async move {
+                let mut written = 0_u64;
+                for statement in statements {
+                    written = written.saturating_add(tx.execute(statement).await?);
+                }
+                Ok(written)
+            })
+        });
+        written.await.map_err(error)
+    }
+
+    /// See [`SoakStore::drop_twin`](ophie_crypt::soak::SoakStore::drop_twin).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn drop_twin(&self, soak: &SoakColumn, from: &SoakRow) -> Result<bool, ModelError> {
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        let guard = Guard::new(&shape, soak, &path);
+        let drop = format!("ALTER TABLE {} DROP COLUMN {};\n", shape.table, shape.twin);
+        let drop = if shape.has_twin { drop } else { String::new() };
+        let sql = [guard.lower(), guard.admit(), drop].concat();
+        let stands = standing(D::DIALECT, from);
+        let stepping = stepping(D::DIALECT, from, SoakState::Dropped);
+        let table = shape.table.clone();
+        let left = Statement::new(
+            D::DIALECT,
+            format!(
+                "SELECT count(*) AS number FROM (SELECT 1 AS one FROM {table} WHERE {} IS NOT NULL LIMIT 1) AS here",
+                if shape.has_twin {
+                    shape.twin.as_str()
+                } else {
+                    "NULL"
+                }
+            ),
+        );
+        let done = run(&self.driver, Begin::Write, move |tx| {
+            let (sql, stepping, left) = (sql.clone(), stepping.clone(), left.clone());
+            let (stands, table) = (stands.clone(), table.clone());
+            Box::pin(async move {
+                keep_writers_out::<D>(tx, &table).await?;
+                let dropped = async {
+                    let rows: Vec<super::states::Number> = tx.fetch(left).await?;
+                    if rows.first().is_none_or(|row| row.0 > 0) {
+                        return Ok(false);
+                    }
+                    if D::DIALECT == Dialect::MySql {
+                        // Each statement is committed by itself there: the column is said to be gone once it is.
+                        if !any::<D>(tx, stands).await? {
+                            return Ok(false);
+                        }
+                        tx.batch(sql).await?;
+                        return Ok(tx.execute(stepping).await? > 0);
+                    }
+                    if tx.execute(stepping).await? == 0 {
+                        return Ok(false);
+                    }
+                    tx.batch(sql).await.map(|()| true)
+                }
+                .await;
+                let_writers_in::<D>(tx).await?;
+                dropped
+            })
+        });
+        done.await.map_err(error)
+    }
+
+    /// See [`SoakStore::rewrite`](ophie_crypt::soak::SoakStore::rewrite).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn rewrite(&self, soak: &SoakColumn) -> Result<(), ModelError> {
+        let table = crate::models::sql::quoted(D::DIALECT, soak.column().table());
+        let sql = match D::DIALECT {
+            // OPTIMIZE says in a row, and not in an error, that it failed.
+            Dialect::MySql => format!("ALTER TABLE {table} FORCE"),
+            Dialect::Postgres => format!("VACUUM (FULL, ANALYZE) {table}"),
+            Dialect::Sqlite => "VACUUM".to_owned(),
+        };
+        self.driver.outside(&sql).await.map_err(error)
+    }
+
+    /// See [`SoakStore::residue`](ophie_crypt::soak::SoakStore::residue).
+    #[must_use]
+    pub const fn residue(&self) -> &'static [&'static str] {
+        match D::DIALECT {
+            Dialect::MySql => &[
+                "the binary log and the redo log, until they are purged and written over",
+                "undo logs and the doublewrite buffer, until they are written over",
+                "the general log and the slow query log, with the statements that wrote plaintext",
+                "freed pages of a shared tablespace, where innodb_file_per_table is off",
+                "histograms (mysql.column_stats) that were taken of the column",
+                "replicas, and backups of before",
+            ],
+            Dialect::Postgres => &[
+                "WAL and its archive, until its segments are removed; those that are recycled keep their bytes until they \
+                 are written over (wal_recycle = off removes them)",
+                "dead rows of pg_statistic, until it is vacuumed: run `VACUUM FULL pg_statistic` as a superuser",
+                "files of the table of before, until the next checkpoint",
+                "replicas, and backups of before",
+            ],
+            Dialect::Sqlite => &[
+                "the write-ahead log, until a checkpoint truncates it: run `PRAGMA wal_checkpoint(TRUNCATE)`",
+                "free blocks of the file system under the database",
+                "backups of before",
+            ],
+        }
+    }
+}
+
+/// A row's key and ciphertext.
+struct Both {
+    key: String,
+    sealed: Option<Vec<u8>>,
+}
+
+impl Record for Both {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self {
+            key: there(cells.text("k")?)?,
+            sealed: cells.bytes("c")?,
+        })
+    }
+}
+
+/// Rows with both, locked.
+async fn both<D: Driver>(
+    tx: &mut D::Transaction,
+    shape: &Shape,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Both>, Failure> {
+    let waits = waits_briefly(shape.dialect);
+    let head = format!("{waits}{}", head(shape));
+    let condition = format!(
+        "{} IS NOT NULL AND {} IS NOT NULL",
+        shape.twin, shape.column
+    );
+    let mut statement = next(shape, &head, &condition, after, limit);
+    statement.push(lock(shape.dialect, "skip"));
+    tx.fetch(statement).await
+}
+
+fn head(shape: &Shape) -> String {
+    format!(
+        "SELECT {} AS k, {} AS c FROM {} WHERE ",
+        shape.key_text(),
+        shape.column,
+        shape.table
+    )
+}
+
+/// The same rows again.
+fn of_keys(shape: &Shape, rows: &[Both]) -> Statement {
+    let mut statement = Statement::new(shape.dialect, head(shape));
+    among(&mut statement, shape, rows);
+    statement.push(&format!(" ORDER BY {}", shape.key.name));
+    statement
+}
+
+fn emptying(shape: &Shape, rows: &[Both]) -> Statement {
+    let Shape {
+        table,
+        column,
+        twin,
+        ..
+    } = shape;
+    let mut statement = Statement::new(
+        shape.dialect,
+        format!(
+            "UPDATE {table} SET {twin} = NULL WHERE {twin} IS NOT NULL AND {column} IS NOT NULL AND "
+        ),
+    );
+    among(&mut statement, shape, rows);
+    statement
+}
+
+fn among(statement: &mut Statement, shape: &Shape, rows: &[Both]) {
+    statement.push(&format!("{} IN (", shape.key.name));
+    for (n, row) in rows.iter().enumerate() {
+        let place = statement.place(row.key.as_str());
+        statement.push(if n == 0 { "" } else { ", " });
+        statement.push(&shape.key_of(&place));
+    }
+    statement.push(")");
+}

@@ -1,0 +1,338 @@
+//! The steps between states.
+//!
+//! Invariant: a step is taken from the version that was looked at, or not at all; the triggers change with the state, and
+//! what a step needs of the rows is looked for while nobody writes them.
+//! Absent: whether one may step (the core), rows (`rows`, `jobs`).
+
+use ophie_crypt::{
+    ModelError,
+    soak::{SoakColumn, SoakRow, SoakState},
+};
+
+use super::{guard::Guard, shape::Shape, states::Number};
+use crate::{
+    Begin, Connection, Dialect, Driver, Failure, Statement, Transaction,
+    models::{ModelTables, POSTGRES_OWNER, error},
+    run::run,
+};
+
+impl<D: Driver> ModelTables<D> {
+    /// See [`SoakStore::expand`](ophie_crypt::soak::SoakStore::expand).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError> {
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        if !shape.has_twin {
+            return Err(ModelError::CannotSoak {
+                column: soak.column(),
+                reason: "the table has no plaintext column of that name",
+            });
+        }
+        if shape.twin_required && D::DIALECT != Dialect::Postgres {
+            return Err(ModelError::CannotSoak {
+                column: soak.column(),
+                reason: "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
+            });
+        }
+        let guard = Guard::new(&shape, soak, &path);
+        let mut sql = String::new();
+        if D::DIALECT == Dialect::Postgres {
+            sql.push_str(POSTGRES_OWNER);
+        }
+        if shape.twin_required {
+            // The shred of an owner empties it in every state.
+            let (table, twin) = (&shape.table, &shape.twin);
+            sql.push_str(&format!(
+                "ALTER TABLE {table} ALTER COLUMN {twin} DROP NOT NULL;\n"
+            ));
+        }
+        sql.push_str(&adding(soak, &shape));
+        sql.push_str(&guard.check());
+        sql.push_str(&guard.lower());
+        sql.push_str(&guard.admit());
+        sql.push_str(&guard.raise());
+        let (begun, claim) = (begun(soak), claiming(D::DIALECT, soak));
+        let table = shape.table.clone();
+        let done = run(&self.driver, Begin::Write, move |tx| {
+            let (sql, begun, claim) = (sql.clone(), begun.clone(), claim.clone());
+            let table = table.clone();
+            Box::pin(async move {
+                if D::DIALECT == Dialect::MySql {
+                    // Each statement is committed by itself there: a column is said to stand once it does.
+                    keep_writers_out::<D>(tx, &table).await?;
+                    let expanded = async {
+                        if any::<D>(tx, begun).await? {
+                            return Ok(false);
+                        }
+                        tx.batch(sql).await?;
+                        tx.execute(claim).await.map(|_| true)
+                    }
+                    .await;
+                    let_writers_in::<D>(tx).await?;
+                    return expanded;
+                }
+                if tx.execute(claim).await? == 0 {
+                    return Ok(false);
+                }
+                tx.batch(sql).await.map(|()| true)
+            })
+        });
+        done.await.map_err(error)
+    }
+
+    /// See [`SoakStore::step`](ophie_crypt::soak::SoakStore::step).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn step(
+        &self,
+        soak: &SoakColumn,
+        from: &SoakRow,
+        to: SoakState,
+    ) -> Result<bool, ModelError> {
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        let guard = Guard::new(&shape, soak, &path);
+        let sql = match (from.state, to) {
+            (_, SoakState::Retired) => {
+                // The refusing trigger first: where each statement counts at once, there is no moment without one.
+                [guard.admit(), guard.refuse(), guard.lower()].concat()
+            }
+            (SoakState::Retired, _) => [guard.lower(), guard.raise(), guard.admit()].concat(),
+            (_, SoakState::Plain) => {
+                // Nothing keeps it beside its plaintext from here on, and a soak may begin again.
+                let names = core::iter::once(&shape.column).chain(&shape.fingerprints);
+                let empty: Vec<String> = names.map(|name| format!("{name} = NULL")).collect();
+                let (table, empty) = (&shape.table, empty.join(", "));
+                let any = shape.any_sealed();
+                let emptying = format!("UPDATE {table} SET {empty} WHERE {any};\n");
+                [guard.lower(), guard.admit(), emptying].concat()
+            }
+            // A step that was cut off may have left those of another state, where DDL cannot be taken back.
+            _ if D::DIALECT == Dialect::MySql => {
+                [guard.lower(), guard.raise(), guard.admit()].concat()
+            }
+            _ => String::new(),
+        };
+        let hindrance = match (from.state, to) {
+            (_, SoakState::Retired) => Some(shape.pending()),
+            // Who goes by `Retired` until its transaction ends has written ciphertext alone.
+            (SoakState::Sealed, SoakState::Soak) => Some(shape.undecrypted()),
+            _ => None,
+        };
+        let locked = !sql.is_empty() || hindrance.is_some();
+        let hindrance = hindrance.map(|condition| rows(&shape, &condition));
+        let (stands, stepping) = (standing(D::DIALECT, from), stepping(D::DIALECT, from, to));
+        let table = shape.table.clone();
+        let done = run(&self.driver, Begin::Write, move |tx| {
+            let (sql, hindrance) = (sql.clone(), hindrance.clone());
+            let (stands, stepping, table) = (stands.clone(), stepping.clone(), table.clone());
+            Box::pin(async move {
+                if locked {
+                    keep_writers_out::<D>(tx, &table).await?;
+                }
+                let stepped = async {
+                    if let Some(hindrance) = hindrance
+                        && any::<D>(tx, hindrance).await?
+                    {
+                        return Ok(false);
+                    }
+                    if D::DIALECT == Dialect::MySql && locked {
+                        // DDL cannot be taken back there, so the version is looked at before, and the state follows.
+                        if !any::<D>(tx, stands).await? {
+                            return Ok(false);
+                        }
+                        tx.batch(sql).await?;
+                        return Ok(tx.execute(stepping).await? > 0);
+                    }
+                    if tx.execute(stepping).await? == 0 {
+                        return Ok(false);
+                    }
+                    if !sql.is_empty() {
+                        tx.batch(sql).await?;
+                    }
+                    Ok(true)
+                }
+                .await;
+                if locked {
+                    let_writers_in::<D>(tx).await?;
+                }
+                stepped
+            })
+        });
+        done.await.map_err(error)
+    }
+
+    /// See [`SoakStore::admit_old`](ophie_crypt::soak::SoakStore::admit_old).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn admit_old(
+        &self,
+        soak: &SoakColumn,
+        from: &SoakRow,
+        admit: bool,
+    ) -> Result<bool, ModelError> {
+        let shape = self.shape(soak).await?;
+        let sql = "UPDATE ophie_crypt_soaks SET admits_old = $1, version = version + 1 \
+                   WHERE table_name = $2 AND column_name = $3 AND version = $4";
+        let admitting = Statement::new(D::DIALECT, sql)
+            .bind(i64::from(admit))
+            .bind(from.table.as_str())
+            .bind(from.column.as_str())
+            .bind(from.version);
+        // To old binaries, ciphertext alone is NULL.
+        let locked = admit && from.state == SoakState::Sealed;
+        let undecrypted = rows(&shape, &shape.undecrypted());
+        let table = shape.table.clone();
+        let done = run(&self.driver, Begin::Write, move |tx| {
+            let (admitting, undecrypted) = (admitting.clone(), undecrypted.clone());
+            let table = table.clone();
+            Box::pin(async move {
+                if !locked {
+                    return Ok(tx.execute(admitting).await? > 0);
+                }
+                keep_writers_out::<D>(tx, &table).await?;
+                let admitted = async {
+                    if any::<D>(tx, undecrypted).await? {
+                        return Ok(false);
+                    }
+                    Ok(tx.execute(admitting).await? > 0)
+                }
+                .await;
+                let_writers_in::<D>(tx).await?;
+                admitted
+            })
+        });
+        done.await.map_err(error)
+    }
+}
+
+/// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,
+/// not for long.
+pub(super) async fn keep_writers_out<D: Driver>(
+    tx: &mut D::Transaction,
+    table: &str,
+) -> Result<(), Failure> {
+    let sql = match D::DIALECT {
+        // It is the only writer.
+        Dialect::Sqlite => return Ok(()),
+        // DDL commits there, and would end a lock of a transaction.
+        Dialect::MySql => format!(
+            "SET SESSION lock_wait_timeout = 4; LOCK TABLES {table} WRITE, ophie_crypt_soaks WRITE, \
+             ophie_crypt_tombstones AS b READ; \
+             SET SESSION lock_wait_timeout = DEFAULT"
+        ),
+        Dialect::Postgres => format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"),
+    };
+    match tx.batch(sql).await {
+        Err(failure) if D::DIALECT == Dialect::MySql => {
+            let_writers_in::<D>(tx).await?;
+            Err(failure)
+        }
+        done => done,
+    }
+}
+
+/// See [`keep_writers_out`]. A connection that goes back to its pool with locked tables would keep everybody out.
+pub(super) async fn let_writers_in<D: Driver>(tx: &mut D::Transaction) -> Result<(), Failure> {
+    if D::DIALECT != Dialect::MySql {
+        return Ok(());
+    }
+    let sql = "UNLOCK TABLES; SET SESSION lock_wait_timeout = DEFAULT";
+    tx.batch(sql.to_owned()).await
+}
+
+/// From the version that was looked at.
+pub(super) fn stepping(dialect: Dialect, from: &SoakRow, to: SoakState) -> Statement {
+    let sql = "UPDATE ophie_crypt_soaks SET state = $1, since = version + 1, version = version + 1, position = NULL \
+               WHERE table_name = $2 AND column_name = $3 AND version = $4";
+    Statement::new(dialect, sql)
+        .bind(to.as_str())
+        .bind(from.table.as_str())
+        .bind(from.column.as_str())
+        .bind(from.version)
+}
+
+/// Whether there are any.
+pub(super) async fn any<D: Driver>(
+    tx: &mut D::Transaction,
+    counting: Statement,
+) -> Result<bool, Failure> {
+    let rows: Vec<Number> = tx.fetch(counting).await?;
+    Ok(rows.first().is_none_or(|row| row.0 > 0))
+}
+
+/// Of rows that meet a condition, at most one.
+fn rows(shape: &Shape, condition: &str) -> Statement {
+    let sql = format!(
+        "SELECT count(*) AS number FROM (SELECT 1 AS one FROM {} WHERE {condition} LIMIT 1) AS found",
+        shape.table
+    );
+    Statement::new(shape.dialect, sql)
+}
+
+/// Whether it is still what was looked at.
+pub(super) fn standing(dialect: Dialect, from: &SoakRow) -> Statement {
+    let sql = "SELECT count(*) AS number FROM ophie_crypt_soaks \
+               WHERE table_name = $1 AND column_name = $2 AND version = $3";
+    Statement::new(dialect, sql)
+        .bind(from.table.as_str())
+        .bind(from.column.as_str())
+        .bind(from.version)
+}
+
+/// Whether a soak of the column has begun, on MySQL.
+fn begun(soak: &SoakColumn) -> Statement {
+    let sql = "SELECT count(*) AS number FROM ophie_crypt_soaks \
+               WHERE table_name = $1 AND column_name = $2 AND state <> 'plain'";
+    let column = soak.column();
+    Statement::new(Dialect::MySql, sql)
+        .bind(column.table())
+        .bind(column.name())
+}
+
+/// Begins the soak of a column, of which none has begun. On MySQL, whose INSERT takes no condition, that was looked for.
+fn claiming(dialect: Dialect, soak: &SoakColumn) -> Statement {
+    let column = soak.column();
+    let (clash, set, unless) = match dialect {
+        Dialect::MySql => ("DUPLICATE KEY UPDATE", "", ""),
+        Dialect::Postgres | Dialect::Sqlite => (
+            "CONFLICT (table_name, column_name) DO UPDATE SET",
+            "ophie_crypt_soaks.",
+            " WHERE ophie_crypt_soaks.state = 'plain'",
+        ),
+    };
+    let sql = format!(
+        "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
+         VALUES ($1, $2, $3, 'expand', $4) ON {clash} since = {set}version + 1, version = {set}version + 1, twin = $3, state = 'expand', \
+         floor = $4, admits_old = 1, verified = NULL, position = NULL{unless}"
+    );
+    Statement::new(dialect, sql)
+        .bind(column.table())
+        .bind(column.name())
+        .bind(soak.twin())
+        .bind(soak.floor().as_str())
+}
+
+/// The columns that are missing.
+fn adding(soak: &SoakColumn, shape: &Shape) -> String {
+    let (sealed, fingerprint) = match shape.dialect {
+        Dialect::MySql => ("LONGBLOB", "VARBINARY(17)"),
+        Dialect::Postgres => ("bytea", "bytea"),
+        Dialect::Sqlite => ("BLOB", "BLOB"),
+    };
+    let names = core::iter::once((soak.column().name(), &shape.column, sealed));
+    let indexes = soak.indexes().iter().zip(&shape.fingerprints);
+    let names =
+        names.chain(indexes.map(|(index, quoted)| (index.column().name(), quoted, fingerprint)));
+    names
+        .filter(|(name, ..)| !shape.there.iter().any(|there| there == name))
+        .map(|(_, quoted, kind)| {
+            format!("ALTER TABLE {} ADD COLUMN {quoted} {kind};\n", shape.table)
+        })
+        .collect()
+}

@@ -1,0 +1,112 @@
+//! The rows of before, sealed batch after batch.
+//!
+//! Invariant: the KMS is asked while nothing is locked, and the database alone knows how far it is, so that a backfill may be
+//! killed anywhere and several may run. Absent: SQL (`store`), how a row is sealed (`seal`).
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::{
+    Rows, SealRows, SoakColumn, SoakJobError, Soaker,
+    seal::{RETRY, Sessions, seal_rows},
+    worker::not_now,
+};
+use crate::store::ModelError;
+
+/// What a backfill did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backfilled {
+    /// Rows that it sealed.
+    pub written: u64,
+    /// Rows that are pending still: their owners have no keys, an old binary writes on, or it was stopped.
+    pub pending: u64,
+    /// Whether it was stopped.
+    pub stopped: bool,
+}
+
+impl Soaker {
+    /// Seals the rows of before, until none is pending or nothing more can be done. Owners without keys get some, unless
+    /// they were shredded.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; what was done stays done.
+    pub async fn backfill(&self, table: &str, column: &str) -> Result<Backfilled, SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        if !row.state.is_filled() {
+            return Err(not_now(&soak.column(), &row));
+        }
+        let mut sessions = Sessions::new(&self.keyring, self.provisions);
+        let mut done = Backfilled::default();
+        let total = self.store.count(&soak, Rows::Pending).await?;
+        let mut whole = false;
+        loop {
+            let written = self.pass(&soak, &mut sessions, &mut done, total).await?;
+            done.pending = self.store.count(&soak, Rows::Pending).await?;
+            // A whole pass that wrote nothing met only rows that cannot be sealed, or that others hold.
+            if done.stopped || done.pending == 0 || (whole && written == 0) {
+                return Ok(done);
+            }
+            self.store.rewind(&soak).await?;
+            whole = true;
+        }
+    }
+
+    /// From where the cursor is to the end of the table.
+    async fn pass(
+        &self,
+        soak: &SoakColumn,
+        sessions: &mut Sessions,
+        done: &mut Backfilled,
+        total: u64,
+    ) -> Result<u64, SoakJobError> {
+        let before = done.written;
+        let mut stuck = 0_u32;
+        loop {
+            if self.is_stopped() {
+                done.stopped = true;
+                break;
+            }
+            let ahead = self.store.owners_ahead(soak, self.batch).await?;
+            if ahead.is_empty() {
+                break;
+            }
+            for owner in &ahead {
+                // The KMS is asked while nothing is locked.
+                if sessions.open(owner).await? {
+                    sessions.reserve(owner, self.batch).await?;
+                }
+            }
+            let (known, column) = (sessions.snapshot(&ahead), soak.clone());
+            let seal: SealRows = Arc::new(move |rows| seal_rows(&column, &known, rows));
+            let filled = match self.store.fill(soak, self.batch, seal).await {
+                Err(ModelError::Busy) => {
+                    sleep(RETRY).await;
+                    continue;
+                }
+                filled => filled?,
+            };
+            if !filled.admitted {
+                return Err(SoakJobError::Interrupted);
+            }
+            done.written = done.written.saturating_add(filled.written);
+            self.tell(done.written, total);
+            // Rows that are ahead and that others hold: they are met again in the next pass, after a rest.
+            stuck = if filled.read == 0 {
+                stuck.saturating_add(1)
+            } else {
+                0
+            };
+            if stuck > HELD {
+                break;
+            }
+            sleep(if stuck > 0 { RETRY } else { self.pause }).await;
+        }
+        Ok(done.written.saturating_sub(before))
+    }
+}
+
+/// How often rows that others hold are looked at before they are left for the next pass.
+const HELD: u32 = 25;

@@ -1,0 +1,261 @@
+//! The keys of many owners, for jobs that go through a table row by row.
+//!
+//! Invariant: an owner's keys are asked for once while a job goes on, not once for each of its rows.
+//! Absent: which rows (`worker`, `verify`).
+
+use core::time::Duration;
+use std::collections::HashMap;
+
+use super::{
+    Decrypted, PlainRow, SealedRow, Sealing, SoakColumn, SoakIndex, SoakJobError, SoakedRow,
+    hooks::same_bytes, verify::Wrong,
+};
+use crate::{
+    IndexedColumn,
+    error::{Error, NoSession, OpenError, SealError},
+    hazmat::aead::{Nonce, Nonces},
+    keyring::{Keyring, ProvisionError, SessionError},
+    owner::CanonicalId,
+    session::{Purpose, Session},
+};
+
+/// Owners whose keys a job holds at a time.
+const OWNERS: usize = 20_000;
+
+/// Sessions of a job. An owner without keys, because they were shredded, is remembered as one.
+pub(super) struct Sessions {
+    keyring: Keyring,
+    /// Whether owners who have no keys get some.
+    provisions: bool,
+    open: HashMap<CanonicalId, Option<Session>>,
+}
+
+impl Sessions {
+    pub(super) fn new(keyring: &Keyring, provisions: bool) -> Self {
+        Self {
+            keyring: keyring.clone(),
+            provisions,
+            open: HashMap::new(),
+        }
+    }
+
+    /// Opens an owner's session, if it is not open; whether it has one.
+    pub(super) async fn open(&mut self, owner: &CanonicalId) -> Result<bool, SoakJobError> {
+        if let Some(known) = self.open.get(owner)
+            && known
+                .as_ref()
+                .is_none_or(|session| session.ended().is_none())
+        {
+            return Ok(known.is_some());
+        }
+        if self.open.len() >= OWNERS {
+            self.open.clear();
+        }
+        let opened = if self.provisions {
+            self.keyring.open_or_provision(owner, PURPOSE).await
+        } else {
+            let opened = self.keyring.open(owner, PURPOSE).await;
+            opened.map_err(ProvisionError::Session)
+        };
+        let session = match opened {
+            Ok(session) => Some(session),
+            Err(
+                ProvisionError::Shredded
+                | ProvisionError::EmptyOwner
+                | ProvisionError::LongOwner
+                | ProvisionError::Session(
+                    SessionError::Shredded
+                    | SessionError::UnknownOwner
+                    | SessionError::EmptyOwner
+                    | SessionError::LongOwner,
+                ),
+            ) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let has_keys = session.is_some();
+        self.open.insert(owner.clone(), session);
+        Ok(has_keys)
+    }
+
+    /// Makes sure that the owner's session may seal so many more.
+    pub(super) async fn reserve(
+        &self,
+        owner: &CanonicalId,
+        count: u32,
+    ) -> Result<(), SoakJobError> {
+        match self.session(owner) {
+            Some(session) => Ok(session.reserve(count).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// What a transaction may use that outlives this borrow.
+    pub(super) fn snapshot(&self, owners: &[CanonicalId]) -> HashMap<CanonicalId, Option<Session>> {
+        let known = owners.iter().filter_map(|owner| {
+            let session = self.open.get(owner)?;
+            Some((owner.clone(), session.clone()))
+        });
+        known.collect()
+    }
+
+    fn session(&self, owner: &CanonicalId) -> Option<&Session> {
+        self.open.get(owner).and_then(Option::as_ref)
+    }
+
+    /// What is wrong with a row.
+    pub(super) fn look(&self, soak: &SoakColumn, row: &SoakedRow) -> Result<Looked, SoakJobError> {
+        let plain = match (&row.plain, &row.sealed) {
+            (None, None) => {
+                let stray = row.fingerprints.iter().any(Option::is_some);
+                return Ok(Looked::of(stray.then_some(Wrong::Fingerprint)));
+            }
+            (None, Some(_)) => return Ok(Looked::of(Some(Wrong::NoPlaintext))),
+            (Some(_), None) => return Ok(Looked::Pending),
+            (Some(plain), Some(_)) => plain,
+        };
+        let Some(session) = self.session(&row.owner) else {
+            return Ok(Looked::of(Some(Wrong::NoKeys)));
+        };
+        let sealed = row.sealed.as_deref().unwrap_or_default();
+        let pinned = match session.pin() {
+            Ok(pinned) => pinned,
+            Err(NoSession::Shredded) => return Ok(Looked::of(Some(Wrong::NoKeys))),
+            Err(reason) => {
+                let column = soak.column();
+                return Err(SoakJobError::Value(
+                    OpenError::NoSession { column, reason }.into(),
+                ));
+            }
+        };
+        let keys = pinned.keys();
+        let Ok(opened) = keys.open_bytes(&soak.column(), soak.codec(), None, sealed) else {
+            return Ok(Looked::of(Some(Wrong::DoesNotOpen)));
+        };
+        if !same_bytes(soak.codec(), plain, &opened) {
+            return Ok(Looked::of(Some(Wrong::Differs)));
+        }
+        let mut pending = false;
+        for (index, found) in soak.indexes().iter().zip(&row.fingerprints) {
+            match found {
+                None => pending = true,
+                Some(found) => {
+                    let of = indexed(soak, index);
+                    let (newest, other) = keys
+                        .fingerprints_of(&of, plain)
+                        .map_err(SoakJobError::Value)?;
+                    // While an index key is rotated, rows stand under either.
+                    let right = core::iter::once(newest).chain(other);
+                    if !right
+                        .into_iter()
+                        .any(|right| right.as_slice() == found.as_slice())
+                    {
+                        return Ok(Looked::of(Some(Wrong::Fingerprint)));
+                    }
+                }
+            }
+        }
+        Ok(if pending {
+            Looked::Pending
+        } else {
+            Looked::Right
+        })
+    }
+
+    /// A row with its plaintext, and an envelope of its own for it; `None` if it does not open.
+    pub(super) fn again(
+        &self,
+        soak: &SoakColumn,
+        row: SoakedRow,
+    ) -> Result<Option<Decrypted>, SoakJobError> {
+        let (Some(session), Some(sealed)) = (self.session(&row.owner), &row.sealed) else {
+            return Ok(None);
+        };
+        let column = soak.column();
+        let value = |error: Error| SoakJobError::Value(error);
+        let no_session = |reason| value(SealError::NoSession { column, reason }.into());
+        let pinned = session.pin().map_err(no_session)?;
+        let keys = pinned.keys();
+        let Ok(plain) = keys.open_bytes(&column, soak.codec(), None, sealed) else {
+            return Ok(None);
+        };
+        let spent = pinned.spend(1, column);
+        spent.map_err(|error| value(error.into()))?;
+        let anew = keys.seal_bytes(&column, soak.codec(), &plain, Nonce::make());
+        let sealed = anew.map_err(value)?;
+        Ok(Some(Decrypted { row, plain, sealed }))
+    }
+}
+
+/// What a look at a row said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    Pending,
+    Right,
+    Wrong(Wrong),
+}
+
+impl Looked {
+    const fn of(wrong: Option<Wrong>) -> Self {
+        match wrong {
+            Some(wrong) => Self::Wrong(wrong),
+            None => Self::Right,
+        }
+    }
+}
+
+/// Seals rows within a transaction: no I/O, and no code of the application.
+pub(super) fn seal_rows(
+    soak: &SoakColumn,
+    sessions: &HashMap<CanonicalId, Option<Session>>,
+    rows: &[PlainRow],
+) -> Vec<Sealing> {
+    let mut nonces = Nonces::for_values(rows.len());
+    let mut stopped = false;
+    let seal = |row: &PlainRow| {
+        if stopped {
+            return Sealing::Stop;
+        }
+        let sealing = match sessions.get(&row.owner) {
+            None => Sealing::Stop,
+            Some(None) => Sealing::Skip,
+            Some(Some(session)) => seal_row(soak, session, row, &mut nonces),
+        };
+        stopped = matches!(sealing, Sealing::Stop);
+        sealing
+    };
+    rows.iter().map(seal).collect()
+}
+
+fn indexed(soak: &SoakColumn, index: &SoakIndex) -> IndexedColumn {
+    IndexedColumn::new(index.column(), soak.column(), index.normalizer())
+}
+
+fn seal_row(soak: &SoakColumn, session: &Session, row: &PlainRow, nonces: &mut Nonces) -> Sealing {
+    let Ok(pinned) = session.pin() else {
+        return Sealing::Stop;
+    };
+    let (column, keys) = (soak.column(), pinned.keys());
+    let mut fingerprints = Vec::with_capacity(soak.indexes().len());
+    for index in soak.indexes() {
+        match keys.fingerprints_of(&indexed(soak, index), &row.plain) {
+            Ok((fingerprint, _)) => fingerprints.push(fingerprint.to_vec()),
+            Err(_) => return Sealing::Skip, // no text
+        }
+    }
+    if pinned.spend(1, column).is_err() {
+        return Sealing::Stop;
+    }
+    match keys.seal_bytes(&column, soak.codec(), &row.plain, nonces.next()) {
+        Ok(sealed) => Sealing::Sealed(SealedRow {
+            sealed,
+            fingerprints,
+        }),
+        Err(Error::Seal(SealError::TooLong { .. })) => Sealing::Skip,
+        Err(_) => Sealing::Stop,
+    }
+}
+
+const PURPOSE: Purpose = Purpose::new("soak");
+
+/// Between two tries of what others hold.
+pub(super) const RETRY: Duration = Duration::from_millis(200);

@@ -1,0 +1,429 @@
+//! The tables of a soak, as watch and jobs reach them.
+//!
+//! Invariant: what a job writes, it writes only where what it read still stands. Absent: SQL (the adapters), keys.
+
+use core::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use zeroize::Zeroizing;
+
+use super::{SoakColumn, SoakState};
+use crate::{
+    column::ColumnRef,
+    owner::CanonicalId,
+    store::{ModelError, ModelStore},
+};
+
+/// Tables whose columns can soak. The adapters' are, through the types that reach the application's tables.
+#[async_trait]
+pub trait SoakStore: ModelStore {
+    /// Every column that soaks or has soaked, as the database has it now.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn soaks(&self) -> Result<Vec<SoakRow>, ModelError>;
+
+    /// Says that a process lives, and what it has seen.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn beat(&self, process: SoakProcess, beats: &[Beat]) -> Result<(), ModelError>;
+
+    /// Takes a process's heartbeats away: it ends, and nobody waits for it. One that counted something odd stays, expired.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn leave(&self, process: SoakProcess) -> Result<(), ModelError>;
+
+    /// Heartbeats of this column; which of them live, the database's clock says.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn heartbeats(&self, column: &ColumnRef) -> Result<Vec<Heartbeat>, ModelError>;
+
+    /// From `Plain` to `Expand`: adds the encrypted column and its fingerprints where they are missing, a CHECK that admits
+    /// envelopes only, and the guard. It does nothing and says no if the soak has begun.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError>;
+
+    /// Steps to an adjacent state (to `Plain`: with no ciphertext left), if the column is still in `from`, and changes the triggers with it. It keeps writers out
+    /// and looks once more for pending rows before `Retired`, and for ciphertext without plaintext on the way back from
+    /// `Sealed`; it says no if there are any, or if the column was moved.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn step(
+        &self,
+        soak: &SoakColumn,
+        from: &SoakRow,
+        to: SoakState,
+    ) -> Result<bool, ModelError>;
+
+    /// Admits binaries that know nothing of the soak, or admits them no longer. In `Sealed` it keeps writers out and looks
+    /// for ciphertext without plaintext first; it says no if there is any, or if the column was moved since `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn admit_old(
+        &self,
+        soak: &SoakColumn,
+        from: &SoakRow,
+        admit: bool,
+    ) -> Result<bool, ModelError>;
+
+    /// The owners of the next pending rows behind the cursor, each once; none where the pass is at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn owners_ahead(
+        &self,
+        soak: &SoakColumn,
+        limit: u32,
+    ) -> Result<Vec<CanonicalId>, ModelError>;
+
+    /// Seals the next pending rows behind the cursor that nobody else holds, and moves the cursor, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn fill(
+        &self,
+        soak: &SoakColumn,
+        limit: u32,
+        seal: SealRows,
+    ) -> Result<Filled, ModelError>;
+
+    /// Puts the cursor back to the first row.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn rewind(&self, soak: &SoakColumn) -> Result<(), ModelError>;
+
+    /// Counts rows.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn count(&self, soak: &SoakColumn, rows: Rows) -> Result<u64, ModelError>;
+
+    /// The next rows that are not NULL everywhere, without ciphertext alone whose owner's keys were destroyed, in the order of their keys, each read in one statement.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn page(
+        &self,
+        soak: &SoakColumn,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<SoakedRow>, ModelError>;
+
+    /// One row, under a lock that waits for who writes it now.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn reread(&self, soak: &SoakColumn, key: &str) -> Result<Option<SoakedRow>, ModelError>;
+
+    /// Remembers that a full verify which began at this version found nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn verified(&self, soak: &SoakColumn, version: i64) -> Result<(), ModelError>;
+
+    /// Sets the plaintext of some rows to NULL that have ciphertext; says of how many, and `None` if a row's ciphertext
+    /// changed with it, in which case nothing did.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn empty(&self, soak: &SoakColumn, limit: u32) -> Result<Option<u64>, ModelError>;
+
+    /// Gives rows their plaintext back, and a new envelope with it, where it is NULL, the old envelope still stands, and the
+    /// column takes the plaintext whole. Says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn decrypted(&self, soak: &SoakColumn, rows: Vec<Decrypted>) -> Result<u64, ModelError>;
+
+    /// Drops the plaintext column and the triggers, from `Retired` to `Dropped`; says no if the column was moved.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn drop_twin(&self, soak: &SoakColumn, from: &SoakRow) -> Result<bool, ModelError>;
+
+    /// Writes the table anew, so that no dead row of it stays in its files.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn rewrite(&self, soak: &SoakColumn) -> Result<(), ModelError>;
+
+    /// Where plaintext may still lie after that, for people.
+    fn residue(&self) -> &'static [&'static str];
+}
+
+macro_rules! handed_on {
+    ($($name:ident($($argument:ident: $kind:ty),*) -> $done:ty;)*) => {
+        #[async_trait]
+        impl<S: SoakStore + ?Sized> SoakStore for Arc<S> {
+            $(
+                async fn $name(&self, $($argument: $kind),*) -> Result<$done, ModelError> {
+                    (**self).$name($($argument),*).await
+                }
+            )*
+
+            fn residue(&self) -> &'static [&'static str] {
+                (**self).residue()
+            }
+        }
+    };
+}
+
+handed_on! {
+    soaks() -> Vec<SoakRow>;
+    beat(process: SoakProcess, beats: &[Beat]) -> ();
+    leave(process: SoakProcess) -> ();
+    heartbeats(column: &ColumnRef) -> Vec<Heartbeat>;
+    expand(soak: &SoakColumn) -> bool;
+    step(soak: &SoakColumn, from: &SoakRow, to: SoakState) -> bool;
+    admit_old(soak: &SoakColumn, from: &SoakRow, admit: bool) -> bool;
+    owners_ahead(soak: &SoakColumn, limit: u32) -> Vec<CanonicalId>;
+    fill(soak: &SoakColumn, limit: u32, seal: SealRows) -> Filled;
+    rewind(soak: &SoakColumn) -> ();
+    count(soak: &SoakColumn, rows: Rows) -> u64;
+    page(soak: &SoakColumn, after: Option<&str>, limit: u32) -> Vec<SoakedRow>;
+    reread(soak: &SoakColumn, key: &str) -> Option<SoakedRow>;
+    verified(soak: &SoakColumn, version: i64) -> ();
+    empty(soak: &SoakColumn, limit: u32) -> Option<u64>;
+    decrypted(soak: &SoakColumn, rows: Vec<Decrypted>) -> u64;
+    drop_twin(soak: &SoakColumn, from: &SoakRow) -> bool;
+    rewrite(soak: &SoakColumn) -> ();
+}
+
+/// A process, among those that send heartbeats: 16 random bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SoakProcess(pub(crate) [u8; 16]);
+
+impl SoakProcess {
+    /// Of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SoakProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SoakProcess({})", crate::hex::to_hex(&self.0))
+    }
+}
+
+/// How far a column is, as the database says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a row that a store reads and jobs look at"
+)]
+pub struct SoakRow {
+    /// The table.
+    pub table: String,
+    /// The encrypted column.
+    pub column: String,
+    /// The plaintext column.
+    pub twin: String,
+    /// Its state.
+    pub state: SoakState,
+    /// Raised by each step, and when old binaries are admitted or no longer.
+    pub version: i64,
+    /// The version at which the state began.
+    pub since: i64,
+    /// Whether binaries that know nothing of the soak are admitted.
+    pub admits_old: bool,
+    /// At which version a full verify began that found nothing.
+    pub verified: Option<i64>,
+    /// Rows that backfills have sealed.
+    pub filled: u64,
+}
+
+impl SoakRow {
+    /// Whether it is about this column.
+    #[must_use]
+    pub fn is_of(&self, column: &ColumnRef) -> bool {
+        self.table == column.table() && self.column == column.name()
+    }
+}
+
+/// What a process says of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a row that the watch writes and a store stores"
+)]
+pub struct Beat {
+    /// The encrypted column.
+    pub column: ColumnRef,
+    /// The version whose state it goes by.
+    pub version: i64,
+    /// Whether its release knows the plaintext column.
+    pub knows_twin: bool,
+    /// The lowest state that its release accepts.
+    pub floor: SoakState,
+    /// Pending rows that it served in this state.
+    pub pending: u64,
+    /// Mismatches that it served, and failures to open: in this state.
+    pub odd: u64,
+}
+
+/// A process's heartbeat, as the database has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a row that a store reads and jobs look at"
+)]
+pub struct Heartbeat {
+    /// Who.
+    pub process: SoakProcess,
+    /// Whether it is at most 30 seconds old.
+    pub lives: bool,
+    /// See [`Beat::version`].
+    pub version: i64,
+    /// See [`Beat::knows_twin`].
+    pub knows_twin: bool,
+    /// See [`Beat::floor`].
+    pub floor: SoakState,
+    /// See [`Beat::pending`].
+    pub pending: u64,
+    /// See [`Beat::odd`].
+    pub odd: u64,
+}
+
+/// Which rows are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each store must know them all")]
+pub enum Rows {
+    /// All.
+    All,
+    /// With ciphertext and without plaintext, of owners whose keys were not destroyed.
+    Undecrypted,
+    /// With plaintext, and without ciphertext or one of the fingerprints.
+    Pending,
+    /// With plaintext.
+    WithTwin,
+}
+
+/// A pending row: its key, its owner, and its plaintext as its codec writes it.
+#[expect(clippy::exhaustive_structs, reason = "what stores give to jobs")]
+pub struct PlainRow {
+    /// The row's key, as text.
+    pub key: String,
+    /// Whose it is.
+    pub owner: CanonicalId,
+    /// What its codec writes.
+    pub plain: Zeroizing<Vec<u8>>,
+}
+
+/// Without the plaintext.
+impl fmt::Debug for PlainRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlainRow").finish_non_exhaustive()
+    }
+}
+
+/// Seals rows within the transaction that holds them: one answer for each, in their order.
+pub type SealRows = Arc<dyn Fn(&[PlainRow]) -> Vec<Sealing> + Send + Sync>;
+
+/// What becomes of a pending row.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "each store must know them all")]
+pub enum Sealing {
+    /// It is written.
+    Sealed(SealedRow),
+    /// It stays as it is, and the cursor passes it: its owner has no keys.
+    Skip,
+    /// It stays as it is, and so does what follows: its owner's keys are not open, or its lease is used up.
+    Stop,
+}
+
+/// An envelope, and its value's fingerprints in the order of [`SoakColumn::indexes`].
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "what jobs make and stores write")]
+pub struct SealedRow {
+    /// The envelope.
+    pub sealed: Vec<u8>,
+    /// The fingerprints.
+    pub fingerprints: Vec<Vec<u8>>,
+}
+
+/// What one batch of a backfill did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "what stores say to jobs")]
+pub struct Filled {
+    /// Rows that were read and locked.
+    pub read: u64,
+    /// Rows that were written.
+    pub written: u64,
+    /// Whether the column was in a state in which rows are sealed.
+    pub admitted: bool,
+}
+
+/// A row as verify sees it, read in one statement.
+#[expect(clippy::exhaustive_structs, reason = "what stores give to jobs")]
+pub struct SoakedRow {
+    /// The row's key, as text.
+    pub key: String,
+    /// Whose it is.
+    pub owner: CanonicalId,
+    /// The plaintext as its codec writes it.
+    pub plain: Option<Zeroizing<Vec<u8>>>,
+    /// The envelope.
+    pub sealed: Option<Vec<u8>>,
+    /// The fingerprints, in the order of [`SoakColumn::indexes`].
+    pub fingerprints: Vec<Option<Vec<u8>>>,
+}
+
+/// Without the plaintext.
+impl fmt::Debug for SoakedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoakedRow").finish_non_exhaustive()
+    }
+}
+
+/// A row whose plaintext comes back.
+#[expect(clippy::exhaustive_structs, reason = "what jobs make and stores write")]
+pub struct Decrypted {
+    /// As it was read.
+    pub row: SoakedRow,
+    /// The plaintext as its codec writes it.
+    pub plain: Zeroizing<Vec<u8>>,
+    /// A new envelope.
+    pub sealed: Vec<u8>,
+}
+
+/// Without the plaintext.
+impl fmt::Debug for Decrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decrypted").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,324 @@
+//! What a process knows of the states, and what it says of itself.
+//!
+//! Invariant: a state is applied before it is acknowledged, and is not gone by longer than the heartbeat lives in the
+//! database. Absent: SQL (`store`), what is done by a state (`hooks`).
+
+use core::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Beat, Finding, SoakJobError, SoakProcess, SoakRow, SoakState, SoakStore};
+use crate::{
+    clock::{Clock, Moment},
+    column::{ColumnRef, Kind},
+    hazmat::fill_random,
+    store::ModelError,
+};
+
+/// How often a process says that it lives.
+const BEAT: Duration = Duration::from_secs(10);
+/// How long it goes by what it has read: less than the 30 seconds for which its heartbeat counts in the database.
+const FRESH: Duration = Duration::from_secs(20);
+
+/// The states of an application's columns, read every ten seconds, and the heartbeat that says so.
+///
+/// Give it to the keyring; the hooks of columns in a soak find it through their session. A release that no longer has the
+/// attribute `soak` keeps the watch until the plaintext column is dropped: its heartbeat is the proof that it does not need
+/// the column.
+///
+/// ```no_run
+/// use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, soak::{SoakStore, SoakWatch}};
+///
+/// # async fn example(models: impl SoakStore) -> Result<(), Box<dyn std::error::Error>> {
+/// let watch = SoakWatch::start(models).await?;
+/// let keyring = Keyring::builder()
+///     .kms(LocalKms::ephemeral()?) // testing only
+///     .key_store(MemoryKeyStore::new()) // testing only
+///     .soak_watch(watch.clone())
+///     .build()?;
+/// # let _ = keyring;
+/// watch.stop().await?; // at the end of the process
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct SoakWatch(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn SoakStore>,
+    process: SoakProcess,
+    columns: Vec<Watched>,
+    clock: Clock,
+    /// When the states were read last; `None` before the first time and after `stop`.
+    read: RwLock<Option<Moment>>,
+}
+
+/// A column that holds envelopes.
+struct Watched {
+    column: ColumnRef,
+    knows_twin: bool,
+    floor: SoakState,
+    /// State and version; `None` where the database knows no soak.
+    seen: RwLock<Option<(SoakState, i64)>>,
+    counts: Counters,
+}
+
+/// Since the present state began.
+#[derive(Default)]
+struct Counters {
+    pending: AtomicU64,
+    mismatched: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What this process has served of a column since its present state began.
+///
+/// ```
+/// assert_eq!(ophie_crypt::soak::SoakCounts::default().pending, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SoakCounts {
+    /// Values of pending rows.
+    pub pending: u64,
+    /// Values whose ciphertext said something else.
+    pub mismatched: u64,
+    /// Values whose ciphertext did not open.
+    pub failed: u64,
+}
+
+impl SoakWatch {
+    /// Reads the states, says so, and goes on doing both every ten seconds until the last clone is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`] if the database did not answer, or has no tables for soaks.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    pub async fn start(store: impl SoakStore) -> Result<Self, SoakJobError> {
+        let watch = Self::new(store)?;
+        watch.beat().await?;
+        tokio::spawn(keep_beating(Arc::downgrade(&watch.0)));
+        Ok(watch)
+    }
+
+    /// Without a task: whoever has it calls [`beat`](Self::beat).
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`] if the operating system gave no random bytes.
+    pub fn new(store: impl SoakStore) -> Result<Self, SoakJobError> {
+        let mut process = [0; 16];
+        fill_random(&mut process).map_err(ModelError::unavailable)?;
+        let models = store.models();
+        let infos = models.iter().flat_map(|model| model.columns());
+        let mut columns: Vec<Watched> = Vec::new();
+        for info in infos.filter(|info| matches!(info.kind(), Kind::Encrypted | Kind::Sealed)) {
+            let column = info.column();
+            let known = |watched: &&mut Watched| {
+                watched.column.table() == column.table() && watched.column.name() == column.name()
+            };
+            match columns.iter_mut().find(known) {
+                Some(watched) => watched.knows_twin |= info.twin().is_some(),
+                None => columns.push(Watched {
+                    column,
+                    knows_twin: info.twin().is_some(),
+                    floor: info.floor(),
+                    seen: RwLock::default(),
+                    counts: Counters::default(),
+                }),
+            }
+        }
+        Ok(Self(Arc::new(Inner {
+            store: Arc::new(store),
+            process: SoakProcess(process),
+            columns,
+            clock: Clock::default(),
+            read: RwLock::default(),
+        })))
+    }
+
+    /// Reads the states now, and says so.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; what was read before counts on until it is too old.
+    pub async fn beat(&self) -> Result<(), SoakJobError> {
+        self.0.beat().await
+    }
+
+    /// Takes the heartbeat away, so that no tool waits for this process. From then on, values of columns in a soak are
+    /// neither read nor written here.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; the heartbeat expires by itself then.
+    pub async fn stop(&self) -> Result<(), SoakJobError> {
+        *write(&self.0.read) = None;
+        // What it has counted since the last time.
+        let said = self.0.say().await;
+        self.0.store.leave(self.0.process).await?;
+        said
+    }
+
+    /// Who this process is, among the heartbeats.
+    #[must_use]
+    pub fn process(&self) -> SoakProcess {
+        self.0.process
+    }
+
+    /// The state by which this process reads and writes a column; `None` if it was read too long ago.
+    #[must_use]
+    pub fn state(&self, column: &ColumnRef) -> Option<SoakState> {
+        self.0.is_fresh().then(|| {
+            let watched = self.0.watched(column);
+            let seen = watched.and_then(|watched| *read(&watched.seen));
+            seen.map_or(SoakState::Plain, |(state, _)| state)
+        })
+    }
+
+    /// What this process has served of a column since its present state began.
+    #[must_use]
+    pub fn counts(&self, column: &ColumnRef) -> SoakCounts {
+        let watched = self.0.watched(column);
+        watched.map_or_else(SoakCounts::default, |watched| watched.counts.read())
+    }
+
+    /// Counts what a reader found.
+    pub(crate) fn count(&self, column: &ColumnRef, finding: Finding) {
+        let Some(watched) = self.0.watched(column) else {
+            return;
+        };
+        let (counter, what) = match finding {
+            Finding::Failed => (&watched.counts.failed, "does not open"),
+            Finding::Mismatch => (&watched.counts.mismatched, "differs from its plaintext"),
+            Finding::Pending => (&watched.counts.pending, "is pending"),
+        };
+        counter.fetch_add(1, Relaxed);
+        if finding != Finding::Pending {
+            tracing::warn!(target: "ophie_crypt::soak", %column, "a value {what}");
+        }
+    }
+}
+
+impl fmt::Debug for SoakWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoakWatch")
+            .field("process", &self.0.process)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    async fn beat(&self) -> Result<(), SoakJobError> {
+        loop {
+            // Before the database is asked: the answer may take its time.
+            let now = self.clock.now();
+            // What was applied before. From here on, whoever steps waits for this heartbeat.
+            self.say().await?;
+            if !self.apply(&self.store.soaks().await?) {
+                *write(&self.read) = Some(now);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether any column was moved.
+    fn apply(&self, rows: &[SoakRow]) -> bool {
+        let mut moved = false;
+        for watched in &self.columns {
+            moved |= watched.apply(rows.iter().find(|row| row.is_of(&watched.column)));
+        }
+        moved
+    }
+
+    async fn say(&self) -> Result<(), SoakJobError> {
+        let beats: Vec<Beat> = self.columns.iter().filter_map(Watched::beat).collect();
+        Ok(self.store.beat(self.process, &beats).await?)
+    }
+
+    fn is_fresh(&self) -> bool {
+        let now = self.clock.now();
+        read(&self.read).is_some_and(|then| now.since(&then) < FRESH)
+    }
+
+    fn watched(&self, column: &ColumnRef) -> Option<&Watched> {
+        self.columns.iter().find(|watched| {
+            watched.column.table() == column.table() && watched.column.name() == column.name()
+        })
+    }
+}
+
+impl Watched {
+    /// Whether it was moved.
+    fn apply(&self, row: Option<&SoakRow>) -> bool {
+        let now = row.map(|row| (row.state, row.version));
+        let mut seen = write(&self.seen);
+        let state = |of: Option<(SoakState, i64)>| of.map(|(state, _)| state);
+        if state(*seen) != state(now) {
+            self.counts.clear();
+        }
+        let moved = *seen != now;
+        *seen = now;
+        moved
+    }
+
+    fn beat(&self) -> Option<Beat> {
+        let (_, version) = (*read(&self.seen))?;
+        let counts = self.counts.read();
+        Some(Beat {
+            column: self.column,
+            version,
+            knows_twin: self.knows_twin,
+            floor: self.floor,
+            pending: counts.pending,
+            odd: counts.mismatched.saturating_add(counts.failed),
+        })
+    }
+}
+
+impl Counters {
+    fn read(&self) -> SoakCounts {
+        SoakCounts {
+            pending: self.pending.load(Relaxed),
+            mismatched: self.mismatched.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+        }
+    }
+
+    fn clear(&self) {
+        for counter in [&self.pending, &self.mismatched, &self.failed] {
+            counter.store(0, Relaxed);
+        }
+    }
+}
+
+async fn keep_beating(watch: Weak<Inner>) {
+    let mut ticks = interval(BEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await; // at once; `start` did this one
+    loop {
+        ticks.tick().await;
+        let Some(watch) = watch.upgrade() else { return };
+        if read(&watch.read).is_none() {
+            return; // stopped
+        }
+        if let Err(error) = watch.beat().await {
+            tracing::warn!(target: "ophie_crypt::soak", %error, "a heartbeat was not written");
+        }
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,385 @@
+//! The tool that moves a column: states and gates.
+//!
+//! Invariant: a step waits for its gates, and a job is told what to do next by the database alone, so that it may be killed
+//! anywhere and begun again anywhere. Absent: SQL (`store`), what is done with rows (`backfill`, `verify`, `jobs`).
+
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::{Gate, Heartbeat, Rows, SoakColumn, SoakJobError, SoakRow, SoakState, SoakStore};
+use crate::{column::ColumnRef, keyring::Keyring};
+
+/// Moves columns from plaintext to ciphertext, and back.
+///
+/// Every job goes on where the last one stopped, whoever ran it: it may be killed. Several processes may run the backfill
+/// of one column.
+///
+/// ```no_run
+/// use ophie_crypt::{Keyring, soak::{SoakState, SoakStore, Soaker}};
+///
+/// # async fn example(keyring: Keyring, models: impl SoakStore) -> Result<(), Box<dyn std::error::Error>> {
+/// let soaker = Soaker::new(&keyring, models);
+/// soaker.expand("people", "name_ct").await?;
+/// // deploy the release whose field is a `Soak`, then:
+/// soaker.step("people", "name_ct", SoakState::DualWrite).await?;
+/// soaker.step("people", "name_ct", SoakState::Backfill).await?;
+/// let done = soaker.backfill("people", "name_ct").await?;
+/// println!("{} rows sealed, {} left", done.written, done.pending);
+/// # Ok(()) }
+/// ```
+///
+/// # Security
+///
+/// Its role owns the tables, and its process holds keys of many owners.
+#[derive(Clone)]
+pub struct Soaker {
+    pub(super) keyring: Keyring,
+    pub(super) store: Arc<dyn SoakStore>,
+    pub(super) batch: u32,
+    pub(super) pause: Duration,
+    pub(super) provisions: bool,
+    stop: SoakStop,
+    watch: Option<Watch>,
+}
+
+/// Hears of batches.
+type Watch = Arc<dyn Fn(&SoakProgress) + Send + Sync>;
+
+/// Stops jobs between two batches.
+///
+/// ```
+/// let stop = ophie_crypt::soak::SoakStop::default();
+/// stop.stop();
+/// assert!(stop.is_stopped());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SoakStop(Arc<AtomicBool>);
+
+impl SoakStop {
+    /// From now on.
+    pub fn stop(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether it was said.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// How far a job is, for a progress bar: after each batch.
+///
+/// ```
+/// let progress = ophie_crypt::soak::SoakProgress::default();
+/// assert_eq!((progress.done, progress.total), (0, 0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SoakProgress {
+    /// Rows that it is done with.
+    pub done: u64,
+    /// Rows that there were when it began.
+    pub total: u64,
+}
+
+/// How far a column is, and who knows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SoakStatus {
+    /// What the database says.
+    pub row: SoakRow,
+    /// Processes, also those that live no longer.
+    pub heartbeats: Vec<Heartbeat>,
+}
+
+impl Soaker {
+    /// Over the application's tables.
+    #[must_use]
+    pub fn new(keyring: &Keyring, store: impl SoakStore) -> Self {
+        Self {
+            keyring: keyring.clone(),
+            store: Arc::new(store),
+            batch: 500,
+            pause: Duration::from_millis(5),
+            provisions: true,
+            stop: SoakStop::default(),
+            watch: None,
+        }
+    }
+
+    /// How many rows one transaction takes: 500 by default.
+    #[must_use]
+    pub fn batch(mut self, rows: u32) -> Self {
+        self.batch = rows.clamp(1, 5_000);
+        self
+    }
+
+    /// How long jobs rest between two batches: 5 milliseconds by default.
+    #[must_use]
+    pub const fn pause(mut self, time: Duration) -> Self {
+        self.pause = time;
+        self
+    }
+
+    /// Passes over rows of owners who have no keys, instead of provisioning these.
+    #[must_use]
+    pub const fn without_provisioning(mut self) -> Self {
+        self.provisions = false;
+        self
+    }
+
+    /// Hears of every batch.
+    #[must_use]
+    pub fn watch(mut self, watch: impl Fn(&SoakProgress) + Send + Sync + 'static) -> Self {
+        self.watch = Some(Arc::new(watch));
+        self
+    }
+
+    /// What stops the jobs of this tool and of its clones.
+    #[must_use]
+    pub fn stop_handle(&self) -> SoakStop {
+        self.stop.clone()
+    }
+
+    /// Adds the encrypted column, its fingerprints, its CHECK and the guard: from `Plain` to `Expand`.
+    ///
+    /// On PostgreSQL, the plaintext column takes NULL from then on; on the others it must before. It is not made `NOT NULL`
+    /// again by a way back.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; [`SoakJobError::Interrupted`] if another tool did meanwhile.
+    pub async fn expand(&self, table: &str, column: &str) -> Result<(), SoakJobError> {
+        let soak = self.of_model(table, column)?;
+        match self.row(&soak.column()).await? {
+            None => {}
+            Some(row) if row.state == SoakState::Plain => {}
+            Some(row) => return Err(not_now(&soak.column(), &row)),
+        }
+        done(self.store.expand(&soak).await?)
+    }
+
+    /// How far a column is.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`].
+    pub async fn status(&self, table: &str, column: &str) -> Result<SoakStatus, SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        let heartbeats = self.store.heartbeats(&soak.column()).await?;
+        Ok(SoakStatus { row, heartbeats })
+    }
+
+    /// What must hold before a step and does not.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; [`SoakJobError::NotNow`] if there is no such step.
+    pub async fn unmet(
+        &self,
+        table: &str,
+        column: &str,
+        to: SoakState,
+    ) -> Result<Vec<Gate>, SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        self.unmet_of(&soak, &row, to).await
+    }
+
+    pub(super) async fn unmet_of(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+    ) -> Result<Vec<Gate>, SoakJobError> {
+        let column = soak.column();
+        let gates = row.state.gates(to).ok_or_else(|| not_now(&column, row))?;
+        self.unmet_among(soak, row, to, gates).await
+    }
+
+    /// Of these gates, those that do not hold.
+    async fn unmet_among(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+        gates: &[Gate],
+    ) -> Result<Vec<Gate>, SoakJobError> {
+        let column = soak.column();
+        let beats = self.store.heartbeats(&column).await?;
+        let live = || beats.iter().filter(|beat| beat.lives);
+        let mut unmet = Vec::new();
+        for gate in gates {
+            let holds = match gate {
+                Gate::Acknowledged => live().all(|beat| beat.version == row.version),
+                Gate::Decrypted => self.store.count(soak, Rows::Undecrypted).await? == 0,
+                Gate::Emptied => self.store.count(soak, Rows::WithTwin).await? == 0,
+                // What one writes that does not know the plaintext is not in it: a step back would serve what was before.
+                Gate::Floor => live().all(|beat| beat.knows_twin && beat.floor <= to),
+                Gate::NoOldBinaries => !row.admits_old,
+                Gate::NothingPending => self.store.count(soak, Rows::Pending).await? == 0,
+                // Those that ended too: what they counted was there.
+                Gate::Quiet => beats
+                    .iter()
+                    .all(|beat| beat.version < row.since || beat.odd == 0),
+                Gate::TwinUnknown => live().next().is_some() && live().all(|beat| !beat.knows_twin),
+                Gate::Verified => row.verified == Some(row.version),
+            };
+            if !holds {
+                unmet.push(*gate);
+            }
+        }
+        Ok(unmet)
+    }
+
+    /// Steps to the next state, or back to the one before, once what must hold does.
+    ///
+    /// From `Retired` to `Dropped`, it is [`drop_twin`](Self::drop_twin); from `Plain`, [`expand`](Self::expand). To `Plain`,
+    /// it empties the encrypted column and its fingerprints, in one statement while the table is locked.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; [`SoakJobError::Gates`] names what does not hold.
+    pub async fn step(&self, table: &str, column: &str, to: SoakState) -> Result<(), SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        if matches!(to, SoakState::Dropped) || matches!(row.state, SoakState::Plain) {
+            return Err(not_now(&soak.column(), &row));
+        }
+        self.check_gates(&soak, &row, to).await?;
+        done(self.store.step(&soak, &row, to).await?)
+    }
+
+    pub(super) async fn check_gates(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+    ) -> Result<(), SoakJobError> {
+        let unmet = self.unmet_of(soak, row, to).await?;
+        all_hold(soak, to, unmet)
+    }
+
+    /// Admits binaries that know nothing of the soak, as it does from the beginning, or admits them no longer: from then
+    /// on, the guard refuses plaintext without ciphertext wherever a release writes both. Stop them first.
+    ///
+    /// Back from `Retired`, they are admitted once every row has its plaintext again: to them the others are NULL, and to
+    /// set one to NULL would change nothing that the guard sees.
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`].
+    pub async fn admit_old_binaries(
+        &self,
+        table: &str,
+        column: &str,
+        admit: bool,
+    ) -> Result<(), SoakJobError> {
+        let (soak, row) = self.known(table, column).await?;
+        if row.state >= SoakState::Retired {
+            return Err(not_now(&soak.column(), &row));
+        }
+        if admit == row.admits_old {
+            return Ok(());
+        }
+        if admit {
+            let gates: &[Gate] = match row.state {
+                SoakState::Sealed => &[Gate::Acknowledged, Gate::Floor, Gate::Decrypted],
+                _ => &[Gate::Floor],
+            };
+            let unmet = self.unmet_among(&soak, &row, row.state, gates).await?;
+            all_hold(&soak, row.state, unmet)?;
+        }
+        done(self.store.admit_old(&soak, &row, admit).await?)
+    }
+
+    pub(super) fn tell(&self, done: u64, total: u64) {
+        if let Some(watch) = &self.watch {
+            watch(&SoakProgress { done, total });
+        }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_stopped()
+    }
+
+    pub(super) async fn rest(&self) {
+        sleep(self.pause).await;
+    }
+
+    /// A column whose model says that it soaks.
+    fn of_model(&self, table: &str, column: &str) -> Result<SoakColumn, SoakJobError> {
+        let found = SoakColumn::of(self.store.models(), table, column);
+        found.ok_or_else(|| unknown(table, column))
+    }
+
+    /// A column of a model that the database knows, whether or not the model still says so.
+    pub(super) async fn known(
+        &self,
+        table: &str,
+        column: &str,
+    ) -> Result<(SoakColumn, SoakRow), SoakJobError> {
+        let rows = self.store.soaks().await?;
+        let row = rows
+            .into_iter()
+            .find(|row| row.table == table && row.column == column)
+            .ok_or_else(|| unknown(table, column))?;
+        let models = self.store.models();
+        let soak = SoakColumn::of(models, table, column)
+            .or_else(|| SoakColumn::without_attribute(models, table, column, &row.twin))
+            .ok_or_else(|| unknown(table, column))?;
+        Ok((soak, row))
+    }
+
+    async fn row(&self, column: &ColumnRef) -> Result<Option<SoakRow>, SoakJobError> {
+        let rows = self.store.soaks().await?;
+        Ok(rows.into_iter().find(|row| row.is_of(column)))
+    }
+}
+
+pub(super) fn not_now(column: &ColumnRef, row: &SoakRow) -> SoakJobError {
+    SoakJobError::NotNow {
+        column: *column,
+        state: row.state,
+    }
+}
+
+const fn done(done: bool) -> Result<(), SoakJobError> {
+    if done {
+        Ok(())
+    } else {
+        Err(SoakJobError::Interrupted)
+    }
+}
+
+fn all_hold(soak: &SoakColumn, to: SoakState, unmet: Vec<Gate>) -> Result<(), SoakJobError> {
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    Err(SoakJobError::Gates {
+        column: soak.column(),
+        to,
+        unmet,
+    })
+}
+
+fn unknown(table: &str, column: &str) -> SoakJobError {
+    SoakJobError::Unknown {
+        table: table.to_owned(),
+        column: column.to_owned(),
+    }
+}
+
+impl fmt::Debug for Soaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Soaker")
+            .field("batch", &self.batch)
+            .field("pause", &self.pause)
+            .finish_non_exhaustive()
+    }
+}

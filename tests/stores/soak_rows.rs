@@ -1,0 +1,138 @@
+//! Jobs row by row: backfills that share a table, and what verify names.
+
+use ophie_crypt::soak::{Gate, Rows, SoakState, Wrong};
+use ophie_crypt_sqlx::Encrypted;
+
+use crate::{
+    soaking::{ADA, COLUMN, Soaking, TABLE, person},
+    world::Kind,
+};
+
+every_database!(backfills_share_a_table, verify_names_what_is_wrong);
+
+async fn backfills_share_a_table(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for id in 0..60_i64 {
+        let owner = id.rem_euclid(5);
+        soaking.insert(id, owner, "'slept badly'").await.unwrap();
+    }
+    soaking.until(SoakState::Backfill).await;
+    let workers = [1, 2].map(|_| soaking.soaker.clone().batch(7));
+    let [one, two] = &workers;
+    let (one, two) = tokio::join!(one.backfill(TABLE, COLUMN), two.backfill(TABLE, COLUMN));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.written + two.written, 60, "each row once");
+    assert_eq!(
+        soaking
+            .models
+            .count(&soaking.soak, Rows::Pending)
+            .await
+            .unwrap(),
+        0
+    );
+    let status = soaking.soaker.status(TABLE, COLUMN).await.unwrap();
+    assert_eq!(status.row.filled, 60);
+    // An old binary goes on: the next backfill looks from the beginning.
+    soaking
+        .run("UPDATE people SET name = 'slept well' WHERE id = 3")
+        .await
+        .unwrap();
+    let again = soaking.soaker.backfill(TABLE, COLUMN).await.unwrap();
+    assert_eq!((again.written, again.pending), (1, 0));
+    soaking.pass(SoakState::Verify).await;
+    soaking.pass(SoakState::Soak).await;
+    // It stops between two batches.
+    soaking
+        .run("UPDATE people SET name = 'slept'")
+        .await
+        .unwrap();
+    let stopping = soaking.soaker.clone().batch(7);
+    let stop = stopping.stop_handle();
+    let stopping = stopping.watch(move |_| stop.stop());
+    let stopped = stopping.backfill(TABLE, COLUMN).await.unwrap();
+    assert!(stopped.stopped && stopped.written < 60 && stopped.pending == 60 - stopped.written);
+}
+
+async fn verify_names_what_is_wrong(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for id in 0..40_i64 {
+        soaking
+            .insert(id, ADA, &format!("'name {id}'"))
+            .await
+            .unwrap();
+    }
+    soaking.insert(40, ADA, "NULL").await.unwrap();
+    soaking.until(SoakState::Verify).await;
+    // As by a hand that passes the guard: one bit, two rows that change places, NULL and "" taken for each other, one
+    // fingerprint.
+    let column = soaking.soak.column();
+    let flipped = Encrypted::<String, person::name>::new("name 5")
+        .seal(&soaking.ada)
+        .unwrap();
+    let mut flipped = flipped.into_bytes();
+    flipped[40] ^= 1;
+    let [seven, eight] = ["name 7", "name 8"].map(|name| soaking.sealed(name));
+    let empty = soaking.sealed("");
+    let fp = soaking.literal(&[1; 17]);
+    for (id, change) in [
+        (5, format!("name_ct = {}", soaking.literal(&flipped))),
+        (7, format!("name_ct = {eight}")),
+        (8, format!("name_ct = {seven}")),
+        (9, format!("name_fp = {fp}")),
+    ] {
+        soaking
+            .run(&format!("UPDATE people SET {change} WHERE id = {id}"))
+            .await
+            .unwrap();
+    }
+    let beside_null = soaking
+        .run(&format!(
+            "UPDATE people SET name_ct = {empty} WHERE id = 40"
+        ))
+        .await;
+    assert!(beside_null.is_err(), "the guard knows that much");
+    let trick = "UPDATE ophie_crypt_soaks SET state = 'sealed', admits_old = 0";
+    soaking.run(trick).await.unwrap();
+    soaking
+        .run(&format!(
+            "UPDATE people SET name_ct = {empty} WHERE id = 40"
+        ))
+        .await
+        .unwrap();
+    soaking
+        .run("UPDATE ophie_crypt_soaks SET state = 'verify', admits_old = 1")
+        .await
+        .unwrap();
+
+    let report = soaking
+        .soaker
+        .clone()
+        .batch(6)
+        .verify(TABLE, COLUMN)
+        .await
+        .unwrap();
+    let mut wrong: Vec<(i64, Wrong)> = report
+        .wrong
+        .iter()
+        .map(|row| (row.key.parse().unwrap(), row.wrong))
+        .collect();
+    wrong.sort_by_key(|(key, _)| *key);
+    assert_eq!(
+        wrong,
+        [
+            (5, Wrong::DoesNotOpen),
+            (7, Wrong::Differs),
+            (8, Wrong::Differs),
+            (9, Wrong::Fingerprint),
+            (40, Wrong::NoPlaintext),
+        ]
+    );
+    assert_eq!((report.rows, report.wrong_rows, report.pending), (41, 5, 0));
+    let on = soaking
+        .soaker
+        .unmet(TABLE, COLUMN, SoakState::Soak)
+        .await
+        .unwrap();
+    assert!(on.contains(&Gate::Verified), "{on:?}");
+    assert_eq!(column.name(), COLUMN);
+}
