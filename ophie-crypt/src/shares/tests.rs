@@ -433,34 +433,3 @@ async fn a_shred_destroys_the_second_share_and_the_receipt_waits_for_it() {
         "not in its ledger"
     );
 }
-
-#[tokio::test(start_paused = true)]
-async fn no_shred_waits_for_a_share_store_that_another_waited_for() {
-    let world = World::new();
-    let keys = Arc::new(MemoryKeyStore::new());
-    let kms = TwoShareKms::new(Arc::clone(&world.local), Arc::clone(&world.shares));
-    let keyring = Keyring::builder().kms(kms).key_store(Arc::clone(&keys));
-    let keyring = keyring.build().unwrap();
-    let shredder = Shredder::builder(Arc::clone(&keys), ledger());
-    let shredder = shredder
-        .shares(Arc::clone(&world.shares), core::time::Duration::ZERO)
-        .build();
-    let owners = [ADA, "ben", "cy"];
-    for owner in owners {
-        keyring.provision(owner).await.unwrap();
-        keyring.shred(owner).await.unwrap();
-    }
-    world.shares.hangs.store(true, SeqCst);
-    let worked = shredder.work().await.unwrap();
-    assert_eq!((worked.done, worked.failed), (0, 3));
-    assert_eq!(world.shares.destroyed.load(SeqCst), 1, "one waited for it");
-    let ids = owners.map(CanonicalId::text);
-    let shreds = crate::ShredStore::shreds_of(&*keys, &ids).await.unwrap();
-    assert!(shreds.iter().all(|shred| shred.tombstoned_at.is_some()));
-    assert!(shredder.destroy_shares_again().await.is_err());
-    assert_eq!(world.shares.destroyed.load(SeqCst), 2);
-
-    world.shares.hangs.store(false, SeqCst);
-    assert_eq!(shredder.destroy_shares_again().await.unwrap(), 3);
-    assert!(world.shares.memory.is_empty());
-}

@@ -17,13 +17,14 @@ use super::{
     entry::View,
     receipt::{Reach, Receipt, ReceiptError, Terms},
     record::{Shred, ShredStep, Shreds},
+    shares::SecondShares,
     store::{RowStore, ShredStore},
     tombstones::tombstone,
 };
 use crate::{
     ledger::{Ledger, LedgerError},
     owner::{CanonicalId, OwnerId},
-    shares::{ShareStore, ShareStoreError},
+    shares::ShareStore,
     store::StoreError,
     vectors::VectorStore,
 };
@@ -42,8 +43,6 @@ const PAGE: u32 = 100;
 const CALLS: u32 = 1000;
 /// Then a ledger counts as unreachable.
 const LEDGER_WITHIN: Duration = Duration::from_secs(30);
-/// Then a share store does.
-const SHARES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Finishes what a shred begins: the ledger, tombstones, vectors, vacuum; and sweeps the rows at the horizon.
 ///
@@ -112,7 +111,8 @@ impl Shredder {
     ///
     /// [`StoreError`] of the key store. Whatever else fails is counted, and noted with its shred.
     pub async fn work(&self) -> Result<Worked, StoreError> {
-        let (mut worked, mut after, mut away) = (Worked::default(), None, false);
+        let (mut worked, mut after) = (Worked::default(), None);
+        let mut shares = self.0.second_shares();
         loop {
             let page = self
                 .0
@@ -128,7 +128,7 @@ impl Shredder {
                 if !self.0.store.claim(&shred.owner, CLAIM).await? {
                     continue; // another has it
                 }
-                match self.0.finish(shred, &mut away).await {
+                match self.0.finish(shred, &mut shares).await {
                     Ok(()) => finished.push(&shred.owner),
                     Err(error) => {
                         worked.failed = worked.failed.saturating_add(1);
@@ -136,8 +136,12 @@ impl Shredder {
                     }
                 }
             }
-            // Once for all of them.
-            let vacuumed = !finished.is_empty() && self.0.vacuum().await?;
+            if finished.is_empty() {
+                continue;
+            }
+            // Once for all of them, and in the one store also if there is nothing to do in the other.
+            let (of_shares, of_keys) = (shares.vacuum().await, self.0.store.vacuum().await?);
+            let vacuumed = of_keys && of_shares;
             for owner in finished {
                 if vacuumed {
                     self.0.store.note(owner, ShredStep::Vacuumed).await?;
@@ -159,7 +163,8 @@ impl Shredder {
             after: micros(self.0.terms.horizon()),
             again: micros(self.0.again),
         };
-        let (mut worked, mut after, mut away) = (Worked::default(), None, false);
+        let (mut worked, mut after) = (Worked::default(), None);
+        let mut shares = self.0.second_shares();
         loop {
             let page = self.0.store.shreds(which, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else {
@@ -168,7 +173,7 @@ impl Shredder {
             after = Some(last.owner.clone());
             for shred in &page {
                 let (owner, rows) = (&shred.owner, &mut worked.rows);
-                match self.0.sweep(owner, rows, &mut away).await {
+                match self.0.sweep(owner, rows, &mut shares).await {
                     Ok(()) => {
                         self.0.store.note(owner, ShredStep::Swept).await?;
                         worked.done = worked.done.saturating_add(1);
@@ -246,10 +251,7 @@ impl Shredder {
         let head = view.head;
         drop(view);
         let mut reach = Reach::of(&self.0.rows, &self.0.vectors);
-        if let Some(shares) = &self.0.shares {
-            let destroyed = timeout(SHARES_WITHIN, shares.destroyed_at(&owner)).await;
-            reach.shares = Some(destroyed.map_err(|_| no_shares())??);
-        }
+        reach.shares = self.0.second_shares().destroyed_at(&owner).await?;
         let terms = &self.0.terms;
         Ok(Receipt::new(shred, appended_at, entry, head, terms, reach))
     }
@@ -262,7 +264,7 @@ impl Shredder {
     /// [`ShredderError`], the first; all other owners were done.
     pub async fn destroy_shares_again(&self) -> Result<u64, ShredderError> {
         let (mut owners, mut after) = (0_u64, None);
-        let (mut first, mut away) = (None, false);
+        let (mut first, mut shares) = (None, self.0.second_shares());
         loop {
             let page = self.0.store.shreds(Shreds::All, after.as_ref(), PAGE);
             let page = page.await?;
@@ -273,7 +275,7 @@ impl Shredder {
             for shred in page.iter().filter(|shred| shred.appended_at.is_some()) {
                 let destroyed = async {
                     self.0.must_know(&shred.owner).await?;
-                    self.0.destroy_shares(&shred.owner, &mut away).await
+                    Ok(shares.destroy(&shred.owner).await?)
                 };
                 match destroyed.await {
                     Ok(()) => owners = owners.saturating_add(1),
@@ -302,13 +304,17 @@ impl ShredderTask {
 
 impl Inner {
     /// All steps that concern this owner alone.
-    async fn finish(&self, shred: &Shred, away: &mut bool) -> Result<(), ShredderError> {
+    async fn finish(
+        &self,
+        shred: &Shred,
+        shares: &mut SecondShares<'_>,
+    ) -> Result<(), ShredderError> {
         let owner = &shred.owner;
         if shred.appended_at.is_none() {
             self.append(shred).await?;
         }
         // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
-        let destroyed = self.destroy_shares(owner, away).await;
+        let destroyed = shares.destroy(owner).await;
         if shred.tombstoned_at.is_none() {
             tombstone(&self.rows, owner).await?;
             self.store.note(owner, ShredStep::Tombstoned).await?;
@@ -317,39 +323,11 @@ impl Inner {
             self.empty(owner).await?;
             self.store.note(owner, ShredStep::Emptied).await?;
         }
-        destroyed
+        Ok(destroyed?)
     }
 
-    /// What a shredder may do with it, in both stores. In the share store it is no reason to wait.
-    async fn vacuum(&self) -> Result<bool, StoreError> {
-        let vacuumed = self.store.vacuum().await?;
-        let Some(shares) = &self.shares else {
-            return Ok(vacuumed);
-        };
-        let of_shares = timeout(SHARES_WITHIN, shares.vacuum()).await;
-        Ok(vacuumed && matches!(of_shares, Ok(Ok(true))))
-    }
-
-    /// `away` once the store did not answer: no other owner waits for it in this round.
-    async fn destroy_shares(
-        &self,
-        owner: &CanonicalId,
-        away: &mut bool,
-    ) -> Result<(), ShredderError> {
-        if let Some(shares) = &self.shares {
-            if *away {
-                return Err(no_shares().into());
-            }
-            let destroyed = async {
-                shares.destroy_all(owner).await?;
-                let at = shares.destroyed_at(owner).await?;
-                at.ok_or_else(|| ShareStoreError::unavailable("a share was put meanwhile"))
-            };
-            let destroyed = timeout(SHARES_WITHIN, destroyed).await;
-            *away = destroyed.is_err();
-            destroyed.map_err(|_| no_shares())??;
-        }
-        Ok(())
+    fn second_shares(&self) -> SecondShares<'_> {
+        SecondShares::of_round(self.shares.as_deref())
     }
 
     /// The database says so of itself; the ledger must too.
@@ -400,11 +378,11 @@ impl Inner {
         &self,
         owner: &CanonicalId,
         deleted: &mut u64,
-        away: &mut bool,
+        shares: &mut SecondShares<'_>,
     ) -> Result<(), ShredderError> {
         self.must_know(owner).await?;
         // A store that was put back has them again. No row waits for one that is out of reach.
-        let destroyed = self.destroy_shares(owner, away).await;
+        let destroyed = shares.destroy(owner).await;
         for rows in &self.rows {
             rows.bury(owner).await?;
             for table in rows.models().deleted_tables() {
@@ -418,7 +396,7 @@ impl Inner {
             }
         }
         self.empty(owner).await?; // those too may come late
-        destroyed
+        Ok(destroyed?)
     }
 
     async fn postpone(&self, shred: &Shred, error: &ShredderError) -> Result<(), StoreError> {
@@ -451,10 +429,6 @@ fn reason(error: &ShredderError) -> String {
 
 fn slow() -> LedgerError {
     LedgerError::unavailable("no answer within thirty seconds")
-}
-
-fn no_shares() -> ShareStoreError {
-    ShareStoreError::unavailable("no answer within thirty seconds")
 }
 
 fn micros(time: Duration) -> i64 {
