@@ -1,5 +1,5 @@
 # What the tests need: installed if it is missing, and started. Sourced by `tests/run`, with `fail`, `needs`,
-# $work (a temporary folder) and $killed (what ends with the run).
+# $work (a temporary folder) and $killed (what ends with the run: processes, and groups with a minus sign).
 
 # ---- What must be installed.
 

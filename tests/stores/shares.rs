@@ -142,7 +142,7 @@ async fn an_owner_whose_shares_were_destroyed_gets_none(kind: Kind) {
     assert!(matches!(late, Err(ShareStoreError::Destroyed)), "{late:?}");
     shares.destroy_all(&owner("ada")).await.unwrap();
     let again = shares.destroyed_at(&owner("ada")).await.unwrap();
-    assert_eq!(again, Some(at), "the first counts");
+    assert_eq!(again, Some(at), "nothing was there to destroy");
     assert!(is_there(&*shares, "ben", 1, 1).await);
     // One who never had any is remembered too.
     shares.destroy_all(&owner("cy")).await.unwrap();
@@ -157,7 +157,8 @@ async fn an_owner_whose_shares_were_destroyed_gets_none(kind: Kind) {
         database.run(back, &owner("ada")).await.unwrap();
         assert_eq!(shares.destroyed_at(&owner("ada")).await.unwrap(), None);
         shares.destroy_all(&owner("ada")).await.unwrap();
-        assert_eq!(shares.destroyed_at(&owner("ada")).await.unwrap(), Some(at));
+        let again = shares.destroyed_at(&owner("ada")).await.unwrap();
+        assert!(again > Some(at), "what came back is destroyed only now");
     }
 }
 
@@ -352,11 +353,13 @@ async fn a_shredder_destroys_them_and_the_receipt_says_when(kind: Kind) {
         let receipt = shredder.receipt(&owner).await.unwrap();
         let at = receipt.shares_destroyed_at.unwrap();
         assert_eq!(receipt.shares_from, Some(at.max(receipt.live_from)));
-        assert!(
-            receipt
-                .to_string()
-                .contains("second shares of DEKs destroyed\n")
-        );
+        let text = receipt.to_string();
+        assert!(text.contains("second shares of DEKs destroyed, if there were any\n"));
+        let vacuumed = match crate::place::is_postgres(kind) {
+            true => ": key tables and the table of second shares vacuumed",
+            false => "not done key tables and the table of second shares vacuumed",
+        };
+        assert!(text.contains(vacuumed), "{text}");
     }
     keyring.open(&72_i64, PURPOSE).await.unwrap();
     shares.destroy_all(&CanonicalId::integer(72)).await.unwrap();

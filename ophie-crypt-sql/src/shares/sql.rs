@@ -83,6 +83,24 @@ pub(super) const DELETE_BETWEEN: &str = "\
     DELETE FROM ophie_crypt_shares \
     WHERE key_store = $1 AND owner = $2 AND generation > $3 AND generation < $4";
 
+/// Shares that came back, from a backup say, are destroyed now and not when the first were.
+pub(super) const fn note_again(dialect: Dialect) -> &'static str {
+    dialect.of(
+        "UPDATE ophie_crypt_shares_destroyed \
+         SET destroyed_at = timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6)) \
+         WHERE key_store = $1 AND owner = $2 \
+           AND EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
+        "UPDATE ophie_crypt_shares_destroyed \
+         SET destroyed_at = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) \
+         WHERE key_store = $1 AND owner = $2 \
+           AND EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
+        "UPDATE ophie_crypt_shares_destroyed \
+         SET destroyed_at = CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000 \
+         WHERE key_store = $1 AND owner = $2 \
+           AND EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
+    )
+}
+
 pub(super) const DELETE: &str =
     "DELETE FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2";
 

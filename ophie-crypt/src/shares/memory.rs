@@ -122,6 +122,9 @@ impl ShareStore for MemoryShares {
         let since = Clock::default().now().wall().duration_since(UNIX_EPOCH);
         let now = micros(since.unwrap_or_default());
         let mut kept = self.kept();
+        if kept.shares.keys().any(|(whose, ..)| whose == owner) {
+            kept.destroyed.insert(owner.clone(), now);
+        }
         kept.destroyed.entry(owner.clone()).or_insert(now);
         kept.shares.retain(|(whose, ..), _| whose != owner);
         Ok(())

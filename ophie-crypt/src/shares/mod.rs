@@ -92,7 +92,7 @@ pub trait ShareStore: Debug + Send + Sync + 'static {
         generations: &[u32],
     ) -> Result<(), ShareStoreError>;
 
-    /// Destroys all of the owner's shares, and takes no more. Any number of times; the first counts.
+    /// Destroys all of the owner's shares, and takes no more. Any number of times; the last that found a share counts.
     ///
     /// # Errors
     ///
@@ -107,8 +107,8 @@ pub trait ShareStore: Debug + Send + Sync + 'static {
     /// [`ShareStoreError`].
     async fn destroyed_at(&self, owner: &CanonicalId) -> Result<Option<i64>, ShareStoreError>;
 
-    /// Takes old versions of the shares' rows out of their table's file. `false` where there are none, or the role may
-    /// not.
+    /// Takes old versions of the shares' rows out of their table's file. `false` where the role may not, or where it is
+    /// not known of the database.
     ///
     /// # Errors
     ///

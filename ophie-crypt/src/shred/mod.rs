@@ -9,6 +9,7 @@ mod entry;
 mod guard;
 mod receipt;
 mod record;
+mod shares;
 mod shredder;
 mod store;
 #[cfg(test)]

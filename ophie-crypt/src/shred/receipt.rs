@@ -254,7 +254,7 @@ impl fmt::Display for SignedReceipt {
 
 /// What steps are over, and what is said where a shredder was not given any.
 const KEYS: &str = "DEKs and index keys";
-const SHARES: &str = "second shares of DEKs destroyed";
+const SHARES: &str = "second shares of DEKs destroyed, if there were any";
 const NO_TABLE: &str = "no table was named";
 const NO_VECTORS: &str = "no vector store was named";
 
@@ -305,6 +305,11 @@ impl fmt::Display for Receipt {
             None if self.in_two_shares => writeln!(f, "not done {SHARES}")?,
             None => {}
         }
+        let vacuumed = if self.in_two_shares {
+            "key tables and the table of second shares vacuumed"
+        } else {
+            "key tables vacuumed"
+        };
         for (step, of, nothing, at) in [
             ("rows tombstoned", &*rows, NO_TABLE, shred.tombstoned_at),
             (
@@ -313,7 +318,7 @@ impl fmt::Display for Receipt {
                 NO_VECTORS,
                 shred.emptied_at,
             ),
-            ("key tables vacuumed", KEYS, "", shred.vacuumed_at),
+            (vacuumed, KEYS, "", shred.vacuumed_at),
             ("rows deleted", &rows, NO_TABLE, shred.swept_at),
         ] {
             // A step over nothing is noted too.

@@ -17,13 +17,14 @@ use super::{
     entry::View,
     receipt::{Reach, Receipt, ReceiptError, Terms},
     record::{Shred, ShredStep, Shreds},
+    shares::SecondShares,
     store::{RowStore, ShredStore},
     tombstones::tombstone,
 };
 use crate::{
     ledger::{Ledger, LedgerError},
     owner::{CanonicalId, OwnerId},
-    shares::{ShareStore, ShareStoreError},
+    shares::ShareStore,
     store::StoreError,
     vectors::VectorStore,
 };
@@ -42,8 +43,6 @@ const PAGE: u32 = 100;
 const CALLS: u32 = 1000;
 /// Then a ledger counts as unreachable.
 const LEDGER_WITHIN: Duration = Duration::from_secs(30);
-/// Then a share store does.
-const SHARES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Finishes what a shred begins: the ledger, tombstones, vectors, vacuum; and sweeps the rows at the horizon.
 ///
@@ -113,6 +112,7 @@ impl Shredder {
     /// [`StoreError`] of the key store. Whatever else fails is counted, and noted with its shred.
     pub async fn work(&self) -> Result<Worked, StoreError> {
         let (mut worked, mut after) = (Worked::default(), None);
+        let mut shares = self.0.second_shares();
         loop {
             let page = self
                 .0
@@ -128,7 +128,7 @@ impl Shredder {
                 if !self.0.store.claim(&shred.owner, CLAIM).await? {
                     continue; // another has it
                 }
-                match self.0.finish(shred).await {
+                match self.0.finish(shred, &mut shares).await {
                     Ok(()) => finished.push(&shred.owner),
                     Err(error) => {
                         worked.failed = worked.failed.saturating_add(1);
@@ -136,12 +136,12 @@ impl Shredder {
                     }
                 }
             }
-            // Once for all of them.
-            let vacuumed = !finished.is_empty() && self.0.store.vacuum().await?;
-            if let Some(shares) = self.0.shares.as_ref().filter(|_| !finished.is_empty()) {
-                // As far as the role may; what stays in the file is as a backup of the share store is.
-                timeout(SHARES_WITHIN, shares.vacuum()).await.ok();
+            if finished.is_empty() {
+                continue;
             }
+            // Once for all of them, and in the one store also if there is nothing to do in the other.
+            let (of_shares, of_keys) = (shares.vacuum().await, self.0.store.vacuum().await?);
+            let vacuumed = of_keys && of_shares;
             for owner in finished {
                 if vacuumed {
                     self.0.store.note(owner, ShredStep::Vacuumed).await?;
@@ -164,6 +164,7 @@ impl Shredder {
             again: micros(self.0.again),
         };
         let (mut worked, mut after) = (Worked::default(), None);
+        let mut shares = self.0.second_shares();
         loop {
             let page = self.0.store.shreds(which, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else {
@@ -171,9 +172,10 @@ impl Shredder {
             };
             after = Some(last.owner.clone());
             for shred in &page {
-                match self.0.sweep(&shred.owner, &mut worked.rows).await {
+                let (owner, rows) = (&shred.owner, &mut worked.rows);
+                match self.0.sweep(owner, rows, &mut shares).await {
                     Ok(()) => {
-                        self.0.store.note(&shred.owner, ShredStep::Swept).await?;
+                        self.0.store.note(owner, ShredStep::Swept).await?;
                         worked.done = worked.done.saturating_add(1);
                     }
                     Err(error) => {
@@ -249,10 +251,7 @@ impl Shredder {
         let head = view.head;
         drop(view);
         let mut reach = Reach::of(&self.0.rows, &self.0.vectors);
-        if let Some(shares) = &self.0.shares {
-            let destroyed = timeout(SHARES_WITHIN, shares.destroyed_at(&owner)).await;
-            reach.shares = Some(destroyed.map_err(|_| no_shares())??);
-        }
+        reach.shares = self.0.second_shares().destroyed_at(&owner).await?;
         let terms = &self.0.terms;
         Ok(Receipt::new(shred, appended_at, entry, head, terms, reach))
     }
@@ -262,20 +261,26 @@ impl Shredder {
     ///
     /// # Errors
     ///
-    /// [`ShredderError`]; those before were done.
+    /// [`ShredderError`], the first; all other owners were done.
     pub async fn destroy_shares_again(&self) -> Result<u64, ShredderError> {
         let (mut owners, mut after) = (0_u64, None);
+        let (mut first, mut shares) = (None, self.0.second_shares());
         loop {
             let page = self.0.store.shreds(Shreds::All, after.as_ref(), PAGE);
             let page = page.await?;
             let Some(last) = page.last() else {
-                return Ok(owners);
+                return first.map_or(Ok(owners), Err);
             };
             after = Some(last.owner.clone());
             for shred in page.iter().filter(|shred| shred.appended_at.is_some()) {
-                self.0.must_know(&shred.owner).await?;
-                self.0.destroy_shares(&shred.owner).await?;
-                owners = owners.saturating_add(1);
+                let destroyed = async {
+                    self.0.must_know(&shred.owner).await?;
+                    Ok(shares.destroy(&shred.owner).await?)
+                };
+                match destroyed.await {
+                    Ok(()) => owners = owners.saturating_add(1),
+                    Err(error) => drop(first.get_or_insert(error)),
+                }
             }
         }
     }
@@ -299,13 +304,17 @@ impl ShredderTask {
 
 impl Inner {
     /// All steps that concern this owner alone.
-    async fn finish(&self, shred: &Shred) -> Result<(), ShredderError> {
+    async fn finish(
+        &self,
+        shred: &Shred,
+        shares: &mut SecondShares<'_>,
+    ) -> Result<(), ShredderError> {
         let owner = &shred.owner;
         if shred.appended_at.is_none() {
             self.append(shred).await?;
         }
         // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
-        let destroyed = self.destroy_shares(owner).await;
+        let destroyed = shares.destroy(owner).await;
         if shred.tombstoned_at.is_none() {
             tombstone(&self.rows, owner).await?;
             self.store.note(owner, ShredStep::Tombstoned).await?;
@@ -314,20 +323,11 @@ impl Inner {
             self.empty(owner).await?;
             self.store.note(owner, ShredStep::Emptied).await?;
         }
-        destroyed
+        Ok(destroyed?)
     }
 
-    async fn destroy_shares(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
-        if let Some(shares) = &self.shares {
-            let destroyed = async {
-                shares.destroy_all(owner).await?;
-                let at = shares.destroyed_at(owner).await?;
-                at.ok_or_else(|| ShareStoreError::unavailable("a share was put meanwhile"))
-            };
-            let destroyed = timeout(SHARES_WITHIN, destroyed).await;
-            destroyed.map_err(|_| no_shares())??;
-        }
-        Ok(())
+    fn second_shares(&self) -> SecondShares<'_> {
+        SecondShares::of_round(self.shares.as_deref())
     }
 
     /// The database says so of itself; the ledger must too.
@@ -374,10 +374,15 @@ impl Inner {
     }
 
     /// Counts rows as they go.
-    async fn sweep(&self, owner: &CanonicalId, deleted: &mut u64) -> Result<(), ShredderError> {
+    async fn sweep(
+        &self,
+        owner: &CanonicalId,
+        deleted: &mut u64,
+        shares: &mut SecondShares<'_>,
+    ) -> Result<(), ShredderError> {
         self.must_know(owner).await?;
         // A store that was put back has them again. No row waits for one that is out of reach.
-        let destroyed = self.destroy_shares(owner).await;
+        let destroyed = shares.destroy(owner).await;
         for rows in &self.rows {
             rows.bury(owner).await?;
             for table in rows.models().deleted_tables() {
@@ -391,7 +396,7 @@ impl Inner {
             }
         }
         self.empty(owner).await?; // those too may come late
-        destroyed
+        Ok(destroyed?)
     }
 
     async fn postpone(&self, shred: &Shred, error: &ShredderError) -> Result<(), StoreError> {
@@ -424,10 +429,6 @@ fn reason(error: &ShredderError) -> String {
 
 fn slow() -> LedgerError {
     LedgerError::unavailable("no answer within thirty seconds")
-}
-
-fn no_shares() -> ShareStoreError {
-    ShareStoreError::unavailable("no answer within thirty seconds")
 }
 
 fn micros(time: Duration) -> i64 {

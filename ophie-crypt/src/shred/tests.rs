@@ -12,9 +12,12 @@ use super::{
     *,
 };
 use crate::{
+    Keyring,
     hazmat::fill_random,
+    kms::{LocalKms, TwoShareKms},
     ledger::{FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead},
     owner::CanonicalId,
+    shares::tests::Fallible,
     store::{KeyStore, MemoryKeyStore},
 };
 
@@ -288,4 +291,37 @@ async fn in_the_background_shreds_are_finished_until_it_is_stopped() {
     }
     let early = shredder.receipt("ben").await;
     assert!(matches!(early, Err(ReceiptError::TooEarly)), "{early:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_shred_waits_for_a_share_store_that_another_waited_for() {
+    let (keys, shares) = (
+        Arc::new(MemoryKeyStore::new()),
+        Arc::new(Fallible::default()),
+    );
+    let kms = TwoShareKms::new(LocalKms::ephemeral().unwrap(), Arc::clone(&shares));
+    let keyring = Keyring::builder().kms(kms).key_store(Arc::clone(&keys));
+    let keyring = keyring.build().unwrap();
+    let shredder = Shredder::builder(Arc::clone(&keys), Silent::new());
+    let shredder = shredder
+        .shares(Arc::clone(&shares), core::time::Duration::ZERO)
+        .build();
+    let owners = ["ada", "ben", "cy"];
+    for owner in owners {
+        keyring.provision(owner).await.unwrap();
+        keyring.shred(owner).await.unwrap();
+    }
+    shares.hangs.store(true, SeqCst);
+    let worked = shredder.work().await.unwrap();
+    assert_eq!((worked.done, worked.failed), (0, 3));
+    assert_eq!(shares.destroyed.load(SeqCst), 1, "one waited for it");
+    let ids = owners.map(CanonicalId::text);
+    let shreds = keys.shreds_of(&ids).await.unwrap();
+    assert!(shreds.iter().all(|shred| shred.tombstoned_at.is_some()));
+    assert!(shredder.destroy_shares_again().await.is_err());
+    assert_eq!(shares.destroyed.load(SeqCst), 2);
+
+    shares.hangs.store(false, SeqCst);
+    assert_eq!(shredder.destroy_shares_again().await.unwrap(), 3);
+    assert!(shares.memory.is_empty());
 }
