@@ -118,6 +118,8 @@ mod shreds;
 mod soak_back;
 mod soak_guard;
 #[cfg(test)]
+mod soak_releases;
+#[cfg(test)]
 mod soak_rows;
 #[cfg(test)]
 mod soaking;

@@ -127,6 +127,12 @@ impl Soaking {
         self.literal(sealed.unwrap().as_bytes())
     }
 
+    /// What goes beside it.
+    pub(crate) fn fingerprint(&self, name: &str) -> String {
+        let fingerprint = BlindIndex::<String, person::name_fp>::of_in(&self.ada, name);
+        self.literal(fingerprint.unwrap().as_bytes())
+    }
+
     pub(crate) fn literal(&self, bytes: &[u8]) -> String {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match is_postgres(self.kind) {

@@ -62,23 +62,19 @@ impl<D: Driver> ModelTables<D> {
     /// [`ModelError`].
     pub async fn writers(&self) -> Result<Vec<String>, ModelError> {
         // MariaDB's triggers and updates wait for them, and SQLite has one writer.
-        let mut tables = self.models.deleted_tables().peekable();
-        if D::DIALECT != Dialect::Postgres || tables.peek().is_none() {
+        if D::DIALECT != Dialect::Postgres {
             return Ok(Vec::new());
         }
-        // Whoever wrote a table holds this lock until its transaction ends.
-        let mut statement = Statement::new(
+        // Also of who has only read so far: its snapshot may have no tombstone, and its triggers go by it. Background
+        // workers have no user; what is prepared has no process.
+        let statement = Statement::new(
             D::DIALECT,
-            "SELECT DISTINCT virtualtransaction AS writer FROM pg_locks WHERE mode = 'RowExclusiveLock' \
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation IN (",
+            "SELECT DISTINCT virtualtransaction AS writer FROM pg_locks WHERE \
+             EXISTS (SELECT 1 FROM ophie_crypt_soaks WHERE state <> 'dropped') AND ( \
+                 (locktype = 'virtualxid' AND granted AND pid <> pg_backend_pid() AND pid IN ( \
+                     SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usesysid IS NOT NULL)) \
+                 OR (pid IS NULL AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))",
         );
-        for (n, table) in tables.enumerate() {
-            statement.push(if n == 0 { "" } else { ", " });
-            statement.push("CAST(CAST(");
-            statement.push_bind(quoted(D::DIALECT, table).as_str());
-            statement.push(" AS text) AS regclass)");
-        }
-        statement.push(")");
         let rows: Vec<Writer> = read(&self.driver, statement).await.map_err(error)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
@@ -95,16 +91,13 @@ impl<D: Driver> ModelTables<D> {
         limit: u32,
     ) -> Result<u64, ModelError> {
         let mut changed = 0_u64;
-        let models = self.models.iter().filter(|model| model.table() == table);
-        for model in models {
-            let column = model
-                .tombstone()
-                .map(|column| (column, "CURRENT_TIMESTAMP", "IS NULL"));
-            let twins = model
-                .columns()
-                .iter()
-                .filter_map(ophie_crypt::ColumnInfo::twin);
-            let twins = twins.map(|twin| (twin, "NULL", "IS NOT NULL"));
+        let is_kept = self.models.kept().any(|(kept, _)| kept == table);
+        let mut twins = self.twins(table).await?;
+        for model in self.models.iter().filter(|model| model.table() == table) {
+            let column = model.tombstone().filter(|_| !is_kept);
+            let column = column.map(|column| (column, "CURRENT_TIMESTAMP", "IS NULL"));
+            let twins = core::mem::take(&mut twins); // once for all models of the table
+            let twins = twins.iter().map(|twin| (&**twin, "NULL", "IS NOT NULL"));
             for (column, value, before) in column.into_iter().chain(twins) {
                 let name = quoted(D::DIALECT, column);
                 let head = |table: &str| format!("UPDATE {table} SET {name} = {value}");
@@ -116,6 +109,19 @@ impl<D: Driver> ModelTables<D> {
             }
         }
         Ok(changed)
+    }
+
+    /// The plaintext columns beside encrypted ones, as the database knows them: a release that names none of them may be
+    /// the one that shreds.
+    async fn twins(&self, table: &str) -> Result<Vec<String>, ModelError> {
+        let statement = Statement::new(
+            D::DIALECT,
+            "SELECT DISTINCT twin AS name FROM ophie_crypt_soaks WHERE table_name = $1 AND state <> 'dropped'",
+        );
+        let rows: Vec<Twin> = read(&self.driver, statement.bind(table))
+            .await
+            .map_err(error)?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
     /// See [`RowStore::sweep`](ophie_crypt::RowStore::sweep).
@@ -204,6 +210,14 @@ struct Writer(String);
 impl Record for Writer {
     fn read(cells: &dyn Cells) -> Result<Self, Failure> {
         Ok(Self(there(cells.text("writer")?)?))
+    }
+}
+
+struct Twin(String);
+
+impl Record for Twin {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(there(cells.text("name")?)?))
     }
 }
 

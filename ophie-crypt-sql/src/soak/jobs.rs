@@ -108,9 +108,10 @@ impl<D: Driver> ModelTables<D> {
             statement.push(&format!(", {column} = "));
             statement.push_bind(sealed.as_slice());
             let place = statement.place(row.key.as_str());
+            // Whoever changed the plaintext has changed this, or the guard has.
             let old = statement.place(old.as_slice());
             statement.push(&format!(
-                " WHERE {} = {} AND {twin} IS NULL AND {column} = {old}",
+                " WHERE {} = {} AND {column} = {old}",
                 key.name,
                 shape.key_of(&place)
             ));

@@ -35,6 +35,7 @@ impl<D: Driver> ModelTables<D> {
                 // The refusing trigger first: where each statement counts at once, there is no moment without one.
                 [guard.admit(), guard.refuse(), guard.lower()].concat()
             }
+            // The refusing trigger goes last.
             (SoakState::Retired, _) => [guard.lower(), guard.raise(), guard.admit()].concat(),
             (_, SoakState::Plain) => {
                 // Nothing keeps it beside its plaintext from here on, and a soak may begin again.
@@ -45,10 +46,16 @@ impl<D: Driver> ModelTables<D> {
                 let emptying = format!("UPDATE {table} SET {empty} WHERE {any};\n");
                 [guard.lower(), guard.admit(), emptying].concat()
             }
-            // A step that was cut off may have left those of another state, where DDL cannot be taken back.
-            _ if D::DIALECT == Dialect::MySql => {
-                [guard.lower(), guard.raise(), guard.admit()].concat()
-            }
+            // A step that was cut off may have left those of another state, where DDL cannot be taken back. One that is cut
+            // off here leaves a table that refuses plaintext, and never one without a trigger.
+            _ if D::DIALECT == Dialect::MySql => [
+                guard.admit(),
+                guard.refuse(),
+                guard.lower(),
+                guard.raise(),
+                guard.admit(),
+            ]
+            .concat(),
             _ => String::new(),
         };
         let hindrance = match (from.state, to) {

@@ -315,14 +315,20 @@ impl Inner {
         }
         // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
         let destroyed = shares.destroy(owner).await;
-        if shred.tombstoned_at.is_none() {
-            tombstone(&self.rows, owner).await?;
+        // It waits for transactions of the application; vectors do not.
+        let tombstoned = if shred.tombstoned_at.is_none() {
+            tombstone(&self.rows, owner).await
+        } else {
+            Ok(())
+        };
+        if shred.tombstoned_at.is_none() && tombstoned.is_ok() {
             self.store.note(owner, ShredStep::Tombstoned).await?;
         }
         if shred.emptied_at.is_none() {
             self.empty(owner).await?;
             self.store.note(owner, ShredStep::Emptied).await?;
         }
+        tombstoned?;
         Ok(destroyed?)
     }
 

@@ -35,7 +35,9 @@ pub(super) async fn tombstone(
 }
 
 async fn tombstone_in(rows: &dyn RowStore, owner: &CanonicalId) -> Result<(), ModelError> {
-    for table in rows.models().deleted_tables() {
+    // Also where rows are kept: what is kept of them is not the plaintext of an encrypted column.
+    let kept = rows.models().kept().map(|(table, _)| table);
+    for table in rows.models().deleted_tables().chain(kept) {
         while rows.tombstone(owner, table, BATCH).await? > 0 {}
     }
     Ok(())

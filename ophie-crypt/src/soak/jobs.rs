@@ -3,8 +3,8 @@
 //! Invariant: plaintext goes only where ciphertext is, and ciphertext is as it was afterwards. Absent: SQL (`store`).
 
 use super::{
-    Rows, SoakColumn, SoakJobError, SoakState, Soaker,
-    seal::{RETRY, Sessions},
+    Rows, SoakColumn, SoakJobError, SoakState, Soaker, Wrong,
+    seal::{Looked, RETRY, Sessions},
     worker::not_now,
 };
 use crate::store::ModelError;
@@ -48,7 +48,8 @@ impl Soaker {
     }
 
     /// The way back from `Retired`: after the step to `Sealed`, gives every row its plaintext back, and a new envelope with
-    /// it. What does not open is left, and verify names it. Says how many rows got plaintext.
+    /// it; also a row whose plaintext says something else than its ciphertext, which counts: a release that knows no
+    /// plaintext wrote it. What does not open is left, and verify names it. Says how many rows got plaintext.
     ///
     /// # Errors
     ///
@@ -69,8 +70,10 @@ impl Soaker {
             after = Some(last.key.clone());
             let mut rows = Vec::new();
             for row in page {
-                if row.plain.is_some() || row.sealed.is_none() || !sessions.open(&row.owner).await?
-                {
+                if row.sealed.is_none() || !sessions.open(&row.owner).await? {
+                    continue;
+                }
+                if !lacks_plaintext(sessions.look(&soak, &row)?) {
                     continue;
                 }
                 sessions.reserve(&row.owner, 1).await?;
@@ -115,10 +118,10 @@ impl Soaker {
         key: &str,
     ) -> Result<One, SoakJobError> {
         let row = self.store.reread(soak, key).await?;
-        let Some(row) = row.filter(|row| row.plain.is_none() && row.sealed.is_some()) else {
+        let Some(row) = row.filter(|row| row.sealed.is_some()) else {
             return Ok(One::Changed);
         };
-        if !sessions.open(&row.owner).await? {
+        if !sessions.open(&row.owner).await? || !lacks_plaintext(sessions.look(soak, &row)?) {
             return Ok(One::Changed);
         }
         sessions.reserve(&row.owner, 1).await?;
@@ -133,7 +136,7 @@ impl Soaker {
         }
         // A database that does not answer says so here.
         let still = self.store.reread(soak, key).await?;
-        let same = still.is_some_and(|row| row.plain.is_none() && row.sealed == old);
+        let same = still.is_some_and(|row| row.sealed == old);
         Ok(if same { One::Unfit } else { One::Changed })
     }
 
@@ -183,6 +186,10 @@ impl Soaker {
         self.store.rewrite(&soak).await?;
         Ok(self.store.residue())
     }
+}
+
+const fn lacks_plaintext(looked: Looked) -> bool {
+    matches!(looked, Looked::Wrong(Wrong::NoPlaintext | Wrong::Differs))
 }
 
 /// What became of a row whose plaintext was to come back.

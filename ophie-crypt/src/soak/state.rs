@@ -145,7 +145,8 @@ impl SoakState {
                 &[Acknowledged, NoOldBinaries, Verified, NothingPending]
             }
             (Self::Retired, Self::Dropped) => &[Acknowledged, Emptied, TwinUnknown],
-            (Self::Sealed, Self::Soak) => &[Acknowledged, Floor, Decrypted],
+            // A release that knows no plaintext may have written beside it, and may be gone by now.
+            (Self::Sealed, Self::Soak) => &[Acknowledged, Floor, Decrypted, Verified],
             (Self::Expand, Self::Plain)
             | (Self::DualWrite, Self::Expand)
             | (Self::Backfill, Self::DualWrite)

@@ -288,8 +288,8 @@ impl Soaker {
     /// Admits binaries that know nothing of the soak, as it does from the beginning, or admits them no longer: from then
     /// on, the guard refuses plaintext without ciphertext wherever a release writes both. Stop them first.
     ///
-    /// Back from `Retired`, they are admitted once every row has its plaintext again: to them the others are NULL, and to
-    /// set one to NULL would change nothing that the guard sees.
+    /// Back from `Retired`, they are admitted once every row has its plaintext again, and a verify found it right: to them
+    /// the others are NULL, and to set one to NULL would change nothing that the guard sees.
     ///
     /// # Errors
     ///
@@ -309,7 +309,12 @@ impl Soaker {
         }
         if admit {
             let gates: &[Gate] = match row.state {
-                SoakState::Sealed => &[Gate::Acknowledged, Gate::Floor, Gate::Decrypted],
+                SoakState::Sealed => &[
+                    Gate::Acknowledged,
+                    Gate::Floor,
+                    Gate::Decrypted,
+                    Gate::Verified,
+                ],
                 _ => &[Gate::Floor],
             };
             let unmet = self.unmet_among(&soak, &row, row.state, gates).await?;
