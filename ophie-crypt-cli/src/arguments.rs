@@ -2,10 +2,13 @@
 //!
 //! Invariant: no flag takes its value from the environment here, as the help would show it (`config` does). Absent: what the subcommands do (`commands`).
 
+mod soak;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::soak::{At, Batches, ColumnName, Soaking};
 use crate::owner::OwnerName;
 
 /// Keys, shreds, audit, restores and checks of encrypted columns.
@@ -85,7 +88,7 @@ pub(crate) enum Command {
         #[arg(long)]
         create_ledger: bool,
     },
-    /// Say how far tables, keys, shreds and ledger are
+    /// Say how far tables, keys, shreds, ledger and soaks are
     Status,
     /// Owners and their keys
     #[command(subcommand)]
@@ -105,6 +108,11 @@ pub(crate) enum Command {
     /// Blind indexes
     #[command(subcommand)]
     Index(Index),
+    /// A column that moves from plaintext to ciphertext, from state to state
+    #[command(subcommand)]
+    Soak(Soaking),
+    /// Say how far each column in a soak is, and what is to be done next
+    Plan,
     /// Look for what is set up wrongly
     Doctor,
     /// Print completions for a shell

@@ -19,6 +19,7 @@ mod place;
 mod reference;
 mod rotation;
 mod shreds;
+mod soaking;
 mod tables;
 
 /// Each of these functions as a test on each database.

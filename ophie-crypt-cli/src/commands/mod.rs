@@ -7,10 +7,12 @@ mod doctor;
 mod index;
 mod keys;
 mod migrate;
+mod plan;
 mod restore;
 mod rewrap;
 mod rotate;
 mod shell;
+mod soak;
 mod status;
 mod sweep;
 
@@ -111,6 +113,8 @@ async fn begin(
             column,
             owner_column,
         }) => index::plan(&world, &table, &column, &owner_column).await,
+        Command::Soak(command) => soak::run(&world, command).await,
+        Command::Plan => plan::plan(&world).await,
         Command::Doctor => doctor::doctor(&world).await,
         Command::Completions { .. } | Command::Man => return Ok(None), // done above
     };

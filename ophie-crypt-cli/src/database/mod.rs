@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ophie_crypt::{
     AuditStore, Ledger, LedgerError, ModelError, Models, RotationStore, RowStore, ShredStore,
-    StoreError,
+    StoreError, soak::SoakStore,
 };
 use ophie_crypt_sql::Dialect;
 use ophie_crypt_sqlx::{
@@ -176,6 +176,14 @@ impl Database {
     }
 
     pub(crate) fn rows(&self, models: Models) -> Arc<dyn RowStore> {
+        match self {
+            Self::MySql(pool) => Arc::new(MySqlModels::new(pool.clone(), models)),
+            Self::Postgres(pool) => Arc::new(PostgresModels::new(pool.clone(), models)),
+            Self::Sqlite(pool) => Arc::new(SqliteModels::new(pool.clone(), models)),
+        }
+    }
+
+    pub(crate) fn soaks(&self, models: Models) -> Arc<dyn SoakStore> {
         match self {
             Self::MySql(pool) => Arc::new(MySqlModels::new(pool.clone(), models)),
             Self::Postgres(pool) => Arc::new(PostgresModels::new(pool.clone(), models)),
