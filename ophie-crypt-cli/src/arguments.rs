@@ -77,7 +77,10 @@ impl Shared {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Bring the library's own tables up to date
+    #[command(args_conflicts_with_subcommands = true)]
     Migrate {
+        #[command(subcommand)]
+        command: Option<Migrate>,
         /// Print the statements that are missing, and run nothing
         #[arg(long, conflicts_with = "create_ledger")]
         print: bool,
@@ -123,6 +126,43 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Migrate {
+    /// Write a migration of your own tables: what they lack for the models, up and down
+    Add(Add),
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The folder of your migrations
+    #[arg(long, value_name = "PATH", default_value = "migrations")]
+    pub(crate) folder: PathBuf,
+    /// As Diesel names files: NUMBER_NAME/up.sql [default: as SQLx does, NUMBER_NAME.up.sql]
+    #[arg(long)]
+    pub(crate) diesel: bool,
+    /// The migration's name
+    #[arg(long, value_name = "NAME", default_value = "encrypted_columns", value_parser = migration_name)]
+    pub(crate) name: String,
+    /// Its number [default: the time, as in 20261130101500]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) number: Option<u64>,
+    /// Leave out the write fence
+    #[arg(long)]
+    pub(crate) without_fence: bool,
+    /// Print it, and write no file
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Part of a file's name, on any system.
+fn migration_name(text: &str) -> Result<String, &'static str> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match !text.is_empty() && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("it is to be of lower-case letters, digits and `_`"),
+    }
 }
 
 #[derive(Subcommand)]

@@ -56,6 +56,12 @@ pub(crate) enum Error {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error("{} was not written; see why", .path.display())]
+    File {
+        path: std::path::PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the keyring was not built; see why")]
     Keyring(#[from] BuildError),
     #[error("the KMS was not set up; see why")]
@@ -146,6 +152,7 @@ impl Error {
             Self::Audit(_) | Self::AuditNotBegun(_) | Self::AuditNotVerified(_) => "audit",
             Self::Config(_) => "config",
             Self::Database(_) => "database",
+            Self::File { .. } => "file",
             Self::Keyring(_)
             | Self::Provision(_)
             | Self::Rotation(_)

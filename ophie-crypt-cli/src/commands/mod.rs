@@ -2,6 +2,7 @@
 //!
 //! Invariant: a subcommand gives a `Report` or an `Error`, and prints nothing itself.
 
+mod add;
 mod audit;
 mod doctor;
 mod index;
@@ -21,7 +22,7 @@ use ophie_crypt::{CanonicalId, RotationStore, StoreError, Which};
 
 use crate::{
     application::Application,
-    arguments::{Arguments, Command, Index},
+    arguments::{Arguments, Command, Index, Migrate},
     config::Config,
     error::{Error, Exit},
     output::{Output, Report},
@@ -97,6 +98,10 @@ async fn begin(
         stop: Stop::listen(),
     };
     let report = match arguments.command {
+        Command::Migrate {
+            command: Some(Migrate::Add(add)),
+            ..
+        } => add::add(&world, &add).await,
         Command::Migrate { print: true, .. } => return migrate::print(&world).await.map(|()| None),
         Command::Migrate {
             dry_run,

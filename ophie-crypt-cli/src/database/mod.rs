@@ -14,7 +14,7 @@ use ophie_crypt::{
     AuditStore, Ledger, LedgerError, ModelError, Models, RotationStore, RowStore, ShredStore,
     StoreError, soak::SoakStore,
 };
-use ophie_crypt_sql::Dialect;
+use ophie_crypt_sql::{Dialect, TableChanges};
 use ophie_crypt_sqlx::{
     MySqlKeyStore, MySqlLedger, MySqlModels, PostgresAudit, PostgresKeyStore, PostgresLedger,
     PostgresModels, SqliteKeyStore, SqliteLedger, SqliteModels,
@@ -222,6 +222,26 @@ impl Database {
             Self::MySql(pool) => MySqlModels::new(pool.clone(), none).migrate().await,
             Self::Postgres(pool) => PostgresModels::new(pool.clone(), none).migrate().await,
             Self::Sqlite(pool) => SqliteModels::new(pool.clone(), none).migrate().await,
+        }
+    }
+
+    /// What the application's tables lack for its models.
+    pub(crate) async fn changes(
+        &self,
+        models: Models,
+        fenced: bool,
+    ) -> Result<TableChanges, ModelError> {
+        match self {
+            Self::MySql(pool) => MySqlModels::new(pool.clone(), models).changes(fenced).await,
+            Self::Postgres(pool) => {
+                let models = PostgresModels::new(pool.clone(), models);
+                models.changes(fenced).await
+            }
+            Self::Sqlite(pool) => {
+                SqliteModels::new(pool.clone(), models)
+                    .changes(fenced)
+                    .await
+            }
         }
     }
 

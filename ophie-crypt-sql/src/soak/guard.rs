@@ -116,7 +116,7 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
     /// A CHECK that admits envelopes only. SQLite's is in the triggers, as it adds none to a table that is there.
     pub(super) fn check(&self) -> String {
         let (table, column) = (&self.shape.table, &self.shape.column);
-        let name = self.constraint("c");
+        let (name, unchecked) = (self.constraint("c"), self.unchecked());
         let envelope = |first: &str| {
             format!(
                 "{column} IS NULL OR (octet_length({column}) >= 45 AND {first} BETWEEN 250 AND 253)"
@@ -124,17 +124,24 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
         };
         match self.shape.dialect {
             Dialect::MySql => format!(
-                "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};\n\
-                 ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({});\n",
+                "{unchecked}ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({});\n",
                 envelope(&format!("ord(substr({column}, 1, 1))"))
             ),
             Dialect::Postgres => format!(
-                "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};\n\
-                 ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({}) NOT VALID;\n",
+                "{unchecked}ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({}) NOT VALID;\n",
                 envelope(&format!("get_byte({column}, 0)"))
             ),
             Dialect::Sqlite => String::new(),
         }
+    }
+
+    /// Takes that CHECK away.
+    pub(super) fn unchecked(&self) -> String {
+        if self.shape.dialect == Dialect::Sqlite {
+            return String::new();
+        }
+        let (table, name) = (&self.shape.table, self.constraint("c"));
+        format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};\n")
     }
 
     /// A name for a constraint.

@@ -24,35 +24,7 @@ impl<D: Driver> ModelTables<D> {
     /// [`ModelError`].
     pub async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError> {
         let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        if !shape.has_twin {
-            return Err(ModelError::CannotSoak {
-                column: soak.column(),
-                reason: "the table has no plaintext column of that name",
-            });
-        }
-        if shape.twin_required && D::DIALECT != Dialect::Postgres {
-            return Err(ModelError::CannotSoak {
-                column: soak.column(),
-                reason: "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
-            });
-        }
-        let guard = Guard::new(&shape, soak, &path);
-        let mut sql = String::new();
-        if D::DIALECT == Dialect::Postgres {
-            sql.push_str(POSTGRES_OWNER);
-        }
-        if shape.twin_required {
-            // The shred of an owner empties it in every state.
-            let (table, twin) = (&shape.table, &shape.twin);
-            sql.push_str(&format!(
-                "ALTER TABLE {table} ALTER COLUMN {twin} DROP NOT NULL;\n"
-            ));
-        }
-        sql.push_str(&adding(soak, &shape));
-        sql.push_str(&guard.check());
-        sql.push_str(&guard.lower());
-        sql.push_str(&guard.admit());
-        sql.push_str(&guard.raise());
+        let sql = expanding(soak, &shape, &Guard::new(&shape, soak, &path))?;
         let (begun, claim) = (begun(soak), claiming(D::DIALECT, soak));
         let table = shape.table.clone();
         let done = run(&self.driver, Begin::Write, move |tx| {
@@ -211,6 +183,46 @@ impl<D: Driver> ModelTables<D> {
     }
 }
 
+/// What adds the columns, the CHECK and the guard.
+pub(super) fn expanding(
+    soak: &SoakColumn,
+    shape: &Shape,
+    guard: &Guard<'_>,
+) -> Result<String, ModelError> {
+    if !shape.has_twin {
+        return Err(ModelError::CannotSoak {
+            column: soak.column(),
+            reason: "the table has no plaintext column of that name",
+        });
+    }
+    if shape.twin_required && shape.dialect != Dialect::Postgres {
+        return Err(ModelError::CannotSoak {
+            column: soak.column(),
+            reason: "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
+        });
+    }
+    let mut sql = String::new();
+    if shape.dialect == Dialect::Postgres {
+        sql.push_str(POSTGRES_OWNER);
+    }
+    let table = &shape.table;
+    if shape.twin_required {
+        // The shred of an owner empties it in every state.
+        let twin = &shape.twin;
+        sql.push_str(&format!(
+            "ALTER TABLE {table} ALTER COLUMN {twin} DROP NOT NULL;\n"
+        ));
+    }
+    for (name, kind) in missing(soak, shape) {
+        sql.push_str(&format!("ALTER TABLE {table} ADD COLUMN {name} {kind};\n"));
+    }
+    sql.push_str(&guard.check());
+    sql.push_str(&guard.lower());
+    sql.push_str(&guard.admit());
+    sql.push_str(&guard.raise());
+    Ok(sql)
+}
+
 /// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,
 /// not for long.
 pub(super) async fn keep_writers_out<D: Driver>(
@@ -318,8 +330,8 @@ fn claiming(dialect: Dialect, soak: &SoakColumn) -> Statement {
         .bind(soak.floor().as_str())
 }
 
-/// The columns that are missing.
-fn adding(soak: &SoakColumn, shape: &Shape) -> String {
+/// The columns that are missing, quoted, and their types.
+pub(super) fn missing<'a>(soak: &SoakColumn, shape: &'a Shape) -> Vec<(&'a str, &'static str)> {
     let (sealed, fingerprint) = match shape.dialect {
         Dialect::MySql => ("LONGBLOB", "VARBINARY(17)"),
         Dialect::Postgres => ("bytea", "bytea"),
@@ -331,8 +343,6 @@ fn adding(soak: &SoakColumn, shape: &Shape) -> String {
         names.chain(indexes.map(|(index, quoted)| (index.column().name(), quoted, fingerprint)));
     names
         .filter(|(name, ..)| !shape.there.iter().any(|there| there == name))
-        .map(|(_, quoted, kind)| {
-            format!("ALTER TABLE {} ADD COLUMN {quoted} {kind};\n", shape.table)
-        })
+        .map(|(_, quoted, kind)| (quoted.as_str(), kind))
         .collect()
 }
