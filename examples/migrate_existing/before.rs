@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use sqlx::AnyPool;
+use sqlx::{AnyPool, Executor, any::AnyPoolOptions};
 
 /// What a release saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,20 @@ pub struct Seen {
     pub errors: u64,
     /// Names that were not what had been written last.
     pub wrong: u64,
+}
+
+/// To a database that has one writer at a time if it is SQLite: while jobs write much, five seconds may be too short to wait.
+pub async fn connect(url: &str) -> sqlx::Result<AnyPool> {
+    sqlx::any::install_default_drivers();
+    let waits = AnyPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            if connection.backend_name() == "SQLite" {
+                connection.execute("PRAGMA busy_timeout = 60000").await?;
+            }
+            Ok(())
+        })
+    });
+    waits.connect(url).await
 }
 
 /// One person signs up, changes their name, and looks at it.
@@ -58,8 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("say a URL, the first id, and how many people".into());
     };
     let (first, count): (i64, i64) = (first.parse()?, count.parse()?);
-    sqlx::any::install_default_drivers();
-    let db = AnyPool::connect(url).await?;
+    let db = connect(url).await?;
     let (ids, mut seen) = (first..first + count, Seen::default());
     for id in ids.clone() {
         visit(&db, id, &mut seen).await;

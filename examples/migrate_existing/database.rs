@@ -9,7 +9,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 
-use crate::EncryptedPerson;
+use crate::{EncryptedPerson, before::connect};
 
 /// What the releases work on, and what the library reaches the tables by.
 pub struct Database {
@@ -29,13 +29,12 @@ enum Rows {
 
 impl Database {
     pub async fn open(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        sqlx::any::install_default_drivers();
         fs::create_dir_all(folder)?;
         let keys = folder.join("keys.db").display().to_string();
         #[cfg(feature = "postgres")]
         if let Ok(url) = std::env::var("DATABASE_URL") {
             let rows = Rows::Postgres(sqlx::PgPool::connect(&url).await?);
-            let app = AnyPool::connect(&url).await?;
+            let app = connect(&url).await?;
             let shown = "the one of DATABASE_URL".to_owned();
             return Ok(Self {
                 app,
@@ -54,7 +53,7 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal);
         let rows = Rows::Sqlite(SqlitePool::connect_with(options).await?);
         let file = fs::canonicalize(file)?.display().to_string();
-        let app = AnyPool::connect(&format!("sqlite:{file}")).await?;
+        let app = connect(&format!("sqlite:{file}")).await?;
         Ok(Self {
             app,
             rows,

@@ -18,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use ophie_crypt::{
@@ -77,7 +78,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .kms(kms)
         .key_store(database.keys().await?)
         .build()?;
-    let soaker = Soaker::new(&tool, models.clone()).watch(|progress| {
+    let rest = Duration::from_millis(20); // between two batches; on SQLite, others write then
+    let soaker = Soaker::new(&tool, models.clone());
+    let soaker = soaker.pause(rest).watch(|progress| {
         print!("\r  {} of {} rows   ", progress.done, progress.total);
         std::io::stdout().flush().ok();
     });
