@@ -18,6 +18,7 @@ use crate::{
 every_database!(
     a_release_that_knows_no_plaintext_keeps_it_from_counting_again,
     a_shred_empties_plaintext_that_took_no_null,
+    a_migration_begins_a_soak_and_takes_it_back,
     a_process_that_ends_leaves_what_it_counted,
     a_shred_in_retired_stands_in_no_way,
     a_soak_that_begins_again_finds_no_ciphertext_of_before,
@@ -303,4 +304,37 @@ async fn a_process_goes_by_a_state_only_once_it_has_said_so(kind: Kind) {
     soaking.watch.beat().await.unwrap();
     let state = soaking.watch.state(&soaking.soak.column());
     assert_eq!(state, Some(SoakState::Backfill));
+}
+
+/// What `expand` does, in a migration of the application's own; and back.
+async fn a_migration_begins_a_soak_and_takes_it_back(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.insert(1, ADA, "'Mom'").await.unwrap();
+    let migration = soaking.soaker.expansion(TABLE, COLUMN).await.unwrap();
+    for _ in 0..2 {
+        soaking.run(&migration.up).await.unwrap();
+        assert_eq!(soaking.row().await, SoakState::Expand);
+        soaking.run(&migration.down).await.unwrap();
+        assert!(soaking.models.soaks().await.unwrap().is_empty());
+        assert!(
+            soaking.run("SELECT name_fp FROM people").await.is_err(),
+            "a column is left"
+        );
+    }
+    soaking.run(&migration.up).await.unwrap();
+    soaking.until(SoakState::Backfill).await;
+    soaking.soaker.backfill(TABLE, COLUMN).await.unwrap();
+    let late = [&migration.up, &migration.down].map(|sql| soaking.run(sql));
+    for late in late {
+        late.await.expect_err("the soak is further");
+    }
+    let again = soaking.soaker.expansion(TABLE, COLUMN).await;
+    assert!(matches!(again, Err(SoakJobError::NotNow { .. })));
+    assert_eq!(soaking.row().await, SoakState::Backfill);
+    soaking.run("UPDATE people SET name = 'Dad'").await.unwrap();
+    assert_eq!(
+        soaking.count("name_ct IS NULL").await,
+        1,
+        "the guard stands"
+    );
 }

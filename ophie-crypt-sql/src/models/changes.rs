@@ -6,7 +6,9 @@
 use ophie_crypt::{ColumnInfo, ColumnRef, Kind, ModelError, soak::SoakColumn};
 
 use super::{ModelTables, error, short, sql::quoted};
-use crate::{Cells, Dialect, Driver, Failure, Record, Statement, driver::there, run::read};
+use crate::{
+    Cells, Dialect, Driver, Failure, Record, Statement, driver::there, run::read, soak::only_before,
+};
 
 /// A migration of the application's own tables.
 ///
@@ -73,9 +75,18 @@ impl<D: Driver> ModelTables<D> {
                     continue;
                 }
                 if let Some(soak) = SoakColumn::of(&self.models, table, column.name()) {
-                    let begins = self.beginning(&soak).await?;
-                    changes.add(&begins.up, &begins.down);
-                    refuses.add(&begins.up_refuses, &begins.down_refuses);
+                    let begins = self.expansion(&soak).await?;
+                    let what = format!(
+                        "\n-- The soak of {column}, whose plaintext column is `{}`.\n",
+                        soak.twin()
+                    );
+                    changes.add(&(what.clone() + &begins.up), &(what + &begins.down));
+                    // Where each statement is committed by itself, before any other.
+                    let late = format!(
+                        "-- Fails, by the table's CHECK, where the soak of {column} is further.\n{}",
+                        only_before(&soak, "is further")
+                    );
+                    refuses.add(&late, &late);
                 }
             }
             for info in &columns {

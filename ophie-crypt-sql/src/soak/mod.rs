@@ -2,7 +2,7 @@
 //!
 //! Invariant: a job writes a row only where what it read of it still stands. Absent: keys, and what is decided (the core).
 
-mod changes;
+mod expanding;
 mod filling;
 mod guard;
 mod jobs;
@@ -12,6 +12,7 @@ mod states;
 mod steps;
 mod store;
 
+pub(crate) use self::expanding::only_before;
 use crate::Dialect;
 
 /// The tables of states and heartbeats, for where the keys have a database of their own: of the migration all but the

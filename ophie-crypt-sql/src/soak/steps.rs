@@ -2,7 +2,7 @@
 //!
 //! Invariant: a step is taken from the version that was looked at, or not at all; the triggers change with the state, and
 //! what a step needs of the rows is looked for while nobody writes them.
-//! Absent: whether one may step (the core), rows (`rows`, `jobs`).
+//! Absent: whether one may step (the core), the first step (`expanding`), rows (`rows`, `jobs`).
 
 use ophie_crypt::{
     ModelError,
@@ -12,48 +12,11 @@ use ophie_crypt::{
 use super::{guard::Guard, shape::Shape, states::Number};
 use crate::{
     Begin, Connection, Dialect, Driver, Failure, Statement, Transaction,
-    models::{ModelTables, POSTGRES_OWNER, error},
+    models::{ModelTables, error},
     run::run,
 };
 
 impl<D: Driver> ModelTables<D> {
-    /// See [`SoakStore::expand`](ophie_crypt::soak::SoakStore::expand).
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`].
-    pub async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError> {
-        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        let sql = expanding(soak, &shape, &Guard::new(&shape, soak, &path))?;
-        let (begun, claim) = (begun(soak), claiming(D::DIALECT, soak));
-        let table = shape.table.clone();
-        let done = run(&self.driver, Begin::Write, move |tx| {
-            let (sql, begun, claim) = (sql.clone(), begun.clone(), claim.clone());
-            let table = table.clone();
-            Box::pin(async move {
-                if D::DIALECT == Dialect::MySql {
-                    // Each statement is committed by itself there: a column is said to stand once it does.
-                    keep_writers_out::<D>(tx, &table).await?;
-                    let expanded = async {
-                        if any::<D>(tx, begun).await? {
-                            return Ok(false);
-                        }
-                        tx.batch(sql).await?;
-                        tx.execute(claim).await.map(|_| true)
-                    }
-                    .await;
-                    let_writers_in::<D>(tx).await?;
-                    return expanded;
-                }
-                if tx.execute(claim).await? == 0 {
-                    return Ok(false);
-                }
-                tx.batch(sql).await.map(|()| true)
-            })
-        });
-        done.await.map_err(error)
-    }
-
     /// See [`SoakStore::step`](ophie_crypt::soak::SoakStore::step).
     ///
     /// # Errors
@@ -183,46 +146,6 @@ impl<D: Driver> ModelTables<D> {
     }
 }
 
-/// What adds the columns, the CHECK and the guard.
-pub(super) fn expanding(
-    soak: &SoakColumn,
-    shape: &Shape,
-    guard: &Guard<'_>,
-) -> Result<String, ModelError> {
-    if !shape.has_twin {
-        return Err(ModelError::CannotSoak {
-            column: soak.column(),
-            reason: "the table has no plaintext column of that name",
-        });
-    }
-    if shape.twin_required && shape.dialect != Dialect::Postgres {
-        return Err(ModelError::CannotSoak {
-            column: soak.column(),
-            reason: "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
-        });
-    }
-    let mut sql = String::new();
-    if shape.dialect == Dialect::Postgres {
-        sql.push_str(POSTGRES_OWNER);
-    }
-    let table = &shape.table;
-    if shape.twin_required {
-        // The shred of an owner empties it in every state.
-        let twin = &shape.twin;
-        sql.push_str(&format!(
-            "ALTER TABLE {table} ALTER COLUMN {twin} DROP NOT NULL;\n"
-        ));
-    }
-    for (name, kind) in missing(soak, shape) {
-        sql.push_str(&format!("ALTER TABLE {table} ADD COLUMN {name} {kind};\n"));
-    }
-    sql.push_str(&guard.check());
-    sql.push_str(&guard.lower());
-    sql.push_str(&guard.admit());
-    sql.push_str(&guard.raise());
-    Ok(sql)
-}
-
 /// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,
 /// not for long.
 pub(super) async fn keep_writers_out<D: Driver>(
@@ -295,54 +218,4 @@ pub(super) fn standing(dialect: Dialect, from: &SoakRow) -> Statement {
         .bind(from.table.as_str())
         .bind(from.column.as_str())
         .bind(from.version)
-}
-
-/// Whether a soak of the column has begun, on MySQL.
-fn begun(soak: &SoakColumn) -> Statement {
-    let sql = "SELECT count(*) AS number FROM ophie_crypt_soaks \
-               WHERE table_name = $1 AND column_name = $2 AND state <> 'plain'";
-    let column = soak.column();
-    Statement::new(Dialect::MySql, sql)
-        .bind(column.table())
-        .bind(column.name())
-}
-
-/// Begins the soak of a column, of which none has begun. On MySQL, whose INSERT takes no condition, that was looked for.
-fn claiming(dialect: Dialect, soak: &SoakColumn) -> Statement {
-    let column = soak.column();
-    let (clash, set, unless) = match dialect {
-        Dialect::MySql => ("DUPLICATE KEY UPDATE", "", ""),
-        Dialect::Postgres | Dialect::Sqlite => (
-            "CONFLICT (table_name, column_name) DO UPDATE SET",
-            "ophie_crypt_soaks.",
-            " WHERE ophie_crypt_soaks.state = 'plain'",
-        ),
-    };
-    let sql = format!(
-        "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
-         VALUES ($1, $2, $3, 'expand', $4) ON {clash} since = {set}version + 1, version = {set}version + 1, twin = $3, state = 'expand', \
-         floor = $4, admits_old = 1, verified = NULL, position = NULL{unless}"
-    );
-    Statement::new(dialect, sql)
-        .bind(column.table())
-        .bind(column.name())
-        .bind(soak.twin())
-        .bind(soak.floor().as_str())
-}
-
-/// The columns that are missing, quoted, and their types.
-pub(super) fn missing<'a>(soak: &SoakColumn, shape: &'a Shape) -> Vec<(&'a str, &'static str)> {
-    let (sealed, fingerprint) = match shape.dialect {
-        Dialect::MySql => ("LONGBLOB", "VARBINARY(17)"),
-        Dialect::Postgres => ("bytea", "bytea"),
-        Dialect::Sqlite => ("BLOB", "BLOB"),
-    };
-    let names = core::iter::once((soak.column().name(), &shape.column, sealed));
-    let indexes = soak.indexes().iter().zip(&shape.fingerprints);
-    let names =
-        names.chain(indexes.map(|(index, quoted)| (index.column().name(), quoted, fingerprint)));
-    names
-        .filter(|(name, ..)| !shape.there.iter().any(|there| there == name))
-        .map(|(_, quoted, kind)| (quoted.as_str(), kind))
-        .collect()
 }

@@ -44,6 +44,13 @@ macro_rules! soak_store {
                 self.tables.expand(soak).await
             }
 
+            async fn expansion(
+                &self,
+                soak: &$crate::private::ophie_crypt::soak::SoakColumn,
+            ) -> Result<$crate::private::ophie_crypt::soak::SoakMigration, $crate::private::ophie_crypt::ModelError> {
+                self.tables.expansion(soak).await
+            }
+
             async fn step(
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,

@@ -51,6 +51,7 @@ mod error;
 pub(crate) mod hooks;
 mod jobs;
 mod join;
+mod migration;
 mod seal;
 mod state;
 mod store;
@@ -64,6 +65,7 @@ pub use self::{
     error::{SoakError, SoakJobError},
     hooks::{SoakColumns, SoakMarker},
     join::Finding,
+    migration::SoakMigration,
     state::{Gate, SoakState},
     store::{
         Beat, Decrypted, Filled, Heartbeat, PlainRow, Rows, SealRows, SealedRow, Sealing,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::{SoakColumn, SoakState};
+use super::{SoakColumn, SoakMigration, SoakState};
 use crate::{
     column::ColumnRef,
     owner::CanonicalId,
@@ -53,6 +53,14 @@ pub trait SoakStore: ModelStore {
     ///
     /// [`ModelError`].
     async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError>;
+
+    /// What [`expand`](Self::expand) does, and what takes it back, as SQL: for a migration of the application's own. It is
+    /// made for the table as it is in this database now.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn expansion(&self, soak: &SoakColumn) -> Result<SoakMigration, ModelError>;
 
     /// Steps to an adjacent state (to `Plain`: with no ciphertext left), if the column is still in `from`, and changes the triggers with it. It keeps writers out
     /// and looks once more for pending rows before `Retired`, and for ciphertext without plaintext on the way back from
@@ -201,6 +209,7 @@ handed_on! {
     leave(process: SoakProcess) -> ();
     heartbeats(column: &ColumnRef) -> Vec<Heartbeat>;
     expand(soak: &SoakColumn) -> bool;
+    expansion(soak: &SoakColumn) -> SoakMigration;
     step(soak: &SoakColumn, from: &SoakRow, to: SoakState) -> bool;
     admit_old(soak: &SoakColumn, from: &SoakRow, admit: bool) -> bool;
     owners_ahead(soak: &SoakColumn, limit: u32) -> Vec<CanonicalId>;

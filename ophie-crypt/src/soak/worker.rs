@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use super::{Gate, Heartbeat, Rows, SoakColumn, SoakJobError, SoakRow, SoakState, SoakStore};
+use super::{
+    Gate, Heartbeat, Rows, SoakColumn, SoakJobError, SoakMigration, SoakRow, SoakState, SoakStore,
+};
 use crate::{column::ColumnRef, keyring::Keyring};
 
 /// Moves columns from plaintext to ciphertext, and back.
@@ -164,6 +166,24 @@ impl Soaker {
             Some(row) => return Err(not_now(&soak.column(), &row)),
         }
         done(self.store.expand(&soak).await?)
+    }
+
+    /// The same as SQL, and what takes it back, for people who have all changes of their tables in migrations. See
+    /// [`SoakMigration`].
+    ///
+    /// # Errors
+    ///
+    /// [`SoakJobError`]; [`SoakJobError::NotNow`] if the soak is further.
+    pub async fn expansion(
+        &self,
+        table: &str,
+        column: &str,
+    ) -> Result<SoakMigration, SoakJobError> {
+        let soak = self.of_model(table, column)?;
+        match self.row(&soak.column()).await? {
+            Some(row) if row.state > SoakState::Expand => Err(not_now(&soak.column(), &row)),
+            _ => Ok(self.store.expansion(&soak).await?),
+        }
     }
 
     /// How far a column is.

@@ -3,6 +3,8 @@
 //! Invariant: ciphertext never stands beside plaintext that changed without it, and the refusing trigger never touches
 //! ciphertext. Absent: when one takes the other's place (`states`).
 
+mod sqlite;
+
 use ophie_crypt::soak::SoakColumn;
 
 use super::shape::Shape;
@@ -116,7 +118,7 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
     /// A CHECK that admits envelopes only. SQLite's is in the triggers, as it adds none to a table that is there.
     pub(super) fn check(&self) -> String {
         let (table, column) = (&self.shape.table, &self.shape.column);
-        let (name, unchecked) = (self.constraint("c"), self.unchecked());
+        let name = self.constraint("c");
         let envelope = |first: &str| {
             format!(
                 "{column} IS NULL OR (octet_length({column}) >= 45 AND {first} BETWEEN 250 AND 253)"
@@ -124,11 +126,13 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
         };
         match self.shape.dialect {
             Dialect::MySql => format!(
-                "{unchecked}ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({});\n",
+                "{}ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({});\n",
+                self.uncheck(),
                 envelope(&format!("ord(substr({column}, 1, 1))"))
             ),
             Dialect::Postgres => format!(
-                "{unchecked}ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({}) NOT VALID;\n",
+                "{}ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({}) NOT VALID;\n",
+                self.uncheck(),
                 envelope(&format!("get_byte({column}, 0)"))
             ),
             Dialect::Sqlite => String::new(),
@@ -136,12 +140,14 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
     }
 
     /// Takes that CHECK away.
-    pub(super) fn unchecked(&self) -> String {
-        if self.shape.dialect == Dialect::Sqlite {
-            return String::new();
-        }
+    pub(super) fn uncheck(&self) -> String {
         let (table, name) = (&self.shape.table, self.constraint("c"));
-        format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};\n")
+        match self.shape.dialect {
+            Dialect::MySql | Dialect::Postgres => {
+                format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name};\n")
+            }
+            Dialect::Sqlite => String::new(),
+        }
     }
 
     /// A name for a constraint.
@@ -354,96 +360,5 @@ END;
             self.same("sealed")
         );
         trigger("gi", "INSERT", "") + &trigger("gu", "UPDATE", &update)
-    }
-
-    /// Bytes that are no envelope. SQLite adds no CHECK to a table that is there.
-    fn no_envelope_on_sqlite(&self) -> String {
-        let column = &self.shape.column;
-        format!(
-            "NEW.{column} IS NOT NULL AND NOT (typeof(NEW.{column}) = 'blob' AND length(NEW.{column}) >= 45 \
-             AND substr(NEW.{column}, 1, 1) BETWEEN x'FA' AND x'FD')"
-        )
-    }
-
-    /// SQLite's triggers do not change the row that is being written: one refuses before, another mends after.
-    fn guard_on_sqlite(&self) -> String {
-        let Shape {
-            table,
-            column,
-            twin,
-            fingerprints,
-            ..
-        } = self.shape;
-        let changed = format!("NOT ({} AND {})", self.same("plain"), self.same("owner"));
-        let resealed = format!("NOT ({})", self.same("sealed"));
-        let state = self.state("s.state");
-        let refuse = |changed: &str, resealed: &str, left_alone: &str| {
-            let checks = [
-                (NO_ENVELOPE, self.no_envelope_on_sqlite()),
-                (
-                    SHREDDED,
-                    format!(
-                        "{changed} AND NEW.{twin} IS NOT NULL AND EXISTS ({})",
-                        self.buried()
-                    ),
-                ),
-                (
-                    ALONE,
-                    format!(
-                        "{changed} AND NEW.{twin} IS NOT NULL AND {left_alone} AND ({}) = 0 \
-                         AND ({state}) IN ('backfill', 'verify', 'soak', 'sealed')",
-                        self.state("s.admits_old")
-                    ),
-                ),
-                (
-                    NO_PLAINTEXT,
-                    format!(
-                        "NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND {resealed} \
-                         AND (({state}) <> 'sealed' OR ({}) = 1)",
-                        self.state("s.admits_old")
-                    ),
-                ),
-            ];
-            let lines = checks.map(|(message, condition)| {
-                format!("    SELECT RAISE(ABORT, '{message}') WHERE {condition};\n")
-            });
-            lines.concat()
-        };
-        let empty: Vec<String> = fingerprints
-            .iter()
-            .map(|name| format!("{name} = NULL"))
-            .collect();
-        let stray: Vec<String> = fingerprints
-            .iter()
-            .map(|name| format!("NEW.{name} IS NOT NULL"))
-            .collect();
-        let mut all = vec![format!("{column} = NULL")];
-        all.extend(empty.iter().cloned());
-        let left_alone = format!("(NEW.{column} IS NULL OR NOT {resealed})");
-        let insert = refuse("1", "1", &format!("NEW.{column} IS NULL"));
-        let mut sql = format!(
-            "CREATE TRIGGER {} BEFORE INSERT ON {table} BEGIN\n{insert}END;\n\
-             CREATE TRIGGER {} BEFORE UPDATE ON {table} BEGIN\n{}END;\n\
-             CREATE TRIGGER {} AFTER UPDATE ON {table} WHEN {changed} AND NOT {resealed} AND NEW.{column} IS NOT NULL BEGIN\n    \
-             UPDATE {table} SET {} WHERE rowid = NEW.rowid;\nEND;\n",
-            self.trigger("gi"),
-            self.trigger("gu"),
-            refuse(&changed, &resealed, &left_alone),
-            self.trigger("ge"),
-            all.join(", "),
-        );
-        if !empty.is_empty() {
-            // Of a row that has no ciphertext no fingerprint vouches for anything.
-            for (name, operation) in [("gf", "INSERT"), ("gn", "UPDATE")] {
-                sql.push_str(&format!(
-                    "CREATE TRIGGER {} AFTER {operation} ON {table} WHEN NEW.{column} IS NULL AND ({}) BEGIN\n    \
-                     UPDATE {table} SET {} WHERE rowid = NEW.rowid;\nEND;\n",
-                    self.trigger(name),
-                    stray.join(" OR "),
-                    empty.join(", ")
-                ));
-            }
-        }
-        sql
     }
 }

@@ -1,0 +1,219 @@
+//! How a soak begins: what it adds to a table, run here or in a migration of the application's own.
+//!
+//! Invariant: a soak that has begun is not begun again, whichever of the two is run.
+//! Absent: the steps behind it (`steps`), triggers (`guard`).
+
+use ophie_crypt::{
+    ModelError,
+    soak::{SoakColumn, SoakMigration},
+};
+
+use super::{
+    guard::Guard,
+    shape::Shape,
+    steps::{any, keep_writers_out, let_writers_in},
+};
+use crate::{
+    Begin, Connection, Dialect, Driver, Statement, Transaction,
+    models::{ModelTables, POSTGRES_OWNER, error},
+    run::run,
+};
+
+impl<D: Driver> ModelTables<D> {
+    /// See [`SoakStore::expand`](ophie_crypt::soak::SoakStore::expand).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError> {
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        check(soak, &shape)?;
+        let sql = expanding(soak, &shape, &Guard::new(&shape, soak, &path));
+        let (begun, claim) = (begun(soak), claiming(D::DIALECT, soak));
+        let table = shape.table.clone();
+        let done = run(&self.driver, Begin::Write, move |tx| {
+            let (sql, begun, claim) = (sql.clone(), begun.clone(), claim.clone());
+            let table = table.clone();
+            Box::pin(async move {
+                if D::DIALECT == Dialect::MySql {
+                    // Each statement is committed by itself there: a column is said to stand once it does.
+                    keep_writers_out::<D>(tx, &table).await?;
+                    let expanded = async {
+                        if any::<D>(tx, begun).await? {
+                            return Ok(false);
+                        }
+                        tx.batch(sql).await?;
+                        tx.execute(claim).await.map(|_| true)
+                    }
+                    .await;
+                    let_writers_in::<D>(tx).await?;
+                    return expanded;
+                }
+                if tx.execute(claim).await? == 0 {
+                    return Ok(false);
+                }
+                tx.batch(sql).await.map(|()| true)
+            })
+        });
+        done.await.map_err(error)
+    }
+
+    /// See [`SoakStore::expansion`](ophie_crypt::soak::SoakStore::expansion).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn expansion(&self, soak: &SoakColumn) -> Result<SoakMigration, ModelError> {
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        check(soak, &shape)?;
+        let guard = Guard::new(&shape, soak, &path);
+        let column = soak.column();
+        let literals = [
+            column.table(),
+            column.name(),
+            soak.twin(),
+            soak.floor().as_str(),
+        ];
+        let literals = literals.map(|text| format!("'{text}'"));
+        let up = [
+            only_before(soak, "has begun"),
+            expanding(soak, &shape, &guard),
+            claim(D::DIALECT, &literals.each_ref().map(String::as_str)),
+            ";\n".to_owned(),
+        ];
+        let dropping: String = missing(soak, &shape)
+            .map(|(name, _)| format!("ALTER TABLE {} DROP COLUMN {name};\n", shape.table))
+            .collect();
+        let down = [
+            only_before(soak, "is further"),
+            guard.lower(),
+            guard.admit(),
+            guard.uncheck(),
+            dropping,
+            format!("DELETE FROM ophie_crypt_soaks WHERE {};\n", of(soak)),
+        ];
+        Ok(SoakMigration {
+            up: up.concat(),
+            down: down.concat(),
+        })
+    }
+}
+
+/// The soak's row.
+fn of(soak: &SoakColumn) -> String {
+    let column = soak.column();
+    format!(
+        "table_name = '{}' AND column_name = '{}'",
+        column.table(),
+        column.name()
+    )
+}
+
+/// What ends a migration that comes too late, on every database: the CHECK of states admits no such word.
+pub(crate) fn only_before(soak: &SoakColumn, word: &str) -> String {
+    format!(
+        "UPDATE ophie_crypt_soaks SET state = '{word}' WHERE {} AND state NOT IN ('plain', 'expand');\n",
+        of(soak)
+    )
+}
+
+/// Whether the table is one whose column can soak.
+fn check(soak: &SoakColumn, shape: &Shape) -> Result<(), ModelError> {
+    let cannot = |reason| ModelError::CannotSoak {
+        column: soak.column(),
+        reason,
+    };
+    if !shape.has_twin {
+        return Err(cannot("the table has no plaintext column of that name"));
+    }
+    if shape.twin_required && shape.dialect != Dialect::Postgres {
+        return Err(cannot(
+            "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
+        ));
+    }
+    Ok(())
+}
+
+/// What is added.
+fn expanding(soak: &SoakColumn, shape: &Shape, guard: &Guard<'_>) -> String {
+    let mut sql = String::new();
+    if shape.dialect == Dialect::Postgres {
+        sql.push_str(POSTGRES_OWNER);
+    }
+    if shape.twin_required {
+        // The shred of an owner empties it in every state.
+        let (table, twin) = (&shape.table, &shape.twin);
+        sql.push_str(&format!(
+            "ALTER TABLE {table} ALTER COLUMN {twin} DROP NOT NULL;\n"
+        ));
+    }
+    for (name, kind) in missing(soak, shape) {
+        sql.push_str(&format!(
+            "ALTER TABLE {} ADD COLUMN {name} {kind};\n",
+            shape.table
+        ));
+    }
+    sql.push_str(&guard.check());
+    sql.push_str(&guard.lower());
+    sql.push_str(&guard.admit());
+    sql.push_str(&guard.raise());
+    sql
+}
+
+/// The columns that are missing, and their types.
+fn missing<'a>(
+    soak: &'a SoakColumn,
+    shape: &'a Shape,
+) -> impl Iterator<Item = (&'a str, &'static str)> {
+    let (sealed, fingerprint) = match shape.dialect {
+        Dialect::MySql => ("LONGBLOB", "VARBINARY(17)"),
+        Dialect::Postgres => ("bytea", "bytea"),
+        Dialect::Sqlite => ("BLOB", "BLOB"),
+    };
+    let names = core::iter::once((soak.column().name(), &shape.column, sealed));
+    let indexes = soak.indexes().iter().zip(&shape.fingerprints);
+    let names = names
+        .chain(indexes.map(move |(index, quoted)| (index.column().name(), quoted, fingerprint)));
+    names
+        .filter(|(name, ..)| !shape.there.iter().any(|there| there == name))
+        .map(|(_, quoted, kind)| (quoted.as_str(), kind))
+}
+
+/// Whether a soak of the column has begun, on MySQL.
+fn begun(soak: &SoakColumn) -> Statement {
+    let sql = "SELECT count(*) AS number FROM ophie_crypt_soaks \
+               WHERE table_name = $1 AND column_name = $2 AND state <> 'plain'";
+    let column = soak.column();
+    Statement::new(Dialect::MySql, sql)
+        .bind(column.table())
+        .bind(column.name())
+}
+
+/// Begins the soak of a column, of which none has begun.
+fn claiming(dialect: Dialect, soak: &SoakColumn) -> Statement {
+    let column = soak.column();
+    Statement::new(dialect, claim(dialect, &["$1", "$2", "$3", "$4"]))
+        .bind(column.table())
+        .bind(column.name())
+        .bind(soak.twin())
+        .bind(soak.floor().as_str())
+}
+
+/// The same around table, column, plaintext column and floor. MySQL's INSERT takes no condition: whether a soak has begun
+/// is looked for before.
+fn claim(dialect: Dialect, [table, column, twin, floor]: &[&str; 4]) -> String {
+    let (clash, set, unless) = match dialect {
+        Dialect::MySql => ("DUPLICATE KEY UPDATE", "", ""),
+        Dialect::Postgres | Dialect::Sqlite => (
+            "CONFLICT (table_name, column_name) DO UPDATE SET",
+            "ophie_crypt_soaks.",
+            " WHERE ophie_crypt_soaks.state = 'plain'",
+        ),
+    };
+    format!(
+        "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
+         VALUES ({table}, {column}, {twin}, 'expand', {floor}) ON {clash} since = {set}version + 1, \
+         version = {set}version + 1, twin = {twin}, state = 'expand', floor = {floor}, admits_old = 1, verified = NULL, \
+         position = NULL{unless}"
+    )
+}
