@@ -2,10 +2,13 @@
 //!
 //! Invariant: no flag takes its value from the environment here, as the help would show it (`config` does). Absent: what the subcommands do (`commands`).
 
+mod soak;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::soak::{At, Batches, ColumnName, Soaking};
 use crate::owner::OwnerName;
 
 /// Keys, shreds, audit, restores and checks of encrypted columns.
@@ -74,7 +77,10 @@ impl Shared {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Bring the library's own tables up to date
+    #[command(args_conflicts_with_subcommands = true)]
     Migrate {
+        #[command(subcommand)]
+        command: Option<Migrate>,
         /// Print the statements that are missing, and run nothing
         #[arg(long, conflicts_with = "create_ledger")]
         print: bool,
@@ -85,7 +91,7 @@ pub(crate) enum Command {
         #[arg(long)]
         create_ledger: bool,
     },
-    /// Say how far tables, keys, shreds and ledger are
+    /// Say how far tables, keys, shreds, ledger and soaks are
     Status,
     /// Owners and their keys
     #[command(subcommand)]
@@ -105,6 +111,11 @@ pub(crate) enum Command {
     /// Blind indexes
     #[command(subcommand)]
     Index(Index),
+    /// A column that moves from plaintext to ciphertext, from state to state
+    #[command(subcommand)]
+    Soak(Soaking),
+    /// Say how far each column in a soak is, and what is to be done next
+    Plan,
     /// Look for what is set up wrongly
     Doctor,
     /// Print completions for a shell
@@ -115,6 +126,43 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Migrate {
+    /// Write a migration of your own tables: what they lack for the models, up and down
+    Add(Add),
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The folder of your migrations
+    #[arg(long, value_name = "PATH", default_value = "migrations")]
+    pub(crate) folder: PathBuf,
+    /// As Diesel names files: NUMBER_NAME/up.sql [default: as SQLx does, NUMBER_NAME.up.sql]
+    #[arg(long)]
+    pub(crate) diesel: bool,
+    /// The migration's name
+    #[arg(long, value_name = "NAME", default_value = "encrypted_columns", value_parser = migration_name)]
+    pub(crate) name: String,
+    /// Its number [default: the time, as in 20261130101500]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) number: Option<u64>,
+    /// Leave out the write fence
+    #[arg(long)]
+    pub(crate) without_fence: bool,
+    /// Print it, and write no file
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Part of a file's name, on any system.
+fn migration_name(text: &str) -> Result<String, &'static str> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match !text.is_empty() && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("it is to be of lower-case letters, digits and `_`"),
+    }
 }
 
 #[derive(Subcommand)]

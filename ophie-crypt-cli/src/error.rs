@@ -5,6 +5,7 @@
 use ophie_crypt::{
     AuditStoreError, BuildError, LedgerError, LocalKmsError, ModelError, ProvisionError,
     RestoreError, RotationError, SessionError, StartAuditError, StoreError, VerifyError,
+    soak::{SoakJobError, SoakState},
 };
 
 use crate::{config::ConfigError, database::DatabaseError};
@@ -55,6 +56,12 @@ pub(crate) enum Error {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error("{} was not written; see why", .path.display())]
+    File {
+        path: std::path::PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the keyring was not built; see why")]
     Keyring(#[from] BuildError),
     #[error("the KMS was not set up; see why")]
@@ -68,6 +75,21 @@ pub(crate) enum Error {
         include_str!("five_lines.rs")
     )]
     NoModels,
+    #[error(
+        "no model that this program knows has an encrypted column with the plaintext column {0} beside it, or of that name \
+         in a soak; `ophie-crypt plan` names those that there are"
+    )]
+    NoSoak(String),
+    #[error("the application's database has no tables of soaks; run `ophie-crypt migrate`")]
+    NoSoakTables,
+    #[error(
+        "{column} is in the state `{state}`, from which `soak {asked}` leads nowhere; see `ophie-crypt plan`"
+    )]
+    NoStep {
+        column: String,
+        state: SoakState,
+        asked: &'static str,
+    },
     #[error("{what} cannot be undone; confirm it with `{flag} {name}`, or on a terminal")]
     NotConfirmed {
         what: String,
@@ -88,6 +110,8 @@ pub(crate) enum Error {
     Rotation(#[from] RotationError),
     #[error("the owner's keys were not destroyed; see why")]
     Shred(#[from] ophie_crypt::ShredError),
+    #[error("the soak did not go on; see why")]
+    Soak(#[from] SoakJobError),
     #[error("the owner has no keys to work with; see why")]
     Session(#[from] SessionError),
     #[error("the process could not begin")]
@@ -109,9 +133,15 @@ impl Error {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Reason | Self::Value { .. } => Exit::Usage,
-            Self::NoModels | Self::NotConfirmed { .. } | Self::OtherConfirmed { .. } => {
-                Exit::Refused
-            }
+            Self::NoModels
+            | Self::NoSoak(_)
+            | Self::NoStep { .. }
+            | Self::NotConfirmed { .. }
+            | Self::OtherConfirmed { .. }
+            | Self::Soak(
+                SoakJobError::Gates { .. } | SoakJobError::Model(ModelError::CannotSoak { .. }),
+            ) => Exit::Refused,
+            Self::Soak(SoakJobError::DoesNotFit { .. }) => Exit::Findings,
             _ => Exit::Failed,
         }
     }
@@ -122,6 +152,7 @@ impl Error {
             Self::Audit(_) | Self::AuditNotBegun(_) | Self::AuditNotVerified(_) => "audit",
             Self::Config(_) => "config",
             Self::Database(_) => "database",
+            Self::File { .. } => "file",
             Self::Keyring(_)
             | Self::Provision(_)
             | Self::Rotation(_)
@@ -132,6 +163,7 @@ impl Error {
             Self::Models(_) => "models",
             Self::NoModels => "no-models",
             Self::NotConfirmed { .. } | Self::OtherConfirmed { .. } => "not-confirmed",
+            Self::NoSoak(_) | Self::NoSoakTables | Self::NoStep { .. } | Self::Soak(_) => "soak",
             Self::Reason => "reason",
             Self::Restore(_) => "restore",
             Self::Start(_) => "start",

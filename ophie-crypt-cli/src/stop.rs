@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 
 use crate::error::Exit;
 
+/// Between two looks.
+const STEP: core::time::Duration = core::time::Duration::from_millis(200);
+
 /// Whether to stop.
 #[derive(Clone, Default)]
 pub(crate) struct Stop(Arc<Inner>);
@@ -62,9 +65,15 @@ impl Stop {
         }
     }
 
+    /// Ends when the next batch is not to begin.
+    pub(crate) async fn asked(&self) {
+        while !self.is_asked() {
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
     /// Waits, or not to the end.
     pub(crate) async fn sleep(&self, time: core::time::Duration) {
-        const STEP: core::time::Duration = core::time::Duration::from_millis(200);
         let mut left = time;
         while !left.is_zero() && !self.is_asked() {
             tokio::time::sleep(STEP.min(left)).await;

@@ -35,7 +35,7 @@ pub use self::{
     keys::KeyTables,
     ledger::LedgerTable,
     migrations::{Migration, migrate, schema_version},
-    models::ModelTables,
+    models::{ModelTables, TableChanges},
     shares::ShareTables,
     shreds::shred_in,
     vectors::VectorRows,

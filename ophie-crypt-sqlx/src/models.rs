@@ -65,6 +65,22 @@ macro_rules! models {
         }
 
         #[cfg(feature = $feature)]
+        impl $name {
+            /// What the application's tables lack for these models, as SQL for a migration of its own, up and down: encrypted
+            /// columns, indexes, CHECKs, the beginning of soaks, and the write fence, if it is asked for. It changes nothing.
+            ///
+            /// # Errors
+            ///
+            /// [`ModelError`](ophie_crypt::ModelError); also if a table or its owner column is not there.
+            pub async fn changes(
+                &self,
+                fenced: bool,
+            ) -> Result<ophie_crypt_sql::TableChanges, ophie_crypt::ModelError> {
+                self.tables.changes(fenced).await
+            }
+        }
+
+        #[cfg(feature = $feature)]
         ophie_crypt_sql::model_store!($name);
         #[cfg(feature = $feature)]
         ophie_crypt_sql::row_store!($name);

@@ -24,11 +24,15 @@ impl<DB: Database, T: Plaintext + Type<DB>, C> Type<DB> for Twin<T, C> {
 }
 
 /// Plaintext, or NULL from `Retired` on.
-impl<'q, DB: Database, T: Plaintext + Encode<'q, DB>, C: SoakMarker> Encode<'q, DB> for Twin<T, C> {
+impl<'q, DB: Database, T: Plaintext + Encode<'q, DB>, C: SoakMarker> Encode<'q, DB> for Twin<T, C>
+where
+    Option<T>: Encode<'q, DB>,
+{
     fn encode_by_ref(&self, buf: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
         match self.out()? {
             Some(value) => value.encode_by_ref(buf),
-            None => Ok(IsNull::Yes),
+            // Not `IsNull::Yes` alone: to `sqlx::Any` that is no parameter at all.
+            None => Encode::<DB>::encode(None::<T>, buf),
         }
     }
 
@@ -54,13 +58,10 @@ where
 /// Seals in the current session, or writes NULL before `DualWrite`.
 impl<'q, DB: Database, T: Plaintext, C: SoakMarker> Encode<'q, DB> for SoakSealed<T, C>
 where
-    Vec<u8>: Encode<'q, DB>,
+    Option<Vec<u8>>: Encode<'q, DB>,
 {
     fn encode_by_ref(&self, buf: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        match self.out()? {
-            Some(bytes) => Encode::<DB>::encode(bytes, buf),
-            None => Ok(IsNull::Yes),
-        }
+        Encode::<DB>::encode(self.out()?, buf)
     }
 }
 

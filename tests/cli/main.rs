@@ -15,10 +15,12 @@ mod audit;
 mod config;
 mod doctor;
 mod keys;
+mod migrations;
 mod place;
 mod reference;
 mod rotation;
 mod shreds;
+mod soaking;
 mod tables;
 
 /// Each of these functions as a test on each database.

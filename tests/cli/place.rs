@@ -41,7 +41,7 @@ pub(crate) enum Kind {
     Sqlite,
 }
 
-enum Rows {
+pub(crate) enum Rows {
     MariaDb(mariadb::Database),
     Postgres(postgres::Database),
     Sqlite(sqlite::Database),
@@ -54,11 +54,13 @@ pub(crate) enum Program {
     Stock,
     /// With notes.
     Application,
+    /// With notes and people, as this release has them.
+    Release(&'static str),
 }
 
 pub(crate) struct Place {
     pub(crate) kind: Kind,
-    rows: Rows,
+    pub(crate) rows: Rows,
     folder: TempDir,
     secrets: Vec<Vec<u8>>,
 }
@@ -168,11 +170,15 @@ impl Place {
 
     /// On the application's database.
     pub(crate) async fn execute(&self, sql: &str) {
+        self.tried(sql).await.unwrap();
+    }
+
+    pub(crate) async fn tried(&self, sql: &str) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.to_owned());
         match &self.rows {
-            Rows::MariaDb(rows) => drop(sqlx::raw_sql(sql).execute(rows.pool()).await.unwrap()),
-            Rows::Postgres(rows) => drop(sqlx::raw_sql(sql).execute(rows.pool()).await.unwrap()),
-            Rows::Sqlite(rows) => drop(sqlx::raw_sql(sql).execute(rows.pool()).await.unwrap()),
+            Rows::MariaDb(rows) => sqlx::raw_sql(sql).execute(rows.pool()).await.map(drop),
+            Rows::Postgres(rows) => sqlx::raw_sql(sql).execute(rows.pool()).await.map(drop),
+            Rows::Sqlite(rows) => sqlx::raw_sql(sql).execute(rows.pool()).await.map(drop),
         }
     }
 
@@ -310,7 +316,7 @@ impl Place {
     pub(crate) fn command(&self, program: Program, arguments: &[&str]) -> Command {
         let application = Path::new(env!("CARGO_BIN_EXE_ophie-crypt-of-application"));
         let path = match program {
-            Program::Application => application.to_owned(),
+            Program::Application | Program::Release(_) => application.to_owned(),
             Program::Stock => application.with_file_name("ophie-crypt"),
         };
         assert!(
@@ -338,6 +344,9 @@ impl Place {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Program::Release(release) = program {
+            command.env("TEST_RELEASE", release);
+        }
         if self.kind == Kind::Sqlite {
             command.env("OPHIE_CRYPT_KEYS_URL", format!("sqlite:{}", keys.display()));
         }

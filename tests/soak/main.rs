@@ -42,6 +42,8 @@ on! {
 }
 
 #[cfg(test)]
+mod before;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod files;

@@ -2,15 +2,18 @@
 //!
 //! Invariant: a subcommand gives a `Report` or an `Error`, and prints nothing itself.
 
+mod add;
 mod audit;
 mod doctor;
 mod index;
 mod keys;
 mod migrate;
+mod plan;
 mod restore;
 mod rewrap;
 mod rotate;
 mod shell;
+mod soak;
 mod status;
 mod sweep;
 
@@ -19,7 +22,7 @@ use ophie_crypt::{CanonicalId, RotationStore, StoreError, Which};
 
 use crate::{
     application::Application,
-    arguments::{Arguments, Command, Index},
+    arguments::{Arguments, Command, Index, Migrate},
     config::Config,
     error::{Error, Exit},
     output::{Output, Report},
@@ -95,6 +98,10 @@ async fn begin(
         stop: Stop::listen(),
     };
     let report = match arguments.command {
+        Command::Migrate {
+            command: Some(Migrate::Add(add)),
+            ..
+        } => add::add(&world, &add).await,
         Command::Migrate { print: true, .. } => return migrate::print(&world).await.map(|()| None),
         Command::Migrate {
             dry_run,
@@ -111,6 +118,8 @@ async fn begin(
             column,
             owner_column,
         }) => index::plan(&world, &table, &column, &owner_column).await,
+        Command::Soak(command) => soak::run(&world, command).await,
+        Command::Plan => plan::plan(&world).await,
         Command::Doctor => doctor::doctor(&world).await,
         Command::Completions { .. } | Command::Man => return Ok(None), // done above
     };

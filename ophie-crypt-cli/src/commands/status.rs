@@ -1,8 +1,11 @@
-//! `status`: how far tables, keys, shreds and ledger are.
+//! `status`: how far tables, keys, shreds, ledger and soaks are.
 
-use ophie_crypt::{CanonicalId, RotationPolicy, Shred, ShredStore, Shreds, StoreError, Which};
+use ophie_crypt::{
+    CanonicalId, Models, RotationPolicy, Shred, ShredStore, Shreds, StoreError, Which,
+    soak::SoakRow,
+};
 use ophie_crypt_sql::Migration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{PAGE, all_owners, count, everyone, hex};
 use crate::{error::Error, output::Report, world::World};
@@ -18,7 +21,7 @@ pub(super) async fn status(world: &World) -> Result<Report, Error> {
     if version == 0 {
         let text = "the library's tables are missing; run `ophie-crypt migrate`".to_owned();
         let json = json!({"database": database.name(), "schema_version": 0, "newest_schema_version": newest,
-            "installation": null, "epoch": null, "owners": null, "shreds": null, "ledger": null});
+            "installation": null, "epoch": null, "owners": null, "shreds": null, "ledger": null, "soaks": null});
         return Ok(Report::fine(text, json));
     }
     let keys = database.keys();
@@ -38,13 +41,14 @@ pub(super) async fn status(world: &World) -> Result<Report, Error> {
         Some(ledger) => Some(ledger.head().await?.position()),
         None => None,
     };
+    let soaks = soaks(world).await?;
     let known = installation.ledger.position();
     let id = hex(&installation.id);
     let end = ledger.map_or_else(
         || "not configured".to_owned(),
         |end| format!("ends at entry {end}"),
     );
-    let text = format!(
+    let mut text = format!(
         "database: {}, tables at {version} of {newest}\n\
          installation: {id}, epoch {}\n\
          owners: {living} living, {due} due for rotation, {rotating} rotating\n\
@@ -53,6 +57,13 @@ pub(super) async fn status(world: &World) -> Result<Report, Error> {
         database.name(),
         installation.epoch,
     );
+    for soak in soaks.iter().flatten() {
+        text.push_str(&format!(
+            "\nsoak: {}.{} (plaintext {}.{}) is in the state {}",
+            soak.table, soak.column, soak.table, soak.twin, soak.state
+        ));
+    }
+    let soaks = soaks.map(|soaks| soaks.iter().map(soak).collect::<Vec<_>>());
     let json = json!({
         "database": database.name(),
         "schema_version": version,
@@ -62,8 +73,26 @@ pub(super) async fn status(world: &World) -> Result<Report, Error> {
         "owners": {"living": living, "due": due, "rotating": rotating},
         "shreds": {"all": shreds, "undone": undone, "stuck": stuck},
         "ledger": {"end": ledger, "known": known},
+        "soaks": soaks,
     });
     Ok(Report::fine(text, json))
+}
+
+/// Columns in a soak; `None` where nobody said where the rows are, or where their tables are not there.
+async fn soaks(world: &World) -> Result<Option<Vec<SoakRow>>, Error> {
+    if world.config.rows_url().is_err() {
+        return Ok(None);
+    }
+    let rows = world.rows_database().await?;
+    match rows.has_soaks().await? {
+        true => Ok(Some(rows.soaks(Models::new()).soaks().await?)),
+        false => Ok(None),
+    }
+}
+
+fn soak(soak: &SoakRow) -> Value {
+    json!({"table": soak.table, "column": soak.column, "twin": soak.twin, "state": soak.state.as_str(),
+        "version": soak.version, "admits_old": soak.admits_old, "filled": soak.filled})
 }
 
 /// Of all pages.

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use ophie_crypt::{
     AuditStore, Ledger, LedgerError, ModelError, Models, RotationStore, RowStore, ShredStore,
-    StoreError,
+    StoreError, soak::SoakStore,
 };
-use ophie_crypt_sql::Dialect;
+use ophie_crypt_sql::{Dialect, TableChanges};
 use ophie_crypt_sqlx::{
     MySqlKeyStore, MySqlLedger, MySqlModels, PostgresAudit, PostgresKeyStore, PostgresLedger,
     PostgresModels, SqliteKeyStore, SqliteLedger, SqliteModels,
@@ -183,6 +183,14 @@ impl Database {
         }
     }
 
+    pub(crate) fn soaks(&self, models: Models) -> Arc<dyn SoakStore> {
+        match self {
+            Self::MySql(pool) => Arc::new(MySqlModels::new(pool.clone(), models)),
+            Self::Postgres(pool) => Arc::new(PostgresModels::new(pool.clone(), models)),
+            Self::Sqlite(pool) => Arc::new(SqliteModels::new(pool.clone(), models)),
+        }
+    }
+
     pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
         match self {
             Self::MySql(pool) => Arc::new(MySqlLedger::new(pool.clone())),
@@ -214,6 +222,26 @@ impl Database {
             Self::MySql(pool) => MySqlModels::new(pool.clone(), none).migrate().await,
             Self::Postgres(pool) => PostgresModels::new(pool.clone(), none).migrate().await,
             Self::Sqlite(pool) => SqliteModels::new(pool.clone(), none).migrate().await,
+        }
+    }
+
+    /// What the application's tables lack for its models.
+    pub(crate) async fn changes(
+        &self,
+        models: Models,
+        fenced: bool,
+    ) -> Result<TableChanges, ModelError> {
+        match self {
+            Self::MySql(pool) => MySqlModels::new(pool.clone(), models).changes(fenced).await,
+            Self::Postgres(pool) => {
+                let models = PostgresModels::new(pool.clone(), models);
+                models.changes(fenced).await
+            }
+            Self::Sqlite(pool) => {
+                SqliteModels::new(pool.clone(), models)
+                    .changes(fenced)
+                    .await
+            }
         }
     }
 

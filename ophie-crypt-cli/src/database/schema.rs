@@ -28,6 +28,15 @@ impl Database {
         Ok(mistakes)
     }
 
+    /// Whether the columns that soak are written down in this database.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub(crate) async fn has_soaks(&self) -> Result<bool, DatabaseError> {
+        Ok(!self.columns("ophie_crypt_soaks").await?.is_empty())
+    }
+
     async fn columns(&self, table: &str) -> Result<Vec<Column>, DatabaseError> {
         let sql = self.of(
             "SELECT CAST(column_name AS CHAR), CAST(column_type AS CHAR), CAST(is_nullable AS CHAR) \

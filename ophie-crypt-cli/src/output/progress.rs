@@ -37,6 +37,12 @@ impl Progress {
         self.0.inc(count);
     }
 
+    /// So many of so many are done.
+    pub(crate) fn at(&self, done: u64, all: u64) {
+        self.0.set_length(all.max(done));
+        self.0.set_position(done);
+    }
+
     /// A handle for callbacks.
     pub(crate) fn handle(&self) -> Self {
         Self(self.0.clone())

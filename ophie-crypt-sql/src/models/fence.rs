@@ -64,9 +64,14 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn lower_fence(&self) -> Result<(), ModelError> {
+        self.batch(self.lowering()?).await
+    }
+
+    /// What takes the fence down, as SQL.
+    pub(super) fn lowering(&self) -> Result<String, ModelError> {
         let fenced = self.fenced()?;
         let lower = fenced.iter().map(|fenced| fenced.lower(D::DIALECT));
-        self.batch(lower.collect()).await
+        Ok(lower.collect())
     }
 
     async fn batch(&self, sql: String) -> Result<(), ModelError> {

@@ -3,6 +3,7 @@
 //! Invariant: an envelope is replaced only where the one that was read still stands. Absent: which key seals it
 //! (the core), the library's own tables (`keys`).
 
+mod changes;
 mod fence;
 mod indexes;
 mod rows;
@@ -10,6 +11,7 @@ pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use self::changes::TableChanges;
 pub(crate) use self::fence::{POSTGRES_OWNER, canonical_on_mysql, short};
 
 use ophie_crypt::{CanonicalId, ColumnRef, KeyId, ModelError, ModelInfo, Models, Reseal};

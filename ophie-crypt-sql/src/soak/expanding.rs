@@ -67,17 +67,6 @@ impl<D: Driver> ModelTables<D> {
         let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
         check(soak, &shape)?;
         let guard = Guard::new(&shape, soak, &path);
-        let of = format!(
-            "table_name = '{}' AND column_name = '{}'",
-            soak.column().table(),
-            soak.column().name()
-        );
-        // The CHECK of states admits no such word: it is what ends a migration that comes too late, on every database.
-        let only_before = |word: &str| {
-            format!(
-                "UPDATE ophie_crypt_soaks SET state = '{word}' WHERE {of} AND state NOT IN ('plain', 'expand');\n"
-            )
-        };
         let column = soak.column();
         let literals = [
             column.table(),
@@ -87,7 +76,7 @@ impl<D: Driver> ModelTables<D> {
         ];
         let literals = literals.map(|text| format!("'{text}'"));
         let up = [
-            only_before("has begun"),
+            only_before(soak, "has begun"),
             expanding(soak, &shape, &guard),
             claim(D::DIALECT, &literals.each_ref().map(String::as_str)),
             ";\n".to_owned(),
@@ -96,18 +85,36 @@ impl<D: Driver> ModelTables<D> {
             .map(|(name, _)| format!("ALTER TABLE {} DROP COLUMN {name};\n", shape.table))
             .collect();
         let down = [
-            only_before("is further"),
+            only_before(soak, "is further"),
             guard.lower(),
             guard.admit(),
             guard.uncheck(),
             dropping,
-            format!("DELETE FROM ophie_crypt_soaks WHERE {of};\n"),
+            format!("DELETE FROM ophie_crypt_soaks WHERE {};\n", of(soak)),
         ];
         Ok(SoakMigration {
             up: up.concat(),
             down: down.concat(),
         })
     }
+}
+
+/// The soak's row.
+fn of(soak: &SoakColumn) -> String {
+    let column = soak.column();
+    format!(
+        "table_name = '{}' AND column_name = '{}'",
+        column.table(),
+        column.name()
+    )
+}
+
+/// What ends a migration that comes too late, on every database: the CHECK of states admits no such word.
+pub(crate) fn only_before(soak: &SoakColumn, word: &str) -> String {
+    format!(
+        "UPDATE ophie_crypt_soaks SET state = '{word}' WHERE {} AND state NOT IN ('plain', 'expand');\n",
+        of(soak)
+    )
 }
 
 /// Whether the table is one whose column can soak.

@@ -277,7 +277,7 @@ fn head(shape: &Shape) -> String {
 fn of_keys(shape: &Shape, rows: &[Both]) -> Statement {
     let mut statement = Statement::new(shape.dialect, head(shape));
     among(&mut statement, shape, rows);
-    statement.push(&format!(" ORDER BY {}", shape.key.name));
+    statement.push(&format!(" ORDER BY {}", shape.order()));
     statement
 }
 

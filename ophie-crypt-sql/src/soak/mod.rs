@@ -12,6 +12,7 @@ mod states;
 mod steps;
 mod store;
 
+pub(crate) use self::expanding::only_before;
 use crate::Dialect;
 
 /// The tables of states and heartbeats, for where the keys have a database of their own: of the migration all but the

@@ -259,7 +259,7 @@ pub(super) fn next(
             shape.key_of(&place)
         ));
     }
-    statement.push(&format!(" ORDER BY {} LIMIT {limit}", shape.key.name));
+    statement.push(&format!(" ORDER BY {} LIMIT {limit}", shape.order()));
     statement
 }
 

@@ -184,6 +184,11 @@ impl Shape {
         }
     }
 
+    /// The key to order by: with the table's name, as statements give names of their own to what they select.
+    pub(super) fn order(&self) -> String {
+        format!("{}.{}", self.table, self.key.name)
+    }
+
     /// A key of a text, in the key's type.
     pub(super) fn key_of(&self, text: &str) -> String {
         let kind = &self.key.kind;
@@ -360,7 +365,8 @@ impl Shape {
 
     /// Of an owner whose keys were destroyed.
     fn buried(&self) -> String {
-        let owner = self.owner_bytes("");
+        // With the table's name, as tombstones have an owner too.
+        let owner = self.owner_bytes(&format!("{}.", self.table));
         format!("EXISTS (SELECT 1 FROM ophie_crypt_tombstones AS b WHERE b.owner = {owner})")
     }
 }

@@ -20,6 +20,14 @@ pub mod fingerprints {}
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+/// How a column of plaintext becomes an encrypted one while the application runs, and the way back.
+///
+// The drawing in the page itself, as rustdoc takes no files along.
+#[doc = include_str!("soak.svg")]
+///
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
+
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 

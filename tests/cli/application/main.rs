@@ -1,4 +1,5 @@
-//! The command of an application that has notes: what the tests in `cli/` run beside the stock command.
+//! The command of an application that has notes: what the tests in `cli/` run beside the stock command. Of its releases,
+//! one has people whose names soak, and the next one people whose names did.
 
 use std::process::ExitCode;
 
@@ -15,6 +16,43 @@ struct Note {
     text_fp: Option<BlindIndex<String, note::text_fp>>,
 }
 
+mod soaking {
+    use super::{BlindIndex, EncryptedModel, Owner};
+    use ophie_crypt_sqlx::Soak;
+
+    #[derive(EncryptedModel)]
+    #[crypt(table = "people")]
+    #[expect(dead_code, reason = "the command needs no more than its model")]
+    pub(super) struct Person {
+        owner: Owner<i64>,
+        #[crypt(column = "name_ct", soak(twin = "name", floor = "expand"))]
+        name: Soak<Option<String>, person::name>,
+        #[crypt(index_of = "name", normalize = "name")]
+        name_fp: Option<BlindIndex<String, person::name_fp>>,
+    }
+}
+
+mod after {
+    use super::{BlindIndex, Encrypted, EncryptedModel, Owner};
+
+    #[derive(EncryptedModel)]
+    #[crypt(table = "people")]
+    #[expect(dead_code, reason = "the command needs no more than its model")]
+    pub(super) struct Person {
+        owner: Owner<i64>,
+        #[crypt(column = "name_ct")]
+        name: Option<Encrypted<String, person::name>>,
+        #[crypt(index_of = "name", normalize = "name")]
+        name_fp: Option<BlindIndex<String, person::name_fp>>,
+    }
+}
+
 fn main() -> ExitCode {
-    ophie_crypt_cli::main(Models::new().with::<Note>())
+    let models = Models::new().with::<Note>();
+    let release = std::env::var("TEST_RELEASE");
+    ophie_crypt_cli::main(match release.as_deref() {
+        Ok("soaking") => models.with::<soaking::Person>(),
+        Ok("after") => models.with::<after::Person>(),
+        _ => models,
+    })
 }
