@@ -17,6 +17,8 @@ mod doctor;
 mod keys;
 mod place;
 mod reference;
+mod report;
+mod report_bad;
 mod rotation;
 mod shreds;
 mod tables;

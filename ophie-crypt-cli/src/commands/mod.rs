@@ -7,12 +7,15 @@ mod doctor;
 mod index;
 mod keys;
 mod migrate;
+mod report;
 mod restore;
 mod rewrap;
 mod rotate;
 mod shell;
 mod status;
 mod sweep;
+
+pub(crate) use self::report::Flags as ReportFlags;
 
 use clap::Parser;
 use ophie_crypt::{CanonicalId, RotationStore, StoreError, Which};
@@ -112,6 +115,7 @@ async fn begin(
             owner_column,
         }) => index::plan(&world, &table, &column, &owner_column).await,
         Command::Doctor => doctor::doctor(&world).await,
+        Command::Report(flags) => report::report(&world, &flags).await,
         Command::Completions { .. } | Command::Man => return Ok(None), // done above
     };
     report.map(Some)
