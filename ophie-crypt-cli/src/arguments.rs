@@ -118,6 +118,8 @@ pub(crate) enum Command {
     Plan,
     /// Look for what is set up wrongly
     Doctor,
+    /// Print an evidence pack for an auditor: one page of HTML that needs nothing else
+    Report(crate::commands::ReportFlags),
     /// Print completions for a shell
     Completions {
         /// bash, elvish, fish, powershell or zsh

@@ -11,6 +11,7 @@
 mod audit;
 mod dialect;
 mod driver;
+mod evidence;
 mod keys;
 mod ledger;
 mod migrations;
@@ -32,6 +33,7 @@ pub use self::{
         Begin, Cells, Connection, Driver, Failure, FailureKind, Param, Record, Statement,
         Transaction,
     },
+    evidence::Evidence,
     keys::KeyTables,
     ledger::LedgerTable,
     migrations::{Migration, migrate, schema_version},

@@ -18,6 +18,8 @@ mod keys;
 mod migrations;
 mod place;
 mod reference;
+mod report;
+mod report_bad;
 mod rotation;
 mod shreds;
 mod soaking;

@@ -9,11 +9,11 @@ use std::{
 };
 
 use ophie_crypt::{
-    EncryptedModel, FileLedger, KeyStore, Keyring, LocalKms, Models, Purpose, RotationStore,
-    Session, ShredStore,
+    AuditStore, EncryptedModel, FileLedger, KeyStore, Keyring, LocalKms, Models, Purpose,
+    RotationStore, Session, ShredStore,
 };
 use ophie_crypt_sqlx::{
-    Encrypted, MySqlKeyStore, Owner, PostgresKeyStore, SqliteKeyStore, SqliteModels,
+    Encrypted, MySqlKeyStore, Owner, PostgresAudit, PostgresKeyStore, SqliteKeyStore, SqliteModels,
 };
 use ophie_crypt_tests::{mariadb, postgres, sqlite};
 use serde_json::Value;
@@ -216,6 +216,25 @@ impl Place {
         }
     }
 
+    /// Bytes in the database of the keys.
+    pub(crate) async fn bytes_of_keys(&self, sql: &'static str) -> Vec<Vec<u8>> {
+        match &self.rows {
+            Rows::MariaDb(rows) => sqlx::query_scalar(sql)
+                .fetch_all(rows.pool())
+                .await
+                .unwrap(),
+            Rows::Postgres(rows) => sqlx::query_scalar(sql)
+                .fetch_all(rows.pool())
+                .await
+                .unwrap(),
+            Rows::Sqlite(_) => {
+                let url = format!("sqlite:{}", self.path("keys.db").display());
+                let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+                sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap()
+            }
+        }
+    }
+
     /// All notes are locked; on PostgreSQL.
     pub(crate) async fn locked(&self) -> sqlx::Transaction<'static, sqlx::Postgres> {
         let Rows::Postgres(rows) = &self.rows else {
@@ -241,6 +260,18 @@ impl Place {
             Rows::MariaDb(rows) => Arc::new(MySqlKeyStore::new(rows.pool().clone())),
             Rows::Postgres(rows) => Arc::new(PostgresKeyStore::new(rows.pool().clone())),
             Rows::Sqlite(_) => Arc::new(SqliteKeyStore::open(self.path("keys.db")).await.unwrap()),
+        }
+    }
+
+    /// The audit trail, as the application has it.
+    pub(crate) async fn audit(&self) -> Arc<dyn AuditStore> {
+        match &self.rows {
+            Rows::MariaDb(rows) => Arc::new(MySqlKeyStore::new(rows.pool().clone()).audit()),
+            Rows::Postgres(rows) => Arc::new(PostgresAudit::new(rows.pool().clone())),
+            Rows::Sqlite(_) => {
+                let store = SqliteKeyStore::open(self.path("keys.db")).await.unwrap();
+                Arc::new(store.audit())
+            }
         }
     }
 

@@ -115,7 +115,7 @@ async fn documented_shapes_are_what_is_printed() {
         .as_str()
         .unwrap()
         .to_owned();
-    let runs: [(&str, Vec<&str>); 12] = [
+    let runs: [(&str, Vec<&str>); 13] = [
         ("migrate", vec![]),
         ("status", vec![]),
         ("keys list", vec![]),
@@ -129,6 +129,7 @@ async fn documented_shapes_are_what_is_printed() {
             vec!["notes", "plain", "--owner-column", "owner"],
         ),
         ("doctor", vec![]),
+        ("report", vec![]),
         (
             "keys shred",
             vec!["--owner", "int:9", "--yes-shred", "int:9"],

@@ -24,7 +24,7 @@ const SKEW: i64 = 15_000_000;
 const NOBODY: &[u8] = b"doctor";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Fine,
     Warning,
     Failed,
@@ -33,7 +33,7 @@ enum State {
 }
 
 impl State {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Fine => "ok",
             Self::Warning => "warning",
@@ -44,7 +44,7 @@ impl State {
 }
 
 #[derive(Default)]
-struct Checks(Vec<(&'static str, State, String)>);
+pub(super) struct Checks(pub(super) Vec<(&'static str, State, String)>);
 
 impl Checks {
     fn add(&mut self, check: &'static str, state: State, text: impl Into<String>) {
@@ -57,6 +57,33 @@ impl Checks {
 }
 
 pub(super) async fn doctor(world: &World) -> Result<Report, Error> {
+    let checks = look(world).await?;
+    let bad = |state: &State| matches!(state, State::Warning | State::Failed);
+    let found = checks.0.iter().filter(|(_, state, _)| bad(state)).count();
+    let lines = checks
+        .0
+        .iter()
+        .map(|(check, state, text)| format!("{:<8} {check}: {text}", state.word()));
+    let text: Vec<_> = lines.collect();
+    let listed: Vec<_> = checks
+        .0
+        .iter()
+        .map(|(check, state, text)| json!({"check": check, "state": state.word(), "text": text}))
+        .collect();
+    let exit = match found {
+        0 => Exit::Fine,
+        _ => Exit::Findings,
+    };
+    let json = json!({"checks": listed, "findings": super::count(found)});
+    Ok(Report::fine(text.join("\n"), json).ends(exit))
+}
+
+/// Looks at everything.
+///
+/// # Errors
+///
+/// [`Error::Config`].
+pub(super) async fn look(world: &World) -> Result<Checks, Error> {
     let mut checks = Checks::default();
     match world.keys_database(false).await {
         Ok(database) => keys(world, &database, &mut checks).await,
@@ -81,24 +108,7 @@ pub(super) async fn doctor(world: &World) -> Result<Report, Error> {
         ),
         Err(error) => checks.failed("ledger", &error),
     }
-    let bad = |state: &State| matches!(state, State::Warning | State::Failed);
-    let found = checks.0.iter().filter(|(_, state, _)| bad(state)).count();
-    let lines = checks
-        .0
-        .iter()
-        .map(|(check, state, text)| format!("{:<8} {check}: {text}", state.word()));
-    let text: Vec<_> = lines.collect();
-    let listed: Vec<_> = checks
-        .0
-        .iter()
-        .map(|(check, state, text)| json!({"check": check, "state": state.word(), "text": text}))
-        .collect();
-    let exit = match found {
-        0 => Exit::Fine,
-        _ => Exit::Findings,
-    };
-    let json = json!({"checks": listed, "findings": super::count(found)});
-    Ok(Report::fine(text.join("\n"), json).ends(exit))
+    Ok(checks)
 }
 
 async fn keys(world: &World, database: &Database, checks: &mut Checks) {

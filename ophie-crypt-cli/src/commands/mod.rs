@@ -9,6 +9,7 @@ mod index;
 mod keys;
 mod migrate;
 mod plan;
+mod report;
 mod restore;
 mod rewrap;
 mod rotate;
@@ -16,6 +17,8 @@ mod shell;
 mod soak;
 mod status;
 mod sweep;
+
+pub(crate) use self::report::Flags as ReportFlags;
 
 use clap::Parser;
 use ophie_crypt::{CanonicalId, RotationStore, StoreError, Which};
@@ -121,6 +124,7 @@ async fn begin(
         Command::Soak(command) => soak::run(&world, command).await,
         Command::Plan => plan::plan(&world).await,
         Command::Doctor => doctor::doctor(&world).await,
+        Command::Report(flags) => report::report(&world, &flags).await,
         Command::Completions { .. } | Command::Man => return Ok(None), // done above
     };
     report.map(Some)

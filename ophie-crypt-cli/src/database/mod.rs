@@ -3,6 +3,7 @@
 //! Invariant: nothing here writes but the library's own stores, and no value of a row leaves but counts. Absent:
 //! statements on the library's tables (`ophie_crypt_sql`).
 
+mod evidence;
 mod index;
 mod schema;
 mod settings;
@@ -10,6 +11,7 @@ mod settings;
 use core::{str::FromStr, time::Duration};
 use std::sync::Arc;
 
+pub(crate) use self::evidence::Counted;
 use ophie_crypt::{
     AuditStore, Ledger, LedgerError, ModelError, Models, RotationStore, RowStore, ShredStore,
     StoreError, soak::SoakStore,

@@ -122,6 +122,11 @@ impl Output {
         Some(answer.trim().to_owned())
     }
 
+    /// A text that is to be written otherwise before it is printed.
+    pub(crate) fn scrubbed_text(&self, text: &str) -> String {
+        self.scrub.text(text)
+    }
+
     fn scrubbed(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => self.scrub.text(text).into(),
