@@ -190,7 +190,11 @@ pub(super) async fn back(world: &World, at: &At, job: &Job) -> Result<Report, Er
     told.to = Some(to);
     let decrypts = match column.state() {
         SoakState::Retired => true,
-        SoakState::Sealed => column.count(Rows::Undecrypted).await? > 0,
+        SoakState::Sealed => {
+            let stepper = column.stepper()?;
+            let unmet = stepper.unmet(column.table(), column.name(), to).await?;
+            unmet.iter().any(is_seen_to)
+        }
         _ => false,
     };
     let unlocked = match decrypts && !job.dry_run {
@@ -203,7 +207,7 @@ pub(super) async fn back(world: &World, at: &At, job: &Job) -> Result<Report, Er
     }
     done?;
     if job.dry_run && decrypts {
-        told.unmet.retain(|gate| *gate != Gate::Decrypted); // the call itself sees to that
+        told.unmet.retain(|gate| !is_seen_to(gate));
         told.left = Some(column.count(Rows::Undecrypted).await?);
     }
     Ok(told.report(&column))
@@ -221,6 +225,7 @@ async fn step_back(
     let after = unlocked.filter(|_| column.state() == SoakState::Retired);
     if let Some(unlocked) = before {
         decrypt(world, column, job, unlocked, told).await?;
+        compare(world, column, job, unlocked, told).await?;
     }
     let stepper = column.stepper()?;
     told.unmet = unmet(world, &stepper, column, to, job.wait).await?;
@@ -230,6 +235,35 @@ async fn step_back(
         if let Some(unlocked) = after {
             decrypt(world, column, job, unlocked, told).await?;
         }
+    }
+    Ok(())
+}
+
+/// What `back` does itself before the plaintext counts again.
+const fn is_seen_to(gate: &Gate) -> bool {
+    matches!(gate, Gate::Decrypted | Gate::Verified)
+}
+
+/// Whether each row has the plaintext that its ciphertext says.
+async fn compare(
+    world: &World,
+    column: &Column,
+    job: &Job,
+    unlocked: &Unlocked,
+    told: &mut Told,
+) -> Result<(), Error> {
+    let bar = world.output.progress("comparing", Some(0));
+    let soaker = job.soaker(world, column, Some(&unlocked.keyring), &bar)?;
+    let verified = soaker.verify(column.table(), column.name()).await;
+    drop((bar, soaker));
+    let verified = verified?;
+    told.interrupted |= !verified.complete;
+    if verified.wrong_rows > 0 {
+        told.findings = true;
+        told.line(format!(
+            "{} rows are wrong; `soak verify` names them",
+            verified.wrong_rows
+        ));
     }
     Ok(())
 }
