@@ -11,12 +11,13 @@ use ophie_crypt::{
 use super::{
     guard::Guard,
     shape::Shape,
+    states::Number,
     steps::{any, keep_writers_out, let_writers_in},
 };
 use crate::{
     Begin, Connection, Dialect, Driver, Statement, Transaction,
     models::{ModelTables, POSTGRES_OWNER, error},
-    run::run,
+    run::{read, run},
 };
 
 impl<D: Driver> ModelTables<D> {
@@ -26,8 +27,7 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError> {
-        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        check(soak, &shape)?;
+        let (shape, path) = (self.checked(soak).await?, self.search_path().await?);
         let sql = expanding(soak, &shape, &Guard::new(&shape, soak, &path));
         let (begun, claim) = (begun(soak), claiming(D::DIALECT, soak));
         let table = shape.table.clone();
@@ -64,8 +64,7 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn expansion(&self, soak: &SoakColumn) -> Result<SoakMigration, ModelError> {
-        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        check(soak, &shape)?;
+        let (shape, path) = (self.checked(soak).await?, self.search_path().await?);
         let guard = Guard::new(&shape, soak, &path);
         let of = format!(
             "table_name = '{}' AND column_name = '{}'",
@@ -101,6 +100,7 @@ impl<D: Driver> ModelTables<D> {
             guard.admit(),
             guard.uncheck(),
             dropping,
+            format!("DELETE FROM ophie_crypt_soak_cursors WHERE {of};\n"),
             format!("DELETE FROM ophie_crypt_soaks WHERE {of};\n"),
         ];
         Ok(SoakMigration {
@@ -108,23 +108,51 @@ impl<D: Driver> ModelTables<D> {
             down: down.concat(),
         })
     }
-}
 
-/// Whether the table is one whose column can soak.
-fn check(soak: &SoakColumn, shape: &Shape) -> Result<(), ModelError> {
-    let cannot = |reason| ModelError::CannotSoak {
-        column: soak.column(),
-        reason,
-    };
-    if !shape.has_twin {
-        return Err(cannot("the table has no plaintext column of that name"));
+    /// Looks at a table, whose column can soak.
+    async fn checked(&self, soak: &SoakColumn) -> Result<Shape, ModelError> {
+        let shape = self.shape(soak).await?;
+        let cannot = |reason| {
+            Err(ModelError::CannotSoak {
+                column: soak.column(),
+                reason,
+            })
+        };
+        if !shape.has_twin {
+            return cannot("the table has no plaintext column of that name");
+        }
+        if shape.twin_required && D::DIALECT != Dialect::Postgres {
+            return cannot(
+                "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
+            );
+        }
+        let codec = soak.codec().id();
+        if codec == "json" && !soak.indexes().is_empty() {
+            return cannot("a blind index over JSON, which databases write in their own way");
+        }
+        match D::DIALECT {
+            Dialect::Postgres if shape.twin_type.starts_with("character(") => {
+                return cannot(
+                    "its plaintext column is padded with blanks, which are none of a value's; make it `text` first",
+                );
+            }
+            Dialect::Postgres if codec == "uuid" && shape.twin_type != "uuid" => {
+                return cannot("its plaintext column is no `uuid`; make it one first");
+            }
+            Dialect::Sqlite if codec == "text" || codec == "json" => {
+                let sql =
+                    "SELECT count(*) AS number FROM pragma_encoding WHERE encoding <> 'UTF-8'";
+                let wide: Vec<Number> = read(&self.driver, Statement::new(D::DIALECT, sql))
+                    .await
+                    .map_err(error)?;
+                if wide.first().is_none_or(|row| row.0 > 0) {
+                    return cannot("a database whose texts are not kept in UTF-8");
+                }
+            }
+            _ => {}
+        }
+        Ok(shape)
     }
-    if shape.twin_required && shape.dialect != Dialect::Postgres {
-        return Err(cannot(
-            "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
-        ));
-    }
-    Ok(())
 }
 
 /// What is added.
@@ -206,7 +234,7 @@ fn claim(dialect: Dialect, [table, column, twin, floor]: &[&str; 4]) -> String {
     format!(
         "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
          VALUES ({table}, {column}, {twin}, 'expand', {floor}) ON {clash} since = {set}version + 1, \
-         version = {set}version + 1, twin = {twin}, state = 'expand', floor = {floor}, admits_old = 1, verified = NULL, \
-         position = NULL{unless}"
+         version = {set}version + 1, twin = {twin}, state = 'expand', floor = {floor}, admits_old = 1, closed = 0, \
+         verified = NULL{unless}"
     )
 }

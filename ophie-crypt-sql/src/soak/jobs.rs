@@ -15,6 +15,7 @@ use super::{
     guard::Guard,
     rows::{at, cursor, lock, moving, next},
     shape::Shape,
+    states::{LIVES, now},
     steps::{any, keep_writers_out, let_writers_in, standing, stepping},
 };
 use crate::{
@@ -41,7 +42,7 @@ impl<D: Driver> ModelTables<D> {
             let column = column.clone();
             Box::pin(async move {
                 let at = at::<D>(tx, cursor).await?;
-                if at.state != Some(SoakState::Retired) {
+                if at.state != Some(SoakState::Retired) || !at.closed {
                     return Ok(0);
                 }
                 let before = both::<D>(tx, &shape, at.position.as_deref(), limit).await?;
@@ -60,7 +61,7 @@ impl<D: Driver> ModelTables<D> {
                     let text = "a null-out would have changed ciphertext";
                     return Err(Failure::new(FailureKind::Refused, text)); // rolls back
                 }
-                tx.execute(moving(&shape, &column, &last, 0)).await?;
+                tx.execute(moving(&shape, &column, &at, &last, 0)).await?;
                 Ok(u64::try_from(before.len()).unwrap_or_default())
             })
         });
@@ -155,14 +156,14 @@ impl<D: Driver> ModelTables<D> {
                 }
             ),
         );
+        let knowing = knowing(D::DIALECT, soak);
         let done = run(&self.driver, Begin::Write, move |tx| {
             let (sql, stepping, left) = (sql.clone(), stepping.clone(), left.clone());
-            let (stands, table) = (stands.clone(), table.clone());
+            let (stands, table, knowing) = (stands.clone(), table.clone(), knowing.clone());
             Box::pin(async move {
                 keep_writers_out::<D>(tx, &table).await?;
                 let dropped = async {
-                    let rows: Vec<super::states::Number> = tx.fetch(left).await?;
-                    if rows.first().is_none_or(|row| row.0 > 0) {
+                    if any::<D>(tx, left).await? || any::<D>(tx, knowing).await? {
                         return Ok(false);
                     }
                     if D::DIALECT == Dialect::MySql {
@@ -228,6 +229,18 @@ impl<D: Driver> ModelTables<D> {
             ],
         }
     }
+}
+
+/// Live processes that know the plaintext column.
+fn knowing(dialect: Dialect, soak: &SoakColumn) -> Statement {
+    let (column, now) = (soak.column(), now(dialect));
+    let sql = format!(
+        "SELECT count(*) AS number FROM ophie_crypt_soak_heartbeats \
+         WHERE table_name = $1 AND column_name = $2 AND knows_twin = 1 AND {now} - beat_at <= {LIVES}"
+    );
+    Statement::new(dialect, sql)
+        .bind(column.table())
+        .bind(column.name())
 }
 
 /// A row's key and ciphertext.

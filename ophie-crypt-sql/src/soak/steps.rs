@@ -12,7 +12,7 @@ use ophie_crypt::{
 use super::{guard::Guard, shape::Shape, states::Number};
 use crate::{
     Begin, Connection, Dialect, Driver, Failure, Statement, Transaction,
-    models::{ModelTables, error},
+    models::{ModelTables, error, sql::waits_briefly},
     run::run,
 };
 
@@ -31,10 +31,6 @@ impl<D: Driver> ModelTables<D> {
         let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
         let guard = Guard::new(&shape, soak, &path);
         let sql = match (from.state, to) {
-            (_, SoakState::Retired) => {
-                // The refusing trigger first: where each statement counts at once, there is no moment without one.
-                [guard.admit(), guard.refuse(), guard.lower()].concat()
-            }
             (SoakState::Retired, _) => [guard.lower(), guard.raise(), guard.admit()].concat(),
             (_, SoakState::Plain) => {
                 // Nothing keeps it beside its plaintext from here on, and a soak may begin again.
@@ -100,6 +96,45 @@ impl<D: Driver> ModelTables<D> {
         done.await.map_err(error)
     }
 
+    /// See [`SoakStore::close`](ophie_crypt::soak::SoakStore::close).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn close(&self, soak: &SoakColumn, from: &SoakRow) -> Result<bool, ModelError> {
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        let guard = Guard::new(&shape, soak, &path);
+        // The refusing trigger first: where each statement counts at once, there is no moment without one.
+        let sql = [guard.admit(), guard.refuse(), guard.lower()].concat();
+        let closing = "UPDATE ophie_crypt_soaks SET closed = 1 \
+                       WHERE table_name = $1 AND column_name = $2 AND version = $3 AND state = 'retired'";
+        let closing = Statement::new(D::DIALECT, closing)
+            .bind(from.table.as_str())
+            .bind(from.column.as_str())
+            .bind(from.version);
+        let stands = standing(D::DIALECT, from);
+        let table = shape.table.clone();
+        let done = run(&self.driver, Begin::Write, move |tx| {
+            let (sql, closing, stands) = (sql.clone(), closing.clone(), stands.clone());
+            let table = table.clone();
+            Box::pin(async move {
+                keep_writers_out::<D>(tx, &table).await?;
+                let closed = async {
+                    // Once it is closed, an UPDATE that changes nothing says so on MySQL.
+                    if !any::<D>(tx, stands).await? {
+                        return Ok(false);
+                    }
+                    tx.batch(sql).await?;
+                    tx.execute(closing).await.map(|_| true)
+                }
+                .await;
+                let_writers_in::<D>(tx).await?;
+                closed
+            })
+        });
+        done.await.map_err(error)
+    }
+
     /// See [`SoakStore::admit_old`](ophie_crypt::soak::SoakStore::admit_old).
     ///
     /// # Errors
@@ -112,8 +147,12 @@ impl<D: Driver> ModelTables<D> {
         admit: bool,
     ) -> Result<bool, ModelError> {
         let shape = self.shape(soak).await?;
-        let sql = "UPDATE ophie_crypt_soaks SET admits_old = $1, version = version + 1 \
-                   WHERE table_name = $2 AND column_name = $3 AND version = $4";
+        // Who writes the table may hold its state.
+        let waits = waits_briefly(D::DIALECT);
+        let sql = format!(
+            "{waits}UPDATE ophie_crypt_soaks SET admits_old = $1, version = version + 1 \
+             WHERE table_name = $2 AND column_name = $3 AND version = $4"
+        );
         let admitting = Statement::new(D::DIALECT, sql)
             .bind(i64::from(admit))
             .bind(from.table.as_str())
@@ -158,7 +197,7 @@ pub(super) async fn keep_writers_out<D: Driver>(
         // DDL commits there, and would end a lock of a transaction.
         Dialect::MySql => format!(
             "SET SESSION lock_wait_timeout = 4; LOCK TABLES {table} WRITE, ophie_crypt_soaks WRITE, \
-             ophie_crypt_tombstones AS b READ; \
+             ophie_crypt_soak_heartbeats READ, ophie_crypt_tombstones AS b READ; \
              SET SESSION lock_wait_timeout = DEFAULT"
         ),
         Dialect::Postgres => format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"),
@@ -183,7 +222,7 @@ pub(super) async fn let_writers_in<D: Driver>(tx: &mut D::Transaction) -> Result
 
 /// From the version that was looked at.
 pub(super) fn stepping(dialect: Dialect, from: &SoakRow, to: SoakState) -> Statement {
-    let sql = "UPDATE ophie_crypt_soaks SET state = $1, since = version + 1, version = version + 1, position = NULL \
+    let sql = "UPDATE ophie_crypt_soaks SET state = $1, since = version + 1, version = version + 1, closed = 0 \
                WHERE table_name = $2 AND column_name = $3 AND version = $4";
     Statement::new(dialect, sql)
         .bind(to.as_str())
