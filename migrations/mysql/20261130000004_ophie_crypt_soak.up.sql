@@ -10,9 +10,18 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_soaks (
     since       BIGINT       NOT NULL DEFAULT 1, -- the version at which the state began
     admits_old  BIGINT       NOT NULL DEFAULT 1 CHECK (admits_old IN (0, 1)), -- binaries that know nothing of it
     floor       VARCHAR(16)  NOT NULL, -- the lowest state that its model accepts
+    closed      BIGINT       NOT NULL DEFAULT 0 CHECK (closed IN (0, 1)), -- no plaintext gets in
     verified    BIGINT, -- the version at which a full verify began that found nothing
-    position    TEXT,   -- the key of the last row that a job is done with
-    filled      BIGINT       NOT NULL DEFAULT 0, -- rows that backfills have sealed
+    PRIMARY KEY (table_name, column_name)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- How far jobs are in a column's rows: in a table of its own, as no trigger reads it.
+CREATE TABLE IF NOT EXISTS ophie_crypt_soak_cursors (
+    table_name  VARCHAR(130) NOT NULL,
+    column_name VARCHAR(64) NOT NULL,
+    since       BIGINT NOT NULL, -- in which state; in another, jobs begin anew
+    position    TEXT, -- the key of the last row that a job is done with
+    filled      BIGINT NOT NULL DEFAULT 0, -- rows that backfills have sealed
     PRIMARY KEY (table_name, column_name)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

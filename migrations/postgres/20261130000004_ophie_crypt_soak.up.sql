@@ -10,8 +10,17 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_soaks (
     since       bigint NOT NULL DEFAULT 1, -- the version at which the state began
     admits_old  bigint NOT NULL DEFAULT 1 CHECK (admits_old IN (0, 1)), -- binaries that know nothing of it
     floor       text   NOT NULL, -- the lowest state that its model accepts
+    closed      bigint NOT NULL DEFAULT 0 CHECK (closed IN (0, 1)), -- no plaintext gets in
     verified    bigint, -- the version at which a full verify began that found nothing
-    position    text,   -- the key of the last row that a job is done with
+    PRIMARY KEY (table_name, column_name)
+);
+
+-- How far jobs are in a column's rows: in a table of its own, as no trigger reads it.
+CREATE TABLE IF NOT EXISTS ophie_crypt_soak_cursors (
+    table_name  text NOT NULL,
+    column_name text NOT NULL,
+    since       bigint NOT NULL, -- in which state; in another, jobs begin anew
+    position    text, -- the key of the last row that a job is done with
     filled      bigint NOT NULL DEFAULT 0, -- rows that backfills have sealed
     PRIMARY KEY (table_name, column_name)
 );

@@ -10,8 +10,17 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_soaks (
     since       INTEGER NOT NULL DEFAULT 1, -- the version at which the state began
     admits_old  INTEGER NOT NULL DEFAULT 1 CHECK (admits_old IN (0, 1)), -- binaries that know nothing of it
     floor       TEXT    NOT NULL, -- the lowest state that its model accepts
+    closed      INTEGER NOT NULL DEFAULT 0 CHECK (closed IN (0, 1)), -- no plaintext gets in
     verified    INTEGER, -- the version at which a full verify began that found nothing
-    position    TEXT,   -- the key of the last row that a job is done with
+    PRIMARY KEY (table_name, column_name)
+) STRICT;
+
+-- How far jobs are in a column's rows: in a table of its own, as no trigger reads it.
+CREATE TABLE IF NOT EXISTS ophie_crypt_soak_cursors (
+    table_name  TEXT NOT NULL,
+    column_name TEXT NOT NULL,
+    since       INTEGER NOT NULL, -- in which state; in another, jobs begin anew
+    position    TEXT, -- the key of the last row that a job is done with
     filled      INTEGER NOT NULL DEFAULT 0, -- rows that backfills have sealed
     PRIMARY KEY (table_name, column_name)
 ) STRICT;

@@ -3,7 +3,7 @@
 //! `OPHIE_CRYPT_TEST_POSTGRES=postgres://… cargo bench -p ophie-crypt-tests --features servers --bench database`: the URL
 //! of a server on which the role may make a database; the bench makes one, and drops it. A ratio is that of two medians
 //! of one run, whose samples alternate. `OPHIE_CRYPT_BENCH_ROWS` is the size of the table for look-ups, 1,000,000 unless
-//! it says otherwise.
+//! it says otherwise; `OPHIE_CRYPT_BENCH_BACKFILL` how many rows are backfilled.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -15,8 +15,13 @@
 
 use std::time::Duration;
 
-use ophie_crypt::{EncryptedModel, Keyring, LocalKms, Models, Purpose, Session, WriteFence};
-use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, PostgresKeyStore, PostgresModels, Sealed};
+use ophie_crypt::{
+    EncryptedModel, Keyring, LocalKms, Models, Purpose, Session, WriteFence,
+    soak::{SoakState, SoakWatch, Soaker},
+};
+use ophie_crypt_sqlx::{
+    BlindIndex, Encrypted, Owner, PostgresKeyStore, PostgresModels, Sealed, Soak,
+};
 use ophie_crypt_tests::variable;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::time::Instant;
@@ -57,6 +62,15 @@ struct Person {
     name_fp: BlindIndex<String, person::name_fp>,
 }
 
+#[derive(EncryptedModel)]
+#[crypt(table = "soaking")]
+#[allow(dead_code, reason = "its fields are columns, which nothing here reads")]
+struct Soaking {
+    owner: Owner<i64>,
+    #[crypt(column = "name_ct", soak(twin = "name"))]
+    name: Soak<String, soaking::name>,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let server = variable("OPHIE_CRYPT_TEST_POSTGRES");
@@ -81,12 +95,14 @@ async fn main() {
         bench.unnest(length).await;
     }
     bench.look_up().await;
+    bench.backfill().await;
     bench.pool.close().await;
     run(format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
 
 struct Bench {
     pool: PgPool,
+    keyring: Keyring,
     session: Session,
 }
 
@@ -108,7 +124,11 @@ impl Bench {
         let purpose = Purpose::new("bench");
         let session = keyring.open_or_provision(&OWNER, purpose).await.unwrap();
         session.reserve(1 << 24).await.unwrap();
-        Self { pool, session }
+        Self {
+            pool,
+            keyring,
+            session,
+        }
     }
 
     async fn execute(&self, sql: &'static str) {
@@ -226,6 +246,77 @@ impl Bench {
         };
         let name = format!("UNNEST of 100 rows of {length} bytes");
         self.beside(&name, plain, encrypted).await;
+    }
+
+    /// Rows sealed by a backfill, beside a plain UPDATE of the same rows, as many at a time, with as many random bytes.
+    async fn backfill(&self) {
+        const BATCH: i64 = 500;
+        const TIMES: usize = 5;
+        let rows: i64 = std::env::var("OPHIE_CRYPT_BENCH_BACKFILL")
+            .map_or(20_000, |rows| rows.parse().unwrap());
+        self.execute(
+            "CREATE TABLE soaking (id bigint PRIMARY KEY, owner bigint NOT NULL, name text)",
+        )
+        .await;
+        let models = PostgresModels::new(self.pool.clone(), Models::new().with::<Soaking>());
+        let (soaker, watch) = (
+            Soaker::new(&self.keyring, models.clone())
+                .batch(u32::try_from(BATCH).unwrap())
+                .pause(Duration::ZERO),
+            SoakWatch::new(models).unwrap(),
+        );
+        soaker.expand("soaking", "name_ct").await.unwrap();
+        for to in [SoakState::DualWrite, SoakState::Backfill] {
+            watch.beat().await.unwrap();
+            soaker.step("soaking", "name_ct", to).await.unwrap();
+        }
+        let rows_anew = format!(
+            "TRUNCATE soaking; INSERT INTO soaking SELECT n, {OWNER}, repeat('x', 100) FROM generate_series(1, {rows}) AS n"
+        );
+        self.execute("CREATE TABLE updated (id bigint PRIMARY KEY, owner bigint NOT NULL, name text, name_ct bytea)")
+            .await;
+        let plain_anew = rows_anew.replace("soaking", "updated");
+        let (mut plain, mut encrypted) = (Vec::new(), Vec::new());
+        for _ in 0..TIMES {
+            for anew in [&rows_anew, &plain_anew] {
+                sqlx::raw_sql(AssertSqlSafe(anew.clone()))
+                    .execute(&self.pool)
+                    .await
+                    .unwrap();
+            }
+            self.execute("VACUUM ANALYZE").await;
+            self.execute("CHECKPOINT").await;
+            let sealed = self.sealed(usize::try_from(BATCH).unwrap(), 100);
+            let began = Instant::now();
+            for first in (1..=rows).step_by(usize::try_from(BATCH).unwrap()) {
+                let ids: Vec<i64> = (first..first + BATCH).collect();
+                sqlx::query(
+                    "UPDATE updated SET name_ct = new.c FROM UNNEST($1, $2) AS new (id, c) WHERE updated.id = new.id",
+                )
+                .bind(&ids)
+                .bind(&sealed)
+                .execute(&self.pool)
+                .await
+                .unwrap();
+            }
+            plain.push(began.elapsed());
+            let began = Instant::now();
+            let done = soaker.backfill("soaking", "name_ct").await.unwrap();
+            encrypted.push(began.elapsed());
+            assert_eq!(i64::try_from(done.written).unwrap(), rows);
+        }
+        let median = |times: &mut Vec<Duration>| {
+            times.sort_unstable();
+            times[TIMES / 2]
+        };
+        let (plain, encrypted) = (median(&mut plain), median(&mut encrypted));
+        println!(
+            "{:<44}{:>12.1?}{:>12.1?}{:>9.2}",
+            format!("backfill of {rows} rows, {BATCH} at a time"),
+            plain,
+            encrypted,
+            encrypted.as_secs_f64() / plain.as_secs_f64()
+        );
     }
 
     /// One row among many, each owner with a hundred.

@@ -6,6 +6,7 @@
     clippy::arithmetic_side_effects,
     clippy::duplicate_mod,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::unwrap_in_result,
     clippy::unwrap_used,
     reason = "a test: what goes wrong here is seen"
@@ -13,17 +14,31 @@
 
 /// The tests of `name` that every database has.
 macro_rules! on {
-    ($($name:ident, $models:ident, $interleavings:literal, $sql:literal;)*) => {$(
+    ($($name:ident, $models:ident, $connected:ident, $interleavings:literal, $controls:literal, $same:literal, $on:literal,
+        $guard:literal, $sql:literal;)*) => {$(
         #[cfg(test)]
         #[path = "."]
         mod $name {
             use ophie_crypt_sqlx::$models as Tables;
+            use diesel::$connected as Connected;
             use ophie_crypt_tests::$name as db;
 
             /// Of the plaintext column and the table's id.
             const TABLE: &str = $sql;
             /// Of the model, if nothing else is said.
             const INTERLEAVINGS: u64 = $interleavings;
+            /// Of a control: in as many it must have been seen.
+            const CONTROLS: u64 = $controls;
+            /// Plaintext that is what was read, byte by byte.
+            const SAME: &str = $same;
+            /// The guard's triggers, and what follows their names where they are dropped.
+            const GUARD: &str = $guard;
+            const ON: &str = $on;
+
+            #[path = "controls.rs"]
+            mod controls;
+            #[path = "diesel_writer.rs"]
+            mod diesel_writer;
 
             #[path = "fields.rs"]
             mod fields;
@@ -36,9 +51,15 @@ macro_rules! on {
 }
 
 on! {
-    mariadb, MySqlModels, 6, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
-    postgres, PostgresModels, 6, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
-    sqlite, SqliteModels, 12, "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    mariadb, MySqlModels, MysqlConnection, 6, 20, "AND BINARY name = $4", "",
+        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() AND trigger_name LIKE 'zz_ophie_crypt_soak_g%'",
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
+    postgres, PostgresModels, PgConnection, 6, 20, "AND name = $4", " ON people",
+        "SELECT CAST(tgname AS text) FROM pg_trigger WHERE tgname LIKE 'zz_ophie_crypt_soak_g%'",
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
+    sqlite, SqliteModels, SqliteConnection, 12, 20, "AND name = $4", "",
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'zz_ophie_crypt_soak_g%'",
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
 }
 
 #[cfg(test)]
@@ -49,3 +70,7 @@ mod embedded;
 mod files;
 #[cfg(test)]
 mod killed;
+#[cfg(test)]
+mod many;
+#[cfg(test)]
+mod plans;

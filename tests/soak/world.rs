@@ -8,7 +8,7 @@ use ophie_crypt::{
 };
 use ophie_crypt_sqlx::{BlindIndex, Owner, Soak};
 
-use super::{TABLE, Tables, db};
+use super::{GUARD, ON, TABLE, Tables, db};
 
 /// The release that is deployed for the soak.
 #[derive(EncryptedModel, sqlx::FromRow)]
@@ -95,6 +95,19 @@ impl World {
     pub(super) async fn state(&self) -> SoakState {
         let rows = self.tables.soaks().await.unwrap();
         rows.first().map_or(SoakState::Plain, |row| row.state)
+    }
+
+    /// Without looking whether what must hold does.
+    pub(super) async fn step_at_once(&self, to: SoakState) {
+        let rows = self.tables.soaks().await.unwrap();
+        self.tables.step(&self.soak, &rows[0], to).await.unwrap();
+    }
+
+    pub(super) async fn drop_guard(&self) {
+        let names: Vec<String> = sqlx::query_scalar(GUARD).fetch_all(self.database.pool()).await.unwrap();
+        for name in names {
+            self.run(&format!("DROP TRIGGER {name}{ON}")).await.unwrap();
+        }
     }
 
     pub(super) async fn run(&self, sql: &str) -> Result<(), sqlx::Error> {

@@ -117,6 +117,7 @@ mod shreds;
 #[cfg(test)]
 mod soak_back;
 mod soak_guard;
+mod soak_live;
 #[cfg(test)]
 mod soak_releases;
 #[cfg(test)]

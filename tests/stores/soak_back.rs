@@ -284,6 +284,7 @@ async fn a_column_that_is_not_dropped_is_not_said_to_be(kind: Kind) {
         _ => "ALTER TABLE people ADD CONSTRAINT names CHECK (name IS NULL OR id > 0)",
     };
     soaking.run(needs_it).await.unwrap();
+    soaking.watch.stop().await.unwrap();
     let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
     let dropped = soaking.models.drop_twin(&soaking.soak, &row).await;
     assert!(dropped.is_err(), "{dropped:?}");

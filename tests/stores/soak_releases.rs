@@ -1,18 +1,25 @@
 //! Releases of several kinds beside a soak: what one that knows no plaintext writes, and shreds.
 
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
 use ophie_crypt::{
     CanonicalId, Models,
-    soak::{Gate, SoakJobError, SoakState, Wrong},
+    soak::{Gate, PlainRow, Sealing, SoakJobError, SoakState, Wrong},
 };
 
 use crate::{
-    soaking::{ADA, BEN, COLUMN, PersonAfter, Soaking, TABLE, is_postgres},
+    soaking::{ADA, BEN, COLUMN, Person, PersonAfter, Soaking, TABLE, is_mariadb, is_postgres},
     world::Kind,
 };
 
 every_database!(
     what_a_release_without_the_plaintext_wrote_is_found_on_the_way_back,
     a_release_that_names_no_plaintext_empties_that_of_the_shredded,
+    a_default_is_no_plaintext_that_is_refused,
+    a_backfill_locks_the_rows_that_it_seals,
     who_has_only_read_is_waited_for,
 );
 
@@ -96,4 +103,62 @@ async fn who_has_only_read_is_waited_for(kind: Kind) {
             break;
         }
     }
+}
+
+/// A release that does not name the plaintext column writes its default.
+async fn a_default_is_no_plaintext_that_is_refused(kind: Kind) {
+    let people = "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80) DEFAULT '')";
+    let models = || Models::new().with::<Person>();
+    let soaking = Soaking::of(kind, models(), TABLE, COLUMN, people).await;
+    if !is_mariadb(kind) && !is_postgres(kind) {
+        assert!(soaking.soaker.expand(TABLE, COLUMN).await.is_err());
+        let people =
+            "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT, name TEXT) WITHOUT ROWID";
+        let soaking = Soaking::of(kind, models(), TABLE, COLUMN, people).await;
+        assert!(soaking.soaker.expand(TABLE, COLUMN).await.is_err());
+        return;
+    }
+    soaking.until(SoakState::Retired).await;
+    soaking.soaker.null_out(TABLE, COLUMN).await.unwrap();
+    let (sealed, fingerprint) = (soaking.sealed("Mom"), soaking.fingerprint("Mom"));
+    let insert = format!(
+        "INSERT INTO people (id, user_id, name_ct, name_fp) VALUES (1, {ADA}, {sealed}, {fingerprint})"
+    );
+    soaking.run(&insert).await.unwrap();
+    assert_eq!(soaking.count("name IS NULL").await, 1);
+}
+
+/// Of a table in which one row is pending, the others may be written meanwhile.
+async fn a_backfill_locks_the_rows_that_it_seals(kind: Kind) {
+    if !is_mariadb(kind) && !is_postgres(kind) {
+        return; // one writer at a time
+    }
+    let soaking = Soaking::new(kind).await;
+    for id in 1..=20 {
+        soaking.insert(id, ADA, "NULL").await.unwrap();
+    }
+    soaking.insert(0, ADA, "'Mom'").await.unwrap();
+    soaking.until(SoakState::Backfill).await;
+    let (looks, looking) = mpsc::channel();
+    let (goes_on, go_on) = mpsc::channel::<()>();
+    let channels = Mutex::new((looks, go_on));
+    let seal = Arc::new(move |rows: &[PlainRow]| {
+        let (looks, go_on) = &*channels.lock().unwrap();
+        looks.send(rows.len()).unwrap();
+        go_on.recv_timeout(Duration::from_secs(20)).ok();
+        rows.iter().map(|_| Sealing::Skip).collect()
+    });
+    let (models, soak) = (soaking.models.clone(), soaking.soak.clone());
+    let filling = tokio::spawn(async move { models.fill(&soak, 500, seal).await });
+    let rows = tokio::task::spawn_blocking(move || looking.recv().unwrap());
+    assert_eq!(rows.await.unwrap(), 1);
+    soaking
+        .run("UPDATE people SET user_id = 9 WHERE id = 20")
+        .await
+        .unwrap();
+    soaking.insert(21, ADA, "NULL").await.unwrap();
+    let still = !filling.is_finished();
+    goes_on.send(()).ok();
+    filling.await.unwrap().unwrap();
+    assert!(still, "they waited for it");
 }

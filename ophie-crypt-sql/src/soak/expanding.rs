@@ -14,9 +14,10 @@ use super::{
     steps::{any, keep_writers_out, let_writers_in},
 };
 use crate::{
-    Begin, Connection, Dialect, Driver, Statement, Transaction,
+    Begin, Cells, Connection, Dialect, Driver, Failure, Record, Statement, Transaction,
+    driver::there,
     models::{ModelTables, POSTGRES_OWNER, error},
-    run::run,
+    run::{read, run},
 };
 
 impl<D: Driver> ModelTables<D> {
@@ -26,8 +27,7 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn expand(&self, soak: &SoakColumn) -> Result<bool, ModelError> {
-        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        check(soak, &shape)?;
+        let (shape, path) = (self.checked(soak).await?, self.search_path().await?);
         let sql = expanding(soak, &shape, &Guard::new(&shape, soak, &path));
         let (begun, claim) = (begun(soak), claiming(D::DIALECT, soak));
         let table = shape.table.clone();
@@ -64,8 +64,7 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn expansion(&self, soak: &SoakColumn) -> Result<SoakMigration, ModelError> {
-        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        check(soak, &shape)?;
+        let (shape, path) = (self.checked(soak).await?, self.search_path().await?);
         let guard = Guard::new(&shape, soak, &path);
         let column = soak.column();
         let literals = [
@@ -90,11 +89,94 @@ impl<D: Driver> ModelTables<D> {
             guard.admit(),
             guard.uncheck(),
             dropping,
+            format!("DELETE FROM ophie_crypt_soak_cursors WHERE {};\n", of(soak)),
             format!("DELETE FROM ophie_crypt_soaks WHERE {};\n", of(soak)),
         ];
         Ok(SoakMigration {
             up: up.concat(),
             down: down.concat(),
+        })
+    }
+
+    /// Looks at a table, whose column can soak.
+    async fn checked(&self, soak: &SoakColumn) -> Result<Shape, ModelError> {
+        let shape = self.shape(soak).await?;
+        let cannot = |reason| {
+            Err(ModelError::CannotSoak {
+                column: soak.column(),
+                reason,
+            })
+        };
+        if !shape.has_twin {
+            return cannot("the table has no plaintext column of that name");
+        }
+        if shape.twin_required && D::DIALECT != Dialect::Postgres {
+            return cannot(
+                "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
+            );
+        }
+        let codec = soak.codec().id();
+        if codec == "json" && !soak.indexes().is_empty() {
+            return cannot("a blind index over JSON, which databases write in their own way");
+        }
+        match D::DIALECT {
+            Dialect::Postgres if shape.twin_type.starts_with("character(") => {
+                return cannot(
+                    "its plaintext column is padded with blanks, which are none of a value's; make it `text` first",
+                );
+            }
+            Dialect::Postgres if codec == "uuid" && shape.twin_type != "uuid" => {
+                return cannot("its plaintext column is no `uuid`; make it one first");
+            }
+            Dialect::Sqlite => {
+                let statement = Statement::new(D::DIALECT, NOT_ON_SQLITE)
+                    .bind(soak.column().table())
+                    .bind(soak.twin())
+                    .bind(codec);
+                let found: Vec<NotOnSqlite> = read(&self.driver, statement).await.map_err(error)?;
+                match found.first() {
+                    Some(found) if found.is_wide => {
+                        return cannot("a database whose texts are not kept in UTF-8");
+                    }
+                    Some(found) if found.has_no_rowid => {
+                        return cannot(
+                            "its table is WITHOUT ROWID, and the guard names rows by their rowid",
+                        );
+                    }
+                    Some(found) if found.has_default => {
+                        return cannot(
+                            "its plaintext column has a DEFAULT, which would be written where no plaintext may; take it away first",
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(shape)
+    }
+}
+
+/// What keeps a column from soaking there: of the table, the plaintext column and the codec.
+const NOT_ON_SQLITE: &str = "\
+    SELECT (SELECT count(*) FROM pragma_encoding WHERE encoding <> 'UTF-8' AND $3 IN ('text', 'json')) AS wide, \
+           (SELECT count(*) FROM pragma_table_list WHERE lower(name) = lower($1) AND wr = 1) AS without_rowid, \
+           (SELECT count(*) FROM pragma_table_info($1) WHERE lower(name) = lower($2) \
+            AND dflt_value IS NOT NULL AND upper(dflt_value) <> 'NULL') AS defaults";
+
+struct NotOnSqlite {
+    is_wide: bool,
+    has_no_rowid: bool,
+    has_default: bool,
+}
+
+impl Record for NotOnSqlite {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        let is_any = |name| Ok::<_, Failure>(there(cells.int(name)?)? > 0);
+        Ok(Self {
+            is_wide: is_any("wide")?,
+            has_no_rowid: is_any("without_rowid")?,
+            has_default: is_any("defaults")?,
         })
     }
 }
@@ -115,23 +197,6 @@ pub(crate) fn only_before(soak: &SoakColumn, word: &str) -> String {
         "UPDATE ophie_crypt_soaks SET state = '{word}' WHERE {} AND state NOT IN ('plain', 'expand');\n",
         of(soak)
     )
-}
-
-/// Whether the table is one whose column can soak.
-fn check(soak: &SoakColumn, shape: &Shape) -> Result<(), ModelError> {
-    let cannot = |reason| ModelError::CannotSoak {
-        column: soak.column(),
-        reason,
-    };
-    if !shape.has_twin {
-        return Err(cannot("the table has no plaintext column of that name"));
-    }
-    if shape.twin_required && shape.dialect != Dialect::Postgres {
-        return Err(cannot(
-            "its plaintext column is NOT NULL, and would have to be emptied; let it take NULL first",
-        ));
-    }
-    Ok(())
 }
 
 /// What is added.
@@ -213,7 +278,7 @@ fn claim(dialect: Dialect, [table, column, twin, floor]: &[&str; 4]) -> String {
     format!(
         "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
          VALUES ({table}, {column}, {twin}, 'expand', {floor}) ON {clash} since = {set}version + 1, \
-         version = {set}version + 1, twin = {twin}, state = 'expand', floor = {floor}, admits_old = 1, verified = NULL, \
-         position = NULL{unless}"
+         version = {set}version + 1, twin = {twin}, state = 'expand', floor = {floor}, admits_old = 1, closed = 0, \
+         verified = NULL{unless}"
     )
 }

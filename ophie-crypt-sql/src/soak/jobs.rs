@@ -13,15 +13,16 @@ use ophie_crypt::{
 
 use super::{
     guard::Guard,
-    rows::{at, cursor, lock, moving, next},
+    rows::{at, cursor, moving, next_locked},
     shape::Shape,
+    states::{LIVES, now},
     steps::{any, keep_writers_out, let_writers_in, standing, stepping},
 };
 use crate::{
     Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
     Transaction,
     driver::there,
-    models::{ModelTables, error, sql::waits_briefly},
+    models::{ModelTables, error},
     run::run,
 };
 
@@ -41,7 +42,7 @@ impl<D: Driver> ModelTables<D> {
             let column = column.clone();
             Box::pin(async move {
                 let at = at::<D>(tx, cursor).await?;
-                if at.state != Some(SoakState::Retired) {
+                if at.state != Some(SoakState::Retired) || !at.closed {
                     return Ok(0);
                 }
                 let before = both::<D>(tx, &shape, at.position.as_deref(), limit).await?;
@@ -60,7 +61,7 @@ impl<D: Driver> ModelTables<D> {
                     let text = "a null-out would have changed ciphertext";
                     return Err(Failure::new(FailureKind::Refused, text)); // rolls back
                 }
-                tx.execute(moving(&shape, &column, &last, 0)).await?;
+                tx.execute(moving(&shape, &column, &at, &last, 0)).await?;
                 Ok(u64::try_from(before.len()).unwrap_or_default())
             })
         });
@@ -156,14 +157,14 @@ impl<D: Driver> ModelTables<D> {
                 }
             ),
         );
+        let knowing = knowing(D::DIALECT, soak);
         let done = run(&self.driver, Begin::Write, move |tx| {
             let (sql, stepping, left) = (sql.clone(), stepping.clone(), left.clone());
-            let (stands, table) = (stands.clone(), table.clone());
+            let (stands, table, knowing) = (stands.clone(), table.clone(), knowing.clone());
             Box::pin(async move {
                 keep_writers_out::<D>(tx, &table).await?;
                 let dropped = async {
-                    let rows: Vec<super::states::Number> = tx.fetch(left).await?;
-                    if rows.first().is_none_or(|row| row.0 > 0) {
+                    if any::<D>(tx, left).await? || any::<D>(tx, knowing).await? {
                         return Ok(false);
                     }
                     if D::DIALECT == Dialect::MySql {
@@ -220,6 +221,7 @@ impl<D: Driver> ModelTables<D> {
                  are written over (wal_recycle = off removes them)",
                 "dead rows of pg_statistic, until it is vacuumed: run `VACUUM FULL pg_statistic` as a superuser",
                 "files of the table of before, until the next checkpoint",
+                "the server's log, where it prints parameters of statements (log_parameter_max_length, auto_explain)",
                 "replicas, and backups of before",
             ],
             Dialect::Sqlite => &[
@@ -229,6 +231,18 @@ impl<D: Driver> ModelTables<D> {
             ],
         }
     }
+}
+
+/// Live processes that know the plaintext column.
+fn knowing(dialect: Dialect, soak: &SoakColumn) -> Statement {
+    let (column, now) = (soak.column(), now(dialect));
+    let sql = format!(
+        "SELECT count(*) AS number FROM ophie_crypt_soak_heartbeats \
+         WHERE table_name = $1 AND column_name = $2 AND knows_twin = 1 AND {now} - beat_at <= {LIVES}"
+    );
+    Statement::new(dialect, sql)
+        .bind(column.table())
+        .bind(column.name())
 }
 
 /// A row's key and ciphertext.
@@ -253,29 +267,23 @@ async fn both<D: Driver>(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Both>, Failure> {
-    let waits = waits_briefly(shape.dialect);
-    let head = format!("{waits}{}", head(shape));
     let condition = format!(
         "{} IS NOT NULL AND {} IS NOT NULL",
         shape.twin, shape.column
     );
-    let mut statement = next(shape, &head, &condition, after, limit);
-    statement.push(lock(shape.dialect, "skip"));
+    let statement = next_locked(shape, &columns(shape), &condition, after, limit);
     tx.fetch(statement).await
 }
 
-fn head(shape: &Shape) -> String {
-    format!(
-        "SELECT {} AS k, {} AS c FROM {} WHERE ",
-        shape.key_text(),
-        shape.column,
-        shape.table
-    )
+fn columns(shape: &Shape) -> String {
+    format!("{} AS k, {} AS c", shape.key_text(), shape.column)
 }
 
 /// The same rows again.
 fn of_keys(shape: &Shape, rows: &[Both]) -> Statement {
-    let mut statement = Statement::new(shape.dialect, head(shape));
+    let (columns, table) = (columns(shape), &shape.table);
+    let head = format!("SELECT {columns} FROM {table} WHERE ");
+    let mut statement = Statement::new(shape.dialect, head);
     among(&mut statement, shape, rows);
     statement.push(&format!(" ORDER BY {}", shape.order()));
     statement

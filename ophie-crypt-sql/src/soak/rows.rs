@@ -99,7 +99,8 @@ impl<D: Driver> ModelTables<D> {
                 }
                 if let Some(last) = last {
                     let written = i64::try_from(filled.written).unwrap_or(i64::MAX);
-                    tx.execute(moving(&shape, &column, last, written)).await?;
+                    tx.execute(moving(&shape, &column, &at, last, written))
+                        .await?;
                 }
                 Ok(filled)
             })
@@ -113,7 +114,7 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn rewind(&self, soak: &SoakColumn) -> Result<(), ModelError> {
-        let sql = "UPDATE ophie_crypt_soaks SET position = NULL WHERE table_name = $1 AND column_name = $2";
+        let sql = "UPDATE ophie_crypt_soak_cursors SET position = NULL WHERE table_name = $1 AND column_name = $2";
         let column = soak.column();
         let statement = Statement::new(D::DIALECT, sql);
         let statement = statement.bind(column.table()).bind(column.name());
@@ -197,8 +198,12 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn verified(&self, soak: &SoakColumn, version: i64) -> Result<(), ModelError> {
-        let sql = "UPDATE ophie_crypt_soaks SET verified = $1 \
-                   WHERE table_name = $2 AND column_name = $3 AND version = $1";
+        // Who writes the table may hold its state; a verify that was not remembered is begun again.
+        let waits = waits_briefly(D::DIALECT);
+        let sql = format!(
+            "{waits}UPDATE ophie_crypt_soaks SET verified = $1 \
+             WHERE table_name = $2 AND column_name = $3 AND version = $1"
+        );
         let column = soak.column();
         let statement = Statement::new(D::DIALECT, sql).bind(version);
         let statement = statement.bind(column.table()).bind(column.name());
@@ -206,10 +211,12 @@ impl<D: Driver> ModelTables<D> {
     }
 }
 
-/// Where the cursor is, and the state.
+/// Where the cursor is in the present state, and this.
 pub(super) struct At {
     pub(super) position: Option<String>,
     pub(super) state: Option<SoakState>,
+    pub(super) since: i64,
+    pub(super) closed: bool,
 }
 
 impl Record for At {
@@ -217,13 +224,16 @@ impl Record for At {
         Ok(Self {
             position: cells.text("position")?,
             state: cells.text("state")?.as_deref().and_then(SoakState::of),
+            since: there(cells.int("since")?)?,
+            closed: there(cells.int("closed")?)? != 0,
         })
     }
 }
 
 pub(super) fn cursor(dialect: Dialect, soak: &SoakColumn) -> Statement {
-    let sql =
-        "SELECT position, state FROM ophie_crypt_soaks WHERE table_name = $1 AND column_name = $2";
+    let sql = "SELECT c.position, s.state, s.since, s.closed FROM ophie_crypt_soaks AS s \
+               LEFT JOIN ophie_crypt_soak_cursors AS c ON c.table_name = s.table_name AND c.column_name = s.column_name \
+               AND c.since = s.since WHERE s.table_name = $1 AND s.column_name = $2";
     let column = soak.column();
     Statement::new(dialect, sql)
         .bind(column.table())
@@ -238,6 +248,8 @@ pub(super) async fn at<D: Driver>(
     Ok(rows.into_iter().next().unwrap_or(At {
         position: None,
         state: None,
+        since: 0,
+        closed: false,
     }))
 }
 
@@ -263,20 +275,66 @@ pub(super) fn next(
     statement
 }
 
-/// Moves the cursor forward, and counts. Another worker may be ahead already.
-pub(super) fn moving(shape: &Shape, soak: &SoakColumn, to: &str, written: i64) -> Statement {
+/// The same rows, locked, but for those that others hold.
+pub(super) fn next_locked(
+    shape: &Shape,
+    columns: &str,
+    condition: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Statement {
+    let (table, key) = (&shape.table, &shape.key.name);
+    let head = format!("{}SELECT {columns} FROM ", waits_briefly(shape.dialect));
+    let mut statement = if shape.dialect == Dialect::MySql {
+        // It locks what it looks at, and not only what it finds: keys are looked for without a lock.
+        let head = format!("{head}(SELECT {key} AS ophie_crypt_key FROM {table} WHERE ");
+        let mut statement = next(shape, &head, condition, after, limit);
+        statement.push(&format!(
+            ") AS ahead STRAIGHT_JOIN {table} ON {key} = ophie_crypt_key WHERE {condition} ORDER BY {key}"
+        ));
+        statement
+    } else {
+        next(
+            shape,
+            &format!("{head}{table} WHERE "),
+            condition,
+            after,
+            limit,
+        )
+    };
+    statement.push(lock(shape.dialect, "skip"));
+    statement
+}
+
+/// Moves the cursor of this state forward, and counts. Another worker may be ahead already.
+pub(super) fn moving(
+    shape: &Shape,
+    soak: &SoakColumn,
+    at: &At,
+    to: &str,
+    written: i64,
+) -> Statement {
     let column = soak.column();
-    let (there, here) = (shape.key_of("position"), shape.key_of("$2"));
+    let (of, clash) = match shape.dialect {
+        Dialect::MySql => ("", "DUPLICATE KEY UPDATE"),
+        Dialect::Postgres | Dialect::Sqlite => (
+            "ophie_crypt_soak_cursors.",
+            "CONFLICT (table_name, column_name) DO UPDATE SET",
+        ),
+    };
+    let (there, here) = (shape.key_of(&format!("{of}position")), shape.key_of("$2"));
+    // MySQL assigns from left to right: whose state it is comes last.
     let sql = format!(
-        "UPDATE ophie_crypt_soaks SET filled = filled + $1, \
-         position = CASE WHEN position IS NULL OR {there} < {here} THEN $2 ELSE position END \
-         WHERE table_name = $3 AND column_name = $4"
+        "INSERT INTO ophie_crypt_soak_cursors (filled, position, table_name, column_name, since) \
+         VALUES ($1, $2, $3, $4, $5) ON {clash} filled = {of}filled + $1, \
+         position = CASE WHEN {of}since = $5 AND {there} >= {here} THEN {of}position ELSE $2 END, since = $5"
     );
     Statement::new(shape.dialect, sql)
         .bind(written)
         .bind(to)
         .bind(column.table())
         .bind(column.name())
+        .bind(at.since)
 }
 
 /// What locks rows, and passes over those that others hold.
@@ -294,16 +352,13 @@ async fn next_plain<D: Driver>(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<PlainRow>, Failure> {
-    let head = format!(
-        "{}SELECT {} AS k, {} AS o, {} AS p FROM {} WHERE ",
-        waits_briefly(shape.dialect),
+    let columns = format!(
+        "{} AS k, {} AS o, {} AS p",
         shape.key_text(),
         shape.owner_bytes(""),
-        shape.plain(""),
-        shape.table
+        shape.plain("")
     );
-    let mut statement = next(shape, &head, &shape.pending(), after, limit);
-    statement.push(lock(shape.dialect, "skip"));
+    let statement = next_locked(shape, &columns, &shape.pending(), after, limit);
     let rows: Vec<Plain> = tx.fetch(statement).await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
@@ -353,7 +408,8 @@ impl Record for Plain {
         Ok(Self(PlainRow {
             key: there(cells.text("k")?)?,
             owner: owner(cells)?,
-            plain: there(cells.bytes("p")?)?.into(),
+            // No value of its type: NULL to the database, and to its codec no bytes.
+            plain: cells.bytes("p")?.unwrap_or_default().into(),
         }))
     }
 }

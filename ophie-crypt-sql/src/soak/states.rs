@@ -23,8 +23,9 @@ impl<D: Driver> ModelTables<D> {
     pub async fn soaks(&self) -> Result<Vec<SoakRow>, ModelError> {
         let statement = Statement::new(
             D::DIALECT,
-            "SELECT table_name AS t, column_name AS c, twin, state, version, since, admits_old, verified, filled \
-             FROM ophie_crypt_soaks ORDER BY table_name, column_name",
+            "SELECT s.table_name AS t, s.column_name AS c, s.twin, s.state, s.version, s.since, s.admits_old, s.verified, \
+             coalesce(c.filled, 0) AS filled FROM ophie_crypt_soaks AS s LEFT JOIN ophie_crypt_soak_cursors AS c \
+             ON c.table_name = s.table_name AND c.column_name = s.column_name ORDER BY s.table_name, s.column_name",
         );
         let rows: Vec<State> = read(&self.driver, statement).await.map_err(error)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
@@ -127,7 +128,7 @@ fn beating(dialect: Dialect, process: SoakProcess, beat: &Beat) -> Statement {
 }
 
 /// Microseconds since 1970, by the database's clock.
-const fn now(dialect: Dialect) -> &'static str {
+pub(super) const fn now(dialect: Dialect) -> &'static str {
     dialect.of(
         "timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6))",
         "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
@@ -136,7 +137,7 @@ const fn now(dialect: Dialect) -> &'static str {
 }
 
 /// How long a heartbeat counts, in microseconds.
-const LIVES: i64 = 30_000_000;
+pub(super) const LIVES: i64 = 30_000_000;
 
 struct State(SoakRow);
 

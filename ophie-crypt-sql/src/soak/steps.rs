@@ -12,7 +12,7 @@ use ophie_crypt::{
 use super::{guard::Guard, shape::Shape, states::Number};
 use crate::{
     Begin, Connection, Dialect, Driver, Failure, Statement, Transaction,
-    models::{ModelTables, error},
+    models::{ModelTables, error, sql::waits_briefly},
     run::run,
 };
 
@@ -31,12 +31,7 @@ impl<D: Driver> ModelTables<D> {
         let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
         let guard = Guard::new(&shape, soak, &path);
         let sql = match (from.state, to) {
-            (_, SoakState::Retired) => {
-                // The refusing trigger first: where each statement counts at once, there is no moment without one.
-                [guard.admit(), guard.refuse(), guard.lower()].concat()
-            }
-            // The refusing trigger goes last.
-            (SoakState::Retired, _) => [guard.lower(), guard.raise(), guard.admit()].concat(),
+            (SoakState::Retired, _) => anew(D::DIALECT, &guard),
             (_, SoakState::Plain) => {
                 // Nothing keeps it beside its plaintext from here on, and a soak may begin again.
                 let names = core::iter::once(&shape.column).chain(&shape.fingerprints);
@@ -46,16 +41,8 @@ impl<D: Driver> ModelTables<D> {
                 let emptying = format!("UPDATE {table} SET {empty} WHERE {any};\n");
                 [guard.lower(), guard.admit(), emptying].concat()
             }
-            // A step that was cut off may have left those of another state, where DDL cannot be taken back. One that is cut
-            // off here leaves a table that refuses plaintext, and never one without a trigger.
-            _ if D::DIALECT == Dialect::MySql => [
-                guard.admit(),
-                guard.refuse(),
-                guard.lower(),
-                guard.raise(),
-                guard.admit(),
-            ]
-            .concat(),
+            // A step that was cut off may have left those of another state, where DDL cannot be taken back.
+            _ if D::DIALECT == Dialect::MySql => anew(D::DIALECT, &guard),
             _ => String::new(),
         };
         let hindrance = match (from.state, to) {
@@ -107,6 +94,53 @@ impl<D: Driver> ModelTables<D> {
         done.await.map_err(error)
     }
 
+    /// See [`SoakStore::close`](ophie_crypt::soak::SoakStore::close).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn close(&self, soak: &SoakColumn, from: &SoakRow) -> Result<bool, ModelError> {
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        let guard = Guard::new(&shape, soak, &path);
+        // A default would be plaintext to the refusing trigger; SQLite's columns that soak have none.
+        let default = match D::DIALECT {
+            Dialect::Sqlite => String::new(),
+            Dialect::MySql | Dialect::Postgres => format!(
+                "ALTER TABLE {} ALTER COLUMN {} SET DEFAULT NULL;\n",
+                shape.table, shape.twin
+            ),
+        };
+        // The refusing trigger first: where each statement counts at once, there is no moment without one.
+        let sql = [default, guard.admit(), guard.refuse(), guard.lower()].concat();
+        let closing = "UPDATE ophie_crypt_soaks SET closed = 1 \
+                       WHERE table_name = $1 AND column_name = $2 AND version = $3 AND state = 'retired'";
+        let closing = Statement::new(D::DIALECT, closing)
+            .bind(from.table.as_str())
+            .bind(from.column.as_str())
+            .bind(from.version);
+        let stands = standing(D::DIALECT, from);
+        let table = shape.table.clone();
+        let done = run(&self.driver, Begin::Write, move |tx| {
+            let (sql, closing, stands) = (sql.clone(), closing.clone(), stands.clone());
+            let table = table.clone();
+            Box::pin(async move {
+                keep_writers_out::<D>(tx, &table).await?;
+                let closed = async {
+                    // Once it is closed, an UPDATE that changes nothing says so on MySQL.
+                    if !any::<D>(tx, stands).await? {
+                        return Ok(false);
+                    }
+                    tx.batch(sql).await?;
+                    tx.execute(closing).await.map(|_| true)
+                }
+                .await;
+                let_writers_in::<D>(tx).await?;
+                closed
+            })
+        });
+        done.await.map_err(error)
+    }
+
     /// See [`SoakStore::admit_old`](ophie_crypt::soak::SoakStore::admit_old).
     ///
     /// # Errors
@@ -119,8 +153,12 @@ impl<D: Driver> ModelTables<D> {
         admit: bool,
     ) -> Result<bool, ModelError> {
         let shape = self.shape(soak).await?;
-        let sql = "UPDATE ophie_crypt_soaks SET admits_old = $1, version = version + 1 \
-                   WHERE table_name = $2 AND column_name = $3 AND version = $4";
+        // Who writes the table may hold its state.
+        let waits = waits_briefly(D::DIALECT);
+        let sql = format!(
+            "{waits}UPDATE ophie_crypt_soaks SET admits_old = $1, version = version + 1 \
+             WHERE table_name = $2 AND column_name = $3 AND version = $4"
+        );
         let admitting = Statement::new(D::DIALECT, sql)
             .bind(i64::from(admit))
             .bind(from.table.as_str())
@@ -153,6 +191,16 @@ impl<D: Driver> ModelTables<D> {
     }
 }
 
+/// The guard, whatever stands. Where each statement counts at once, one that is cut off leaves a table that refuses
+/// plaintext, and never one without a trigger.
+fn anew(dialect: Dialect, guard: &Guard<'_>) -> String {
+    let first = match dialect {
+        Dialect::MySql => guard.admit() + &guard.refuse(),
+        Dialect::Postgres | Dialect::Sqlite => String::new(),
+    };
+    [first, guard.lower(), guard.raise(), guard.admit()].concat()
+}
+
 /// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,
 /// not for long.
 pub(super) async fn keep_writers_out<D: Driver>(
@@ -165,7 +213,7 @@ pub(super) async fn keep_writers_out<D: Driver>(
         // DDL commits there, and would end a lock of a transaction.
         Dialect::MySql => format!(
             "SET SESSION lock_wait_timeout = 4; LOCK TABLES {table} WRITE, ophie_crypt_soaks WRITE, \
-             ophie_crypt_tombstones AS b READ; \
+             ophie_crypt_soak_heartbeats READ, ophie_crypt_tombstones AS b READ; \
              SET SESSION lock_wait_timeout = DEFAULT"
         ),
         Dialect::Postgres => format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"),
@@ -190,7 +238,7 @@ pub(super) async fn let_writers_in<D: Driver>(tx: &mut D::Transaction) -> Result
 
 /// From the version that was looked at.
 pub(super) fn stepping(dialect: Dialect, from: &SoakRow, to: SoakState) -> Statement {
-    let sql = "UPDATE ophie_crypt_soaks SET state = $1, since = version + 1, version = version + 1, position = NULL \
+    let sql = "UPDATE ophie_crypt_soaks SET state = $1, since = version + 1, version = version + 1, closed = 0 \
                WHERE table_name = $2 AND column_name = $3 AND version = $4";
     Statement::new(dialect, sql)
         .bind(to.as_str())

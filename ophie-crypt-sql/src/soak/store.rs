@@ -60,6 +60,14 @@ macro_rules! soak_store {
                 self.tables.step(soak, from, to).await
             }
 
+            async fn close(
+                &self,
+                soak: &$crate::private::ophie_crypt::soak::SoakColumn,
+                from: &$crate::private::ophie_crypt::soak::SoakRow,
+            ) -> Result<bool, $crate::private::ophie_crypt::ModelError> {
+                self.tables.close(soak, from).await
+            }
+
             async fn admit_old(
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,

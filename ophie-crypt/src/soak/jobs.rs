@@ -3,14 +3,15 @@
 //! Invariant: plaintext goes only where ciphertext is, and ciphertext is as it was afterwards. Absent: SQL (`store`).
 
 use super::{
-    Rows, SoakColumn, SoakJobError, SoakState, Soaker, Wrong,
+    Gate, Rows, SoakColumn, SoakJobError, SoakState, Soaker, Wrong,
     seal::{Looked, RETRY, Sessions},
     worker::not_now,
 };
 use crate::store::ModelError;
 
 impl Soaker {
-    /// Sets the plaintext of every row to NULL, in `Retired`. The rows' dead versions stay in the table's files until it is
+    /// Closes the column, in `Retired`, so that no plaintext gets in any more, and sets what there is in every row to NULL.
+    /// Every live process must have acknowledged the state before: until then, they write plaintext. The rows' dead versions stay in the table's files until it is
     /// written anew: [`drop_twin`](Self::drop_twin) does.
     ///
     /// # Errors
@@ -20,6 +21,11 @@ impl Soaker {
         let (soak, row) = self.known(table, column).await?;
         if row.state != SoakState::Retired {
             return Err(not_now(&soak.column(), &row));
+        }
+        self.check(&soak, &row, SoakState::Retired, &[Gate::Acknowledged])
+            .await?;
+        if !self.store.close(&soak, &row).await? {
+            return Err(SoakJobError::Interrupted);
         }
         let total = self.store.count(&soak, Rows::WithTwin).await?;
         let (mut done, mut passed) = (0_u64, u64::MAX);

@@ -11,7 +11,8 @@
 //!    [`SoakWatch`]. Its statements stay the same in every state.
 //! 3. [`Soaker::step`] to `DualWrite` and `Backfill`; [`Soaker::backfill`]; step to `Verify`; [`Soaker::verify`]; step to
 //!    `Soak`, where readers compare, for days; step to `Sealed`.
-//! 4. [`Soaker::admit_old_binaries`]`(.., false)`, `verify` again, step to `Retired`; [`Soaker::null_out`].
+//! 4. [`Soaker::admit_old_binaries`]`(.., false)`, `verify` again, step to `Retired`; once every process has seen that,
+//!    [`Soaker::null_out`].
 //! 5. Deploy a release without the attribute: the field is `Encrypted<T, C>`. Then [`Soaker::drop_twin`], which nothing
 //!    undoes.
 //!
@@ -20,14 +21,19 @@
 //! The guard lets no ciphertext stand beside plaintext that changed without it, compared byte by byte: to a collation, `Mom`
 //! and `mom` may be one. It refuses ciphertext without plaintext before `Sealed`, plaintext of owners in
 //! `ophie_crypt_tombstones`, and, once old binaries are not admitted any more, plaintext without ciphertext. In `Retired`
-//! another trigger is in its place that refuses every new plaintext. Roles that write the table need SELECT on
+//! it admits both of what releases write, until every live process has acknowledged the state; then
+//! [`null_out`](Soaker::null_out) puts another trigger in its place that refuses every new plaintext. Roles that write the table need SELECT on
 //! `ophie_crypt_soaks` and `ophie_crypt_tombstones`.
 //!
 //! - **PostgreSQL**: all of it. The steps that change triggers are transactions; writers are kept out for their length,
-//!   and nobody is waited for longer than four seconds. A plaintext column that is NOT NULL stays so until `Retired`.
+//!   and nobody is waited for longer than four seconds. A plaintext column that is NOT NULL takes NULL from `Expand` on.
+//!   **A statement `SELECT *` that a connection has prepared fails once columns were added** ("cached plan must not change
+//!   result type"), as with every added column: before `expand`, have old binaries name their columns, keep no prepared
+//!   statements (SQLx: `.persistent(false)` or `statement_cache_capacity(0)`), or open their connections anew after it.
 //! - **MariaDB**: its DDL commits by itself. Writers are kept out by `LOCK TABLES`, and the refusing trigger comes before
 //!   the guard goes; a tool that dies in between leaves a table that refuses plaintext, and is run again. The plaintext
-//!   column must take NULL from the beginning. A long transaction sees the state as it was when it began.
+//!   column must take NULL from the beginning. Who writes the table holds the column's state until its transaction ends, and
+//!   a step waits for it, not for long.
 //! - **SQLite**: its triggers change no row that is being written, so the guard mends a row after the statement, in its
 //!   transaction, and envelopes are told by the triggers, as no CHECK is added to a table that is there. The plaintext
 //!   column must take NULL, a table has a `rowid`, by which jobs name rows, and is in the main database. **SQLx's connections
@@ -35,8 +41,9 @@
 //!   give no row at all. Open them anew after `expand` and after the drop.
 //!
 //! Elsewhere than on SQLite, a table has a primary key of one column. Jobs read text, bytes, integers, booleans, UUIDs and
-//! JSON, and floats on PostgreSQL. Times they do not read: each database writes them in its own way. What cannot soak is
-//! refused by [`ModelError::CannotSoak`](crate::ModelError::CannotSoak).
+//! JSON, and floats on PostgreSQL. Times they do not read: each database writes them in its own way. A UUID in a text that is
+//! none stays pending. `character(n)` on PostgreSQL, a blind index over JSON, and an SQLite database in UTF-16 would give
+//! other bytes than were written. What cannot soak is refused by [`ModelError::CannotSoak`](crate::ModelError::CannotSoak).
 //!
 //! After the drop, [`Soaker::drop_twin`] writes the table anew and says where plaintext may still lie. Whoever may drop
 //! triggers or write the table of states can undo all this; `floor` in the attribute holds the lowest state that a release

@@ -16,7 +16,7 @@ use core::fmt;
 /// | `Verify`: each row is compared once | plaintext | yes | yes |
 /// | `Soak`: readers compare | plaintext, compared | yes | yes |
 /// | `Sealed`: ciphertext counts | ciphertext | yes | yes |
-/// | `Retired`: no plaintext gets in | ciphertext | no | yes |
+/// | `Retired`: plaintext goes | ciphertext | no | yes |
 /// | `Dropped`: the plaintext column is gone | ciphertext | no | yes |
 ///
 /// ```

@@ -76,6 +76,14 @@ pub trait SoakStore: ModelStore {
         to: SoakState,
     ) -> Result<bool, ModelError>;
 
+    /// In `Retired`: from here on no plaintext gets in. The refusing trigger takes the guard's place, while writers are kept
+    /// out; what is done already is done again. It says no if the column was moved.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn close(&self, soak: &SoakColumn, from: &SoakRow) -> Result<bool, ModelError>;
+
     /// Admits binaries that know nothing of the soak, or admits them no longer. In `Sealed` it keeps writers out and looks
     /// for ciphertext without plaintext first; it says no if there is any, or if the column was moved since `from`.
     ///
@@ -152,7 +160,7 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn verified(&self, soak: &SoakColumn, version: i64) -> Result<(), ModelError>;
 
-    /// Sets the plaintext of some rows to NULL that have ciphertext; says of how many, and `None` if a row's ciphertext
+    /// Sets the plaintext of some rows to NULL that have ciphertext, if the column is [closed](Self::close); says of how many, and `None` if a row's ciphertext
     /// changed with it, in which case nothing did.
     ///
     /// # Errors
@@ -168,7 +176,8 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn decrypted(&self, soak: &SoakColumn, rows: Vec<Decrypted>) -> Result<u64, ModelError>;
 
-    /// Drops the plaintext column and the triggers, from `Retired` to `Dropped`; says no if the column was moved.
+    /// Drops the plaintext column and the triggers, from `Retired` to `Dropped`; says no if the column was moved, has
+    /// plaintext, or if a live process knows it.
     ///
     /// # Errors
     ///
@@ -211,6 +220,7 @@ handed_on! {
     expand(soak: &SoakColumn) -> bool;
     expansion(soak: &SoakColumn) -> SoakMigration;
     step(soak: &SoakColumn, from: &SoakRow, to: SoakState) -> bool;
+    close(soak: &SoakColumn, from: &SoakRow) -> bool;
     admit_old(soak: &SoakColumn, from: &SoakRow, admit: bool) -> bool;
     owners_ahead(soak: &SoakColumn, limit: u32) -> Vec<CanonicalId>;
     fill(soak: &SoakColumn, limit: u32, seal: SealRows) -> Filled;

@@ -285,6 +285,17 @@ impl Soaker {
         all_hold(soak, to, unmet)
     }
 
+    /// These gates, and no others.
+    pub(super) async fn check(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+        gates: &[Gate],
+    ) -> Result<(), SoakJobError> {
+        all_hold(soak, to, self.unmet_among(soak, row, to, gates).await?)
+    }
+
     /// Admits binaries that know nothing of the soak, as it does from the beginning, or admits them no longer: from then
     /// on, the guard refuses plaintext without ciphertext wherever a release writes both. Stop them first.
     ///
@@ -317,8 +328,7 @@ impl Soaker {
                 ],
                 _ => &[Gate::Floor],
             };
-            let unmet = self.unmet_among(&soak, &row, row.state, gates).await?;
-            all_hold(&soak, row.state, unmet)?;
+            self.check(&soak, &row, row.state, gates).await?;
         }
         done(self.store.admit_old(&soak, &row, admit).await?)
     }

@@ -1,4 +1,5 @@
-//! The triggers of a column in a soak: the guard, and the refusing trigger that takes its place in `Retired`.
+//! The triggers of a column in a soak: the guard, and the refusing trigger that takes its place once a column that is
+//! `Retired` is closed.
 //!
 //! Invariant: ciphertext never stands beside plaintext that changed without it, and the refusing trigger never touches
 //! ciphertext. Absent: when one takes the other's place (`states`).
@@ -273,12 +274,12 @@ BEGIN
         IF FOUND THEN
             {shredded}
         END IF;
-        IF NEW.{column} IS NULL AND admits_old = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed') THEN
+        IF NEW.{column} IS NULL AND admits_old = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed', 'retired') THEN
             {alone}
         END IF;
     END IF;
     IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
-        AND (state <> 'sealed' OR admits_old = 1) THEN
+        AND (state NOT IN ('sealed', 'retired') OR admits_old = 1) THEN
         {no_plaintext}
     END IF;
     RETURN NEW;
@@ -329,12 +330,12 @@ CREATE TRIGGER {update} BEFORE UPDATE ON {table}
         IF EXISTS ({buried}) THEN
             {shredded}
         END IF;
-        IF NEW.{column} IS NULL AND admits = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed') THEN
+        IF NEW.{column} IS NULL AND admits = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed', 'retired') THEN
             {alone}
         END IF;
     END IF;
     IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
-        AND (state <> 'sealed' OR admits = 1) THEN
+        AND (state NOT IN ('sealed', 'retired') OR admits = 1) THEN
         {no_plaintext}
     END IF;
 END;

@@ -41,7 +41,7 @@ impl Guard<'_> {
                     ALONE,
                     format!(
                         "{changed} AND NEW.{twin} IS NOT NULL AND {left_alone} AND ({}) = 0 \
-                         AND ({state}) IN ('backfill', 'verify', 'soak', 'sealed')",
+                         AND ({state}) IN ('backfill', 'verify', 'soak', 'sealed', 'retired')",
                         self.state("s.admits_old")
                     ),
                 ),
@@ -49,7 +49,7 @@ impl Guard<'_> {
                     NO_PLAINTEXT,
                     format!(
                         "NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND {resealed} \
-                         AND (({state}) <> 'sealed' OR ({}) = 1)",
+                         AND (({state}) NOT IN ('sealed', 'retired') OR ({}) = 1)",
                         self.state("s.admits_old")
                     ),
                 ),
