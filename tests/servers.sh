@@ -111,7 +111,7 @@ CONF
     export OPHIE_CRYPT_TEST_PGBOUNCER=postgres://postgres@127.0.0.1:$port/postgres
 }
 
-# Its log holds every statement with its parameters' values: `leaks` searches it.
+# Its log holds every statement with its parameters' values, and its binary log every row: `leaks` searches them.
 start_mariadb() {
     in_work mariadb-install-db --no-defaults --datadir="$work/mariadb" --auth-root-authentication-method=normal \
         --skip-test-db --skip-name-resolve &>"$work/mariadb-install.log" ||
@@ -124,6 +124,7 @@ start_mariadb() {
 start_mariadbd() {
     local options=("--datadir=$work/mariadb" "--socket=$work/mariadb.sock" "--port=$1" --bind-address=127.0.0.1
         --max-connections=400 --skip-name-resolve --innodb-flush-log-at-trx-commit=0
+        --log-bin=mariadb-bin --binlog-format=ROW --log-bin-trust-function-creators --server-id=1
         --general-log "--general-log-file=$work/mariadb-statements.log")
     (cd "$work" && exec "${as_server[@]}" mariadbd --no-defaults "${options[@]}") &>"$work/mariadb.log" </dev/null &
     say_ready $! "$work/mariadb.log" 'ready for connections'

@@ -15,6 +15,7 @@ mod audit;
 mod config;
 mod doctor;
 mod keys;
+mod looked;
 mod migrations;
 mod place;
 mod reference;

@@ -370,6 +370,7 @@ impl Place {
                 format!("file:{}", self.path("ledger").display()),
             )
             .env("USER", "ops")
+            .env("RUST_LOG", "trace")
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -406,7 +407,7 @@ impl Place {
         self.looked_through(&output)
     }
 
-    fn looked_through(&self, output: &Output) -> Ended {
+    pub(crate) fn looked_through(&self, output: &Output) -> Ended {
         use std::os::unix::process::ExitStatusExt;
 
         for printed in [&output.stdout, &output.stderr] {
@@ -415,6 +416,15 @@ impl Place {
                 assert!(!found, "a secret in {}", String::from_utf8_lossy(printed));
             }
         }
+        // What it leaves in its folder; the application's own rows are elsewhere. By another process: to close a file of
+        // SQLite's would give up the locks that this one has on it.
+        let left = std::process::Command::new("grep")
+            .args(["-rlaF", CANARY])
+            .arg(self.folder.path())
+            .output()
+            .unwrap();
+        let left = String::from_utf8_lossy(&left.stdout).into_owned();
+        assert!(left.is_empty(), "a plaintext in {left}");
         let code = output.status.code();
         Ended {
             code: code.unwrap_or_else(|| -output.status.signal().unwrap()),

@@ -13,9 +13,11 @@ use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 use sqlx::{ConnectOptions, QueryBuilder, pool::PoolOptions};
 use uuid::Uuid;
 
-use crate::{
+use super::{
     Store,
     db::{Database, Db, Pool, sql},
+};
+use crate::{
     search::{CONTROL, Planted, canaries},
     texts::Texts,
 };
@@ -114,10 +116,10 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
         .connect_with(options)
         .await
         .unwrap();
-    sqlx::raw_sql(crate::TABLE).execute(&pool).await.unwrap();
+    sqlx::raw_sql(super::TABLE).execute(&pool).await.unwrap();
 
     let deks = Arc::new(Mutex::new(Vec::new()));
-    let store = crate::store(&pool).await;
+    let store = super::store(&pool).await;
     let folder = tempfile::tempdir().unwrap();
     let master = folder.path().join("master.key");
     let keyring = Keyring::builder()
@@ -133,6 +135,10 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
     keyring.provision(&ben).await.unwrap();
     let adas = keyring.open(&ada, Purpose::new("leaks")).await.unwrap();
     let bens = keyring.open(&ben, Purpose::new("leaks")).await.unwrap();
+    let dora = keyring
+        .open_or_provision(&crate::diesel::OWNER, Purpose::new("leaks"))
+        .await
+        .unwrap();
     texts.add((&keyring, &adas, &store));
 
     let canaries = canaries();
@@ -141,21 +147,27 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
         .unwrap();
     bens.scope(misuse(&pool, ada, &canaries, texts)).await;
     misuse(&pool, ada, &canaries, texts).await; // without a session
+    super::diesel(database.url(), &dora, &canaries[20..], texts).await;
     adas.close();
     adas.scope(misuse(&pool, ada, &canaries, texts)).await;
 
     let mut keys = vec![std::fs::read(&master).unwrap()];
     let planted = deks.lock().unwrap().clone();
-    for (owner, dek) in [ada, ben].iter().zip(&planted) {
+    let owners = [
+        ada.canonical(),
+        ben.canonical(),
+        crate::diesel::OWNER.canonical(),
+    ];
+    for (owner, dek) in owners.iter().zip(&planted) {
         let mut seal_key = vec![0; 32];
         hkdf::Hkdf::<sha2::Sha256>::new(None, dek)
             .expand(b"ophie-crypt/v1/seal", &mut seal_key)
             .unwrap();
-        keys.push(index_key(&store, &owner.canonical(), dek).await);
+        keys.push(index_key(&store, owner, dek).await);
         keys.push(seal_key);
         keys.push(dek.to_vec());
     }
-    assert_eq!(keys.len(), 7);
+    assert_eq!(keys.len(), 10);
     let envelope = sqlx::query_scalar("SELECT text FROM notes ORDER BY id LIMIT 1")
         .fetch_one(&pool)
         .await
@@ -201,11 +213,11 @@ async fn drive(
     builder.build().execute(pool).await?;
 
     let many: Vec<_> = (9..13).map(text).collect();
-    crate::insert_many(pool, user, &many).await?;
+    super::insert_many(pool, user, &many).await?;
     for i in 13..15 {
         sqlx::query(sql(&format!(
             "INSERT INTO notes (user_id, text, text_fp) VALUES ($1, $2, $3) {}",
-            crate::OR_UPDATE
+            super::OR_UPDATE
         )))
         .bind(Owner(user))
         .bind(text(i))

@@ -1,32 +1,34 @@
-//! As `postgres.rs`, on MariaDB: a dump, the log of all statements with the values of their parameters, and the files
-//! of the tables.
+//! As `postgres.rs`, on MariaDB: a dump, the log of all statements with the values of their parameters, the files of the
+//! tables, the redo log, and the binary log.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    clippy::unwrap_in_result,
-    clippy::unwrap_used,
-    reason = "a test: what goes wrong here is seen"
-)]
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use std::{path::PathBuf, process::Command};
-
+use ::diesel::{
+    Connection,
+    mysql::{Mysql, MysqlConnection},
+};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection};
+use ophie_crypt::Session;
 use ophie_crypt_sqlx::{Encrypted, MySqlKeyStore as Store, Owner};
 use ophie_crypt_tests::{mariadb as db, variable};
-use sqlx::QueryBuilder;
+use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
-use self::{
-    search::{Log, search},
+use crate::{
+    diesel::{EACH, drive},
+    search::{Log, files as all_files, search},
     texts::Texts,
 };
 
+#[path = "life.rs"]
 mod life;
-mod search;
-mod texts;
 
 const TABLE: &str = "CREATE TABLE notes (id INT AUTO_INCREMENT PRIMARY KEY, user_id BINARY(16) NOT NULL,
-    text BLOB NOT NULL, data BLOB, mood BLOB, text_fp BINARY(17), label TEXT, UNIQUE (user_id, text_fp))";
+    text BLOB NOT NULL, data BLOB, mood BLOB, text_fp BINARY(17), label TEXT, UNIQUE (user_id, text_fp));
+    CREATE TABLE diesel_notes (user_id BIGINT NOT NULL, text BLOB NOT NULL, data BLOB, text_fp BINARY(17) UNIQUE, label TEXT NOT NULL)";
 
 const OR_UPDATE: &str = "ON DUPLICATE KEY UPDATE text = VALUES(text)";
 
@@ -49,19 +51,53 @@ async fn insert_many(
     insert.build().execute(pool).await.map(drop)
 }
 
-#[tokio::test]
-async fn nothing_leaks() {
+async fn diesel(url: &str, session: &Session, canaries: &[String], texts: &Texts) {
+    let db = MysqlConnection::establish(url).unwrap();
+    drive!(db, Mysql, session, &canaries[..EACH], texts, diesel, [], []);
+    let db = AsyncMysqlConnection::establish(url).await;
+    drive!(db.unwrap(), Mysql, session, &canaries[EACH..], texts, diesel_async, [.await], [async]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_leaks_on_mariadb() {
     let texts = Texts::collect();
     let log = Log::new(variable("OPHIE_CRYPT_TEST_MARIADB_LOG"));
     let database = db::Database::create().await;
+    let text = "SELECT @@datadir";
+    let folder: String = sqlx::query_scalar(text)
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    let (first, from) = binary_log(&database).await;
     let (planted, pool) = life::live(&database, &texts).await;
+    let (last, _) = binary_log(&database).await;
+    let folder = PathBuf::from(folder);
+    let mut binary = all_files(&folder, |name| {
+        (first.as_str()..=last.as_str()).contains(&name)
+    });
+    binary.drain(..from);
     let places = [
         ("the dump", dump(&database)),
-        ("the files of the tables", files(&database).await),
+        ("the files of the tables", files(&database, &folder).await),
+        (
+            "the redo log",
+            all_files(&folder, |name| name.starts_with("ib_logfile")),
+        ),
+        ("the binary log", binary),
         ("the server's log", unescaped(&log.since())),
     ];
     pool.close().await;
     search(&planted, &texts, &places);
+}
+
+/// Its present file, and how long that is.
+async fn binary_log(database: &db::Database) -> (String, usize) {
+    let status = sqlx::query("SHOW MASTER STATUS")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    let (file, at): (String, u64) = (status.get(0), status.get(1));
+    (file, usize::try_from(at).unwrap())
 }
 
 fn dump(database: &db::Database) -> Vec<u8> {
@@ -81,20 +117,13 @@ fn dump(database: &db::Database) -> Vec<u8> {
 }
 
 /// All files of the database, with everything written out that the server holds in memory.
-async fn files(database: &db::Database) -> Vec<u8> {
+async fn files(database: &db::Database, folder: &Path) -> Vec<u8> {
     let mut connection = database.pool().acquire().await.unwrap();
-    let folder: String = sqlx::query_scalar("SELECT @@datadir")
-        .fetch_one(&mut *connection)
-        .await
-        .unwrap();
-    sqlx::raw_sql("FLUSH TABLES notes FOR EXPORT")
+    sqlx::raw_sql("FLUSH TABLES notes, diesel_notes FOR EXPORT")
         .execute(&mut *connection)
         .await
         .unwrap();
-    let mut bytes = Vec::new();
-    for file in std::fs::read_dir(PathBuf::from(folder).join(database.name())).unwrap() {
-        bytes.extend(std::fs::read(file.unwrap().path()).unwrap());
-    }
+    let bytes = all_files(&folder.join(database.name()), |_| true);
     connection.close().await.unwrap(); // with its locks
     bytes
 }

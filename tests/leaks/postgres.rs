@@ -1,36 +1,31 @@
-//! Plaintexts and keys are planted, driven through the whole library on PostgreSQL, and searched for in a dump of
-//! the database, in the server's log at its most talkative, in this process's log at TRACE, and in every error
-//! and `Debug` text on the way: none of them may be there.
-//!
-//! Controls: what must be in those places (a plain column, an envelope, statements) is searched for by the same
-//! function, so that a search that finds nothing means something.
+//! On PostgreSQL: what `pg_dump` prints, the log of all statements with their parameters, the files of the database, and
+//! the write-ahead log.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    clippy::unwrap_in_result,
-    clippy::unwrap_used,
-    reason = "a test: what goes wrong here is seen"
-)]
+use std::{path::Path, process::Command};
 
-use std::process::Command;
-
+use ::diesel::{
+    Connection,
+    pg::{Pg, PgConnection},
+};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use ophie_crypt::Session;
 use ophie_crypt_sqlx::{Encrypted, Owner, PostgresKeyStore as Store};
 use ophie_crypt_tests::{postgres as db, variable};
 use uuid::Uuid;
 
-use self::{
-    search::{Log, search},
+use crate::{
+    diesel::{EACH, drive},
+    search::{Log, files, search},
     texts::Texts,
 };
 
+#[path = "life.rs"]
 mod life;
-mod search;
-mod texts;
 
 const TABLE: &str =
     "CREATE TABLE notes (id serial PRIMARY KEY, user_id uuid NOT NULL, text bytea NOT NULL,
-    data bytea, mood bytea, text_fp bytea, label text, UNIQUE (user_id, text_fp))";
+    data bytea, mood bytea, text_fp bytea, label text, UNIQUE (user_id, text_fp));
+    CREATE TABLE diesel_notes (user_id bigint NOT NULL, text bytea NOT NULL, data bytea, text_fp bytea UNIQUE, label text)";
 
 const OR_UPDATE: &str = "ON CONFLICT (user_id, text_fp) DO UPDATE SET text = excluded.text";
 
@@ -54,11 +49,23 @@ async fn insert_many(
         .map(drop)
 }
 
-#[tokio::test]
-async fn nothing_leaks() {
+async fn diesel(url: &str, session: &Session, canaries: &[String], texts: &Texts) {
+    let db = PgConnection::establish(url).unwrap();
+    drive!(db, Pg, session, &canaries[..EACH], texts, diesel, [], []);
+    let db = AsyncPgConnection::establish(url).await;
+    drive!(db.unwrap(), Pg, session, &canaries[EACH..], texts, diesel_async, [.await], [async]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_leaks_on_postgres() {
     let texts = Texts::collect();
     let log = Log::new(variable("OPHIE_CRYPT_TEST_POSTGRES_LOG"));
     let database = db::Database::create().await;
+    let segment = "SELECT pg_walfile_name(pg_current_wal_lsn())";
+    let first: String = sqlx::query_scalar(segment)
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
     let (planted, pool) = life::live(&database, &texts).await;
 
     let dump = Command::new(format!("{}/pg_dump", variable("OPHIE_CRYPT_TEST_PG_BIN")))
@@ -70,10 +77,31 @@ async fn nothing_leaks() {
         "{}",
         String::from_utf8_lossy(&dump.stderr)
     );
+    // What the server holds in memory goes to the files first.
+    sqlx::raw_sql("CHECKPOINT").execute(&pool).await.unwrap();
+    let (folder, of_this): (String, String) = sqlx::query_as(
+        "SELECT current_setting('data_directory'), 'base/' || oid FROM pg_database WHERE datname = current_database()",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    let last: String = sqlx::query_scalar(segment).fetch_one(&pool).await.unwrap();
     pool.close().await;
+    let folder = Path::new(&folder);
+    let wal = files(&folder.join("pg_wal"), |name| {
+        (first.as_str()..=last.as_str()).contains(&name)
+    });
     search(
         &planted,
         &texts,
-        &[("the dump", dump.stdout), ("the server's log", log.since())],
+        &[
+            ("the dump", dump.stdout),
+            ("the server's log", log.since()),
+            ("the write-ahead log", wal),
+            (
+                "the database's files",
+                files(&folder.join(of_this), |_| true),
+            ),
+        ],
     );
 }

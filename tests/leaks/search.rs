@@ -1,5 +1,7 @@
 //! The search: secrets in every form in every place, after what must be there was found.
 
+use std::path::Path;
+
 use crate::texts::Texts;
 
 /// What stands in a plain column.
@@ -8,7 +10,7 @@ pub(crate) const CONTROL: &str = "plain-control-3f9c1d";
 /// What was driven through the library.
 pub(crate) struct Planted {
     pub(crate) canaries: Vec<String>,
-    /// A master key, and three of each of two owners.
+    /// A master key, and three of each of three owners.
     pub(crate) keys: Vec<Vec<u8>>,
     /// One that is stored.
     pub(crate) envelope: Vec<u8>,
@@ -28,11 +30,15 @@ pub(crate) fn search(planted: &Planted, texts: &Texts, database: &[(&str, Vec<u8
             "{name} misses the envelope"
         );
     }
+    texts.add_metrics();
     let process = texts.bytes();
     for (text, what) in [
         ("INSERT INTO notes", "the statements"),
         ("[REDACTED]", "the texts of `Debug`"),
         ("cannot open notes.text", "the texts of errors"),
+        ("-- binds: [", "Diesel's statements"),
+        ("FinishQuery", "Diesel's events"),
+        ("ophie_crypt_sessions_total", "what is counted"),
     ] {
         assert!(
             contains(&process, text.as_bytes()),
@@ -62,18 +68,18 @@ pub(crate) fn search(planted: &Planted, texts: &Texts, database: &[(&str, Vec<u8
             }
         }
     }
-    assert_eq!(searched, (20 + 14) * 4 * places.len());
+    assert_eq!(searched, (50 + 20) * 4 * places.len());
     assert_eq!(places.len(), database.len() + 1);
 }
 
-/// Twenty texts that occur nowhere else.
+/// Fifty texts that occur nowhere else.
 pub(crate) fn canaries() -> Vec<String> {
-    (0..20)
+    (0..50)
         .map(|i| format!("canary-{i:02}-{}", uuid::Uuid::new_v4().simple()))
         .collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -93,7 +99,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Raw, hex in both cases, and base64 (whose last group depends on what follows).
-fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut base64 = base64(secret);
     base64.truncate(secret.len() / 3 * 4);
     vec![
@@ -104,7 +110,7 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     ]
 }
 
-fn contains(place: &[u8], needle: &[u8]) -> bool {
+pub(crate) fn contains(place: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(place, needle).is_some()
 }
 
@@ -123,4 +129,17 @@ impl Log {
     pub(crate) fn since(&self) -> Vec<u8> {
         std::fs::read(&self.path).unwrap().split_off(self.from)
     }
+}
+
+/// What the files of a folder hold whose names are such.
+pub(crate) fn files(folder: &Path, which: impl Fn(&str) -> bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap();
+        if file.file_type().unwrap().is_file() && which(&file.file_name().to_string_lossy()) {
+            // One may go while it is looked at.
+            bytes.extend(std::fs::read(file.path()).unwrap_or_default());
+        }
+    }
+    bytes
 }

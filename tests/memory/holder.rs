@@ -1,5 +1,5 @@
 //! Holds sessions and plaintexts open until it is told to close them, so that `memory.rs` can search its
-//! memory before and after: `holder FOLDER`, then a line on stdin for each step.
+//! memory before and after: `holder FOLDER [without-dumps]`, then a line on stdin for each step.
 //!
 //! Invariant: it keeps no secret anywhere but in what the library and sqlx give it.
 
@@ -36,6 +36,9 @@ struct Memory {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let folder = std::env::args().nth(1).ok_or("no folder")?;
+    if std::env::args().nth(2).as_deref() == Some("without-dumps") {
+        ophie_crypt::memory::forbid_dumps()?;
+    }
     let folder = Path::new(&folder);
     let keyring = Keyring::builder()
         .kms(LocalKms::open(folder.join("master.key"))?)

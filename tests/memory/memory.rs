@@ -19,7 +19,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -32,6 +32,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use canary::canary;
 use hkdf::Hkdf;
 use ophie_crypt::{CanonicalId, EncryptionContext, Kms, KmsCall, LocalKms, WrappedDek};
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::Sha256;
 use sqlx::{Connection, SqliteConnection};
 
@@ -67,6 +68,65 @@ async fn nothing_is_left_after_closing() {
     holder.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     assert!(holder.wait().unwrap().success());
     assert!(closed.values().all(|found| *found == 0), "{closed:?}");
+}
+
+/// What a crash leaves on disk: the kernel writes all memory into a file, unless the process forbade it.
+#[tokio::test]
+async fn a_core_dump_is_written_only_where_it_was_not_forbidden() {
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    // Elsewhere the dump goes to a program or another folder, and only whether there was one is known.
+    let is_file_here = !pattern.starts_with(['|', '/']);
+    for (step, forbidden) in [("open", false), ("closed", false), ("open", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("master.key");
+        fs::write(&key_file, [0x5a; 32]).unwrap();
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut holder = Command::new("sh")
+            .args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_holder"))
+            .arg(folder.path())
+            .args(forbidden.then_some("without-dumps"))
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(holder.stdout.take().unwrap()).lines();
+        assert_eq!(said.next().unwrap().unwrap(), "open");
+        if step == "closed" {
+            holder.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+            assert_eq!(said.next().unwrap().unwrap(), "closed");
+        }
+        let search = Search::new(secrets(folder.path()).await);
+        kill_process(Pid::from_child(&holder), Signal::ABORT).unwrap();
+        let ended = holder.wait().unwrap();
+        assert_eq!(ended.core_dumped(), !forbidden, "{step}: {ended}");
+
+        let files = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|file| file.unwrap());
+        let cores = files.filter(|file| {
+            let name = file.file_name().into_string().unwrap();
+            !name.contains(".db") && name != "master.key"
+        });
+        let cores: Vec<_> = cores.map(|file| fs::read(file.path()).unwrap()).collect();
+        assert_eq!(
+            cores.len(),
+            usize::from(is_file_here && !forbidden),
+            "{pattern}"
+        );
+        let Some(core) = cores.first() else { continue };
+        let mut found: BTreeMap<_, _> = search.kinds.iter().map(|kind| (*kind, 0)).collect();
+        search.count(core, &mut found);
+        println!("in the dump, {step}: {found:?}");
+        match step {
+            "open" => assert!(
+                found["AEAD key"] >= 2 * OWNERS && found["plaintext"] >= OWNERS,
+                "{found:?}"
+            ),
+            _ => assert!(found.values().all(|found| *found == 0), "{found:?}"),
+        }
+    }
 }
 
 /// As they would be printed or sent, each in the middle of other text.
