@@ -54,10 +54,11 @@ async fn a_release_that_knows_no_plaintext_keeps_it_from_counting_again(kind: Ki
     soaking.watch.beat().await.unwrap();
     after.beat().await.unwrap();
     let back = soaker.step(TABLE, COLUMN, SoakState::Soak).await;
-    assert_eq!(unmet(back), [Gate::Floor]);
+    assert_eq!(unmet(back), [Gate::Floor, Gate::Verified]);
     let admitted = soaker.admit_old_binaries(TABLE, COLUMN, true).await;
-    assert_eq!(unmet(admitted), [Gate::Floor]);
+    assert_eq!(unmet(admitted), [Gate::Floor, Gate::Verified]);
     after.stop().await.unwrap();
+    soaker.verify(TABLE, COLUMN).await.unwrap();
     soaker.step(TABLE, COLUMN, SoakState::Soak).await.unwrap();
 }
 
@@ -75,8 +76,9 @@ async fn a_tool_that_comes_late_changes_no_trigger(kind: Kind) {
     let soaking = Soaking::new(kind).await;
     soaking.insert(1, ADA, "'Mom'").await.unwrap();
     soaking.until(SoakState::Sealed).await;
-    let looked = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
     let soaker = &soaking.soaker;
+    soaker.verify(TABLE, COLUMN).await.unwrap();
+    let looked = soaker.status(TABLE, COLUMN).await.unwrap().row;
     soaker.step(TABLE, COLUMN, SoakState::Soak).await.unwrap();
     let late = soaking
         .models

@@ -114,6 +114,7 @@ async fn shapes_that_a_state_forbids_are_refused(kind: Kind) {
             // Or they would find rows without plaintext.
             soaking.run("DELETE FROM people").await.unwrap();
             soaking.watch.beat().await.unwrap();
+            soaking.soaker.verify(TABLE, COLUMN).await.unwrap();
             let admitted = soaking.soaker.admit_old_binaries(TABLE, COLUMN, true);
             admitted.await.unwrap();
         }
