@@ -128,7 +128,7 @@ macro_rules! killed {
 }
 
 killed! {
-    mariadb, MySqlKeyStore, MySqlModels, 40, 6_000,
+    mariadb, MySqlKeyStore, MySqlModels, 20, 6_000,
         "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80));
          INSERT INTO people SELECT seq, seq % 5, concat('slept badly ', seq) FROM seq_1_to_ROWS;
          CREATE TABLE sealings (id INTEGER);",
@@ -140,7 +140,7 @@ killed! {
         "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS \
          $$BEGIN INSERT INTO sealings VALUES (NEW.id); RETURN NULL; END$$; \
          CREATE TRIGGER noted AFTER UPDATE OF name_ct ON people FOR EACH ROW EXECUTE FUNCTION noted();";
-    sqlite, SqliteKeyStore, SqliteModels, 40, 6_000,
+    sqlite, SqliteKeyStore, SqliteModels, 20, 6_000,
         "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT);
          WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ROWS)
              INSERT INTO people SELECT n, n % 5, 'slept badly ' || n FROM numbers;
