@@ -1,6 +1,8 @@
 //! `soak` and `plan`: a column from plaintext to ciphertext and back, call by call.
 
-use std::{sync::Arc, time::Duration};
+mod stopped;
+
+use std::sync::Arc;
 
 use ophie_crypt::{
     EncryptedModel, Models,
@@ -9,9 +11,7 @@ use ophie_crypt::{
 use ophie_crypt_sqlx::{
     BlindIndex, Encrypted, MySqlModels, Owner, PostgresModels, Soak, SqliteModels,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::{
     on_each_database,
@@ -374,67 +374,4 @@ async fn the_way_back_brings_every_plaintext(kind: Kind) {
     let each =
         format!("SELECT count(*) FROM people WHERE k <> 2 AND name = concat('{CANARY} ', k)");
     assert_eq!(place.count(&each).await, ROWS - 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ctrl_c_stops_a_backfill_between_batches_and_the_next_call_goes_on() {
-    let place = Place::new(Kind::Postgres).await;
-    people(&place).await;
-    to(&place, "dual-write").await;
-    let slowly = [
-        "soak",
-        "backfill",
-        NAME,
-        "--batch",
-        "1",
-        "--pause-ms",
-        "50",
-        "--json",
-    ];
-    let slowly = [&slowly[..], &WHY].concat();
-    let mut child = place
-        .command(Program::Release("soaking"), &slowly)
-        .spawn()
-        .unwrap();
-    let sealed = "SELECT count(*) FROM people WHERE name_ct IS NOT NULL";
-    let seen = timeout(Duration::from_secs(60), async {
-        while place.count(sealed).await < 3 {
-            assert!(child.try_wait().unwrap().is_none(), "it ended before");
-        }
-    });
-    seen.await.unwrap();
-    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    let stopped = place.wait(child).await.ends(130).json();
-    assert_eq!(stopped["interrupted"], true);
-    let done = place.count(sealed).await;
-    assert!(
-        done < ROWS && stopped["done"] == done && stopped["left"] == ROWS - done,
-        "{stopped}"
-    );
-    let rest = soak(&place, "backfill", &WHY).await.ends(0).json();
-    assert_eq!(
-        (&rest["done"], &rest["left"]),
-        (&(ROWS - done).into(), &0.into())
-    );
-
-    // For people.
-    let said = |words: &'static [&'static str]| {
-        let mut command = place.command(Program::Release("soaking"), words);
-        let place = &place;
-        async move { place.ended(&mut command).await }
-    };
-    said(&["plan"])
-        .await
-        .ends(0)
-        .says("people.name_ct (plaintext people.name): backfill")
-        .says("next: ophie-crypt soak verify people.name --reason ..");
-    said(&["soak", "retire", "people.name_ct"])
-        .await
-        .ends(4)
-        .says("`backfill`, from which `soak retire` leads nowhere");
-    said(&["status"])
-        .await
-        .ends(0)
-        .says("people.name_ct (plaintext people.name) is in the state backfill");
 }

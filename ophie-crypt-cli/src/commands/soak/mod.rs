@@ -141,6 +141,7 @@ async fn step(
     }
     let soaker = column.stepper()?;
     told.unmet = unmet(world, &soaker, column, to, wait).await?;
+    told.interrupted = world.stop.is_asked() && !told.unmet.is_empty();
     if !told.unmet.is_empty() || told.dry_run {
         return Ok(false);
     }
@@ -331,8 +332,7 @@ impl Told {
         lines.extend(self.unmet.iter().map(said));
         lines.append(&mut self.lines);
         if self.interrupted {
-            lines
-                .push("stopped between two batches; the same command goes on from here".to_owned());
+            lines.push("stopped; the same command goes on from here".to_owned());
         }
         let unmet: Vec<_> = self.unmet.iter().map(gate).collect();
         let mut json = json!({
