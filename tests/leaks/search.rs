@@ -68,7 +68,7 @@ pub(crate) fn search(planted: &Planted, texts: &Texts, database: &[(&str, Vec<u8
             }
         }
     }
-    assert_eq!(searched, (50 + 20) * 4 * places.len());
+    assert_eq!(searched, (50 + 20) * 5 * places.len());
     assert_eq!(places.len(), database.len() + 1);
 }
 
@@ -98,15 +98,17 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// Raw, hex in both cases, and base64 (whose last group depends on what follows).
+/// Raw, hex in both cases, base64 (whose last group depends on what follows), and as `Debug` lists bytes.
 pub(crate) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut base64 = base64(secret);
     base64.truncate(secret.len() / 3 * 4);
+    let list: Vec<_> = secret.iter().map(u8::to_string).collect();
     vec![
         secret.to_vec(),
         hex(secret).into(),
         hex(secret).to_uppercase().into(),
         base64.into(),
+        list.join(", ").into(),
     ]
 }
 
