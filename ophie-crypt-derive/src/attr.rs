@@ -278,7 +278,11 @@ impl FieldAttrs {
                 } else if inner.path.is_ident("floor") {
                     set(&mut floor, lowest(&inner, mistakes)?, &inner.path, mistakes);
                 } else {
-                    return Err(unknown(&inner.path, IN_SOAK, &[], ""));
+                    let error = unknown(&inner.path, IN_SOAK, &[], "");
+                    let format = "the correct format looks like `#[crypt(soak(twin = \"name\"))]`";
+                    mistakes.add(with_help(&error, format));
+                    // Read as what must be there, so that one mistake is one message.
+                    twin.get_or_insert(text(&inner)?);
                 }
                 Ok(())
             })?;

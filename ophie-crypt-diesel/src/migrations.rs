@@ -20,7 +20,7 @@ use crate::KeyBackend;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let mut db = SqliteConnection::establish(":memory:")?;
-/// assert_eq!(db.run_pending_migrations(Migrations)?.len(), 2);
+/// assert_eq!(db.run_pending_migrations(Migrations)?.len(), 3);
 /// assert!(db.run_pending_migrations(Migrations)?.is_empty());
 /// # Ok(()) }
 /// ```
