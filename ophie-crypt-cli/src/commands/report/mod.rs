@@ -3,7 +3,7 @@
 //! Invariant: it holds no plaintext, no byte of a key, no fingerprint and no ciphertext; owners only where a flag says so.
 //! What could not be looked at is said, and ends it with another code. Memory does not grow with rows but of audit
 //! writers, intents without an outcome, and findings. A section is a file with `begin` and `fill`, and a line in
-//! [`sections`]. Absent: statements (`ophie_crypt_sql::Evidence`).
+//! `sections`. Absent: statements (`ophie_crypt_sql::Evidence`).
 
 mod chain;
 mod configuration;
