@@ -10,7 +10,7 @@ use ophie_crypt::{
     CanonicalId, EncryptedModel, FileLedger, Ledger, LedgerEntry, LedgerError, LedgerHead, Models,
     Shredder, ShredderBuilder, VectorStore, VectorStoreError, VectorsDeleted,
 };
-use ophie_crypt_sqlx::{Encrypted, Owner};
+use ophie_crypt_sqlx::{Encrypted, MySqlModels, Owner, SqliteModels};
 use tempfile::TempDir;
 
 use crate::world::{Database, Kind, Store, provision};
@@ -224,17 +224,26 @@ impl World {
         self.builder().await.build()
     }
 
-    /// Where the keys have a database of their own, the application makes the table of tombstones.
+    /// Where the keys have a database of their own, the application makes the tables of tombstones and soaks. The
+    /// plaintext of notes soaks.
     pub(crate) async fn tombstones(&self) {
-        if self.rows.is_some() {
-            let bytes = match self.kind {
-                Kind::SqlxSqlite | Kind::DieselSqlite => "BLOB",
-                _ => "VARBINARY(1025)",
+        if let Some(rows) = &self.rows {
+            let made = match rows {
+                Database::MariaDb(rows) => {
+                    let models = MySqlModels::new(rows.pool().clone(), Models::new());
+                    models.migrate().await
+                }
+                Database::Sqlite(rows) => {
+                    let models = SqliteModels::new(rows.pool().clone(), Models::new());
+                    models.migrate().await
+                }
+                Database::Memory(_) | Database::Postgres(_) => unreachable!("one database"),
             };
-            let sql =
-                format!("CREATE TABLE ophie_crypt_tombstones (owner {bytes} NOT NULL PRIMARY KEY)");
-            self.rows().run_plain(&sql).await.unwrap();
+            made.unwrap();
         }
+        let soak = "INSERT INTO ophie_crypt_soaks (table_name, column_name, twin, state, floor) \
+                    VALUES ('notes', 'text_ct', 'text', 'expand', 'dual-write')";
+        self.rows().run_plain(soak).await.unwrap();
     }
 
     /// As if it had been asked for long ago.
