@@ -145,7 +145,8 @@ async fn a_backfill_locks_the_rows_that_it_seals(kind: Kind) {
     let seal = Arc::new(move |rows: &[PlainRow]| {
         let (looks, go_on) = &*channels.lock().unwrap();
         looks.send(rows.len()).unwrap();
-        go_on.recv_timeout(Duration::from_secs(200)).ok();
+        // Other tasks go on meanwhile, those too that this thread had next.
+        tokio::task::block_in_place(|| go_on.recv_timeout(Duration::from_secs(60)).ok());
         rows.iter().map(|_| Sealing::Skip).collect()
     });
     let (models, soak) = (soaking.models.clone(), soaking.soak.clone());
