@@ -6,12 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use ophie_crypt::{Keyring, Purpose, soak::SoakWatch};
 use ophie_crypt_sqlx::Owner;
 use sqlx::AnyPool;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
     EncryptedPerson, Person,
@@ -25,6 +26,9 @@ pub enum Release {
     Soaking(Keyring, SoakWatch),
     After(Keyring),
 }
+
+/// Between two people: whoever wrote faster than a backfill seals would keep it from its end.
+const REST: Duration = Duration::from_millis(10);
 
 /// A release that serves people until it is ended.
 pub struct Traffic {
@@ -44,6 +48,7 @@ impl Traffic {
                     Release::Before => before::visit(&db, id, &mut seen).await,
                     release => visit(release, &db, id, &mut seen).await,
                 }
+                sleep(REST).await;
             }
             seen
         });

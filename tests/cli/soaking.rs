@@ -234,6 +234,14 @@ async fn a_column_goes_through_all_states(kind: Kind) {
         (&dry["left"], &dry["state"]),
         (&ROWS.into(), &"sealed".into())
     );
+    // The process does not know yet, and writes plaintext.
+    let held = soak(&place, "retire", &[]).await.ends(5).json();
+    assert_eq!(
+        (&held["state"], &held["left"]),
+        (&"retired".into(), &ROWS.into())
+    );
+    assert_eq!(unmet(&held), ["acknowledged"]);
+    watch.beat().await.unwrap();
     let emptied = next(&place, "retire", &["--batch", "9"], "retired").await;
     assert_eq!(
         (&emptied["done"], &emptied["left"]),

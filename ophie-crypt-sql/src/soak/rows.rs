@@ -283,14 +283,14 @@ pub(super) fn next_locked(
     after: Option<&str>,
     limit: u32,
 ) -> Statement {
-    let (table, key) = (&shape.table, &shape.key.name);
+    let (table, key, order) = (&shape.table, &shape.key.name, shape.order());
     let head = format!("{}SELECT {columns} FROM ", waits_briefly(shape.dialect));
     let mut statement = if shape.dialect == Dialect::MySql {
         // It locks what it looks at, and not only what it finds: keys are looked for without a lock.
         let head = format!("{head}(SELECT {key} AS ophie_crypt_key FROM {table} WHERE ");
         let mut statement = next(shape, &head, condition, after, limit);
         statement.push(&format!(
-            ") AS ahead STRAIGHT_JOIN {table} ON {key} = ophie_crypt_key WHERE {condition} ORDER BY {key}"
+            ") AS ahead STRAIGHT_JOIN {table} ON {order} = ophie_crypt_key WHERE {condition} ORDER BY {order}"
         ));
         statement
     } else {

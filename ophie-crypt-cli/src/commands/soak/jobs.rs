@@ -11,7 +11,7 @@ use ophie_crypt::{
 };
 use serde_json::json;
 
-use super::{Column, Told, no_step, step, unmet};
+use super::{Column, Told, no_step, step, unmet, unmet_of};
 use crate::{
     arguments::{At, Batches, Unwraps},
     error::Error,
@@ -163,7 +163,14 @@ pub(super) async fn retire(world: &World, at: &At, job: &Job) -> Result<Report, 
     let mut told = Told::of(&column, job.dry_run);
     let to = (SoakState::Retired, "retire");
     let there = step(world, &mut column, to, job.wait, &mut told).await?;
-    if job.dry_run || !there {
+    if there && !job.dry_run {
+        // Until a process knows the state, it writes plaintext.
+        let of: fn(&Gate) -> bool = |gate| *gate == Gate::Acknowledged;
+        let stepper = column.stepper()?;
+        let dropped = SoakState::Dropped;
+        told.unmet = unmet_of(world, &stepper, &column, dropped, job.wait, of).await?;
+    }
+    if job.dry_run || !there || !told.unmet.is_empty() {
         told.left = Some(column.count(Rows::WithTwin).await?);
         return Ok(told.report(&column));
     }

@@ -158,9 +158,22 @@ async fn unmet(
     to: SoakState,
     wait: bool,
 ) -> Result<Vec<Gate>, Error> {
+    unmet_of(world, soaker, column, to, wait, |_| true).await
+}
+
+/// Of these gates.
+async fn unmet_of(
+    world: &World,
+    soaker: &Soaker,
+    column: &Column,
+    to: SoakState,
+    wait: bool,
+    of: fn(&Gate) -> bool,
+) -> Result<Vec<Gate>, Error> {
     let bar = world.output.progress("waiting for processes", None);
     loop {
-        let unmet = soaker.unmet(column.table(), column.name(), to).await?;
+        let mut unmet = soaker.unmet(column.table(), column.name(), to).await?;
+        unmet.retain(of);
         if !(wait && unmet == [Gate::Acknowledged]) || world.stop.is_asked() {
             return Ok(unmet);
         }
