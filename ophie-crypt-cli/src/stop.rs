@@ -2,6 +2,10 @@
 //!
 //! Invariant: what was under way when it came is done or was not begun. Absent: what a batch is (`commands`).
 
+use core::{
+    future::Future as _,
+    task::{Context, Waker},
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -29,8 +33,14 @@ impl Stop {
     pub(crate) fn listen() -> Self {
         let stop = Self::default();
         let told = stop.clone();
+        // Polled once it is heard, also before the task runs. An answer at once is that nobody can listen.
+        let mut first = Box::pin(interrupted());
+        let is_deaf = first
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready();
         tokio::spawn(async move {
-            if interrupted().await.is_ok() {
+            if !is_deaf && first.await.is_ok() {
                 told.0.asked.store(true, Ordering::SeqCst);
             }
             if interrupted().await.is_ok() {

@@ -258,12 +258,6 @@ async fn a_column_goes_through_all_states(kind: Kind) {
         .await
         .ends(4)
         .json();
-    assert_eq!(unmet(&held), ["acknowledged", "twin-unknown"]);
-    watch.beat().await.unwrap();
-    let held = soak(&place, "drop", &["--yes-drop", NAME])
-        .await
-        .ends(4)
-        .json();
     assert_eq!(unmet(&held), ["twin-unknown"]);
     watch.stop().await.unwrap();
     let watch = live(&place, Models::new().with::<after::Person>()).await;

@@ -27,8 +27,8 @@ pub struct Backfilled {
 }
 
 impl Soaker {
-    /// Seals the rows of before, until none is pending or nothing more can be done. Owners without keys get some, unless
-    /// they were shredded.
+    /// Seals the rows of before, until none is pending or nothing more can be done: also once it only meets what binaries
+    /// of before write meanwhile, row by row. Owners without keys get some, unless they were shredded.
     ///
     /// # Errors
     ///
@@ -43,10 +43,10 @@ impl Soaker {
         let total = self.store.count(&soak, Rows::Pending).await?;
         let mut whole = false;
         loop {
-            let written = self.pass(&soak, &mut sessions, &mut done, total).await?;
+            let (written, follows) = self.pass(&soak, &mut sessions, &mut done, total).await?;
             done.pending = self.store.count(&soak, Rows::Pending).await?;
             // A whole pass that wrote nothing met only rows that cannot be sealed, or that others hold.
-            if done.stopped || done.pending == 0 || (whole && written == 0) {
+            if done.stopped || done.pending == 0 || (whole && (written == 0 || follows)) {
                 return Ok(done);
             }
             self.store.rewind(&soak).await?;
@@ -54,16 +54,17 @@ impl Soaker {
         }
     }
 
-    /// From where the cursor is to the end of the table.
+    /// From where the cursor is to the end of the table, or until it only follows those who write there. Says how many
+    /// rows it wrote, and whether it followed.
     async fn pass(
         &self,
         soak: &SoakColumn,
         sessions: &mut Sessions,
         done: &mut Backfilled,
         total: u64,
-    ) -> Result<u64, SoakJobError> {
+    ) -> Result<(u64, bool), SoakJobError> {
         let before = done.written;
-        let mut stuck = 0_u32;
+        let (mut stuck, mut short) = (0_u32, 0_u32);
         loop {
             if self.is_stopped() {
                 done.stopped = true;
@@ -99,14 +100,21 @@ impl Soaker {
             } else {
                 0
             };
-            if stuck > HELD {
+            short = if filled.read < u64::from(self.batch) {
+                short.saturating_add(1)
+            } else {
+                0
+            };
+            if stuck > HELD || short > HELD {
                 break;
             }
             sleep(if stuck > 0 { RETRY } else { self.pause }).await;
         }
-        Ok(done.written.saturating_sub(before))
+        let follows = short > HELD && stuck <= HELD;
+        Ok((done.written.saturating_sub(before), follows))
     }
 }
 
-/// How often rows that others hold are looked at before they are left for the next pass.
+/// How often rows that others hold are looked at before they are left for the next pass; and how many batches in a row are not
+/// full before the end counts as reached.
 const HELD: u32 = 25;
