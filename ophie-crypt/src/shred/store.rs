@@ -181,7 +181,8 @@ pub trait RowStore: ModelStore {
     /// [`ModelError`]; also where the keys' tables are in the same database, and it knows no shred of the owner.
     async fn bury(&self, owner: &CanonicalId) -> Result<(), ModelError>;
 
-    /// The transactions that have written the models' tables and are open, by names that none has again. A database in
+    /// While a plaintext column soaks, the transactions that are open, by names that none has again: also those that have
+    /// only read, whose snapshot may hold no tombstone. A database in
     /// which [`bury`](Self::bury) or [`tombstone`](Self::tombstone) waits for them names none.
     ///
     /// # Errors
