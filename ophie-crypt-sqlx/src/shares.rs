@@ -27,9 +27,9 @@ macro_rules! shares {
         /// # Security
         ///
         /// Give the application's role SELECT and INSERT on `ophie_crypt_shares`, and SELECT on
-        /// `ophie_crypt_shares_destroyed`; a role that shreds or rotates also DELETE on the first, and INSERT on the second.
-        /// A share passes through the driver's buffers, which are not wiped: alone it is of no use. It is as durable as a
-        /// commit.
+        /// `ophie_crypt_shares_destroyed`; a role that shreds or rotates also DELETE on the first, and INSERT and
+        /// UPDATE on the second. A share passes through the driver's buffers, which are not wiped: alone it is of no use.
+        /// It is as durable as a commit.
         #[cfg(feature = $feature)]
         #[derive(Clone)]
         pub struct $name {

@@ -106,6 +106,7 @@ mod rotating;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod share_roles;
 mod shares;
 mod shred_in;
 #[cfg(test)]

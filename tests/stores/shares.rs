@@ -40,19 +40,24 @@ async fn tables(kind: Kind) -> (Database, Arc<dyn Shares>) {
     (database, shares)
 }
 
-fn owner(name: &str) -> CanonicalId {
+pub(crate) fn owner(name: &str) -> CanonicalId {
     CanonicalId::text(name)
 }
 
-fn id(number: u8) -> ShareId {
+pub(crate) fn id(number: u8) -> ShareId {
     ShareId::from_bytes([number; 16])
 }
 
-fn share(number: u8) -> Share {
+pub(crate) fn share(number: u8) -> Share {
     Share::from_slice(&[number; 32]).unwrap()
 }
 
-async fn is_there(shares: &dyn ShareStore, name: &str, generation: u32, number: u8) -> bool {
+pub(crate) async fn is_there(
+    shares: &dyn ShareStore,
+    name: &str,
+    generation: u32,
+    number: u8,
+) -> bool {
     let found = shares.get(&owner(name), generation, id(number)).await;
     let found = found.unwrap();
     found.is_some_and(|found| *found.expose_secret() == [number; 32])

@@ -32,8 +32,8 @@ use super::keys::KeyPool;
 /// # Security
 ///
 /// Give the application's role SELECT and INSERT on `ophie_crypt_shares`, and SELECT on `ophie_crypt_shares_destroyed`; a
-/// role that shreds or rotates also DELETE on the first, and INSERT on the second. A share passes through the driver's
-/// buffers, which are not wiped: alone it is of no use. It is as durable as a commit.
+/// role that shreds or rotates also DELETE on the first, and INSERT and UPDATE on the second. A share passes through the
+/// driver's buffers, which are not wiped: alone it is of no use. It is as durable as a commit.
 #[derive(Clone)]
 pub struct DieselShares<P: KeyPool> {
     tables: ShareTables<P::Driver>,

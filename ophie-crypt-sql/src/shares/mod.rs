@@ -124,9 +124,8 @@ impl<D: Driver> ShareTables<D> {
     /// [`ShareStoreError`].
     pub async fn destroy_all(&self, owner: &CanonicalId) -> Result<(), ShareStoreError> {
         let note = self.of(owner, sql::note(D::DIALECT));
-        let again = self.of(owner, sql::note_again(D::DIALECT));
         let delete = self.of(owner, sql::DELETE);
-        self.write(vec![note, again, delete]).await.map(drop)
+        self.write(vec![note, delete]).await.map(drop)
     }
 
     /// See [`ShareStore::destroyed_at`](ophie_crypt::ShareStore::destroyed_at).

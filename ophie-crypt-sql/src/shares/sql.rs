@@ -83,33 +83,25 @@ pub(super) const DELETE_BETWEEN: &str = "\
     DELETE FROM ophie_crypt_shares \
     WHERE key_store = $1 AND owner = $2 AND generation > $3 AND generation < $4";
 
-/// Shares that came back, from a backup say, are destroyed now and not when the first were.
-pub(super) const fn note_again(dialect: Dialect) -> &'static str {
-    dialect.of(
-        "UPDATE ophie_crypt_shares_destroyed \
-         SET destroyed_at = timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6)) \
-         WHERE key_store = $1 AND owner = $2 \
-           AND EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
-        "UPDATE ophie_crypt_shares_destroyed \
-         SET destroyed_at = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) \
-         WHERE key_store = $1 AND owner = $2 \
-           AND EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
-        "UPDATE ophie_crypt_shares_destroyed \
-         SET destroyed_at = CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000 \
-         WHERE key_store = $1 AND owner = $2 \
-           AND EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
-    )
-}
-
 pub(super) const DELETE: &str =
     "DELETE FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2";
 
-/// No row or a [`Duplicate`](crate::FailureKind::Duplicate) if there is one.
+/// Shares that came back, from a backup say, are destroyed now and not when the first were. One statement, which locks the
+/// row for itself at once: several that all first share it, and then want it alone, are a deadlock on MySQL.
 pub(super) const fn note(dialect: Dialect) -> &'static str {
     dialect.of(
-        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2)",
-        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2) \
+         ON DUPLICATE KEY UPDATE destroyed_at = \
+         if(EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2), \
+            timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(6)), destroyed_at)",
+        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2) \
+         ON CONFLICT (key_store, owner) DO UPDATE \
+         SET destroyed_at = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) \
+         WHERE EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
+        "INSERT INTO ophie_crypt_shares_destroyed (key_store, owner) VALUES ($1, $2) \
+         ON CONFLICT (key_store, owner) DO UPDATE \
+         SET destroyed_at = CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000 \
+         WHERE EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)",
     )
 }
 
