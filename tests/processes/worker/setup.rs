@@ -90,13 +90,11 @@ impl Settings {
     /// With AWS KMS where the setting `arn` names a key, else with a master key in a file.
     pub(crate) async fn keyring_on(&self, store: impl KeyStore) -> Keyring {
         let mut builder = Keyring::builder().actor(self.text("actor"));
-        builder = match self.optional("leases") {
-            Some(path) => builder.key_store(Noted {
-                store,
-                leases: append_to(path),
-            }),
-            None => builder.key_store(store),
-        };
+        builder = builder.key_store(Settled {
+            store,
+            leases: self.optional("leases").map(append_to),
+            unaware: self.optional("unaware").is_some(),
+        });
         builder = match (self.optional("arn"), self.shares()) {
             (Some(arn), _) => builder.kms(AwsKms::from_env(arn).await.expect("the ARN of a key")),
             (None, Some(shares)) => builder.kms(TwoShareKms::new(self.local(), shares)),
@@ -187,14 +185,17 @@ impl AuditSink for Journal {
     }
 }
 
-/// Counts what the store granted to this process.
-struct Noted<S> {
+/// A key store as the settings have it.
+struct Settled<S> {
     store: S,
-    leases: File,
+    /// Counts what the store granted to this process.
+    leases: Option<File>,
+    /// This process hears of no change, however often it asks.
+    unaware: bool,
 }
 
 #[async_trait]
-impl<S: KeyStore> KeyStore for Noted<S> {
+impl<S: KeyStore> KeyStore for Settled<S> {
     async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
         self.store.load(owner).await
     }
@@ -214,10 +215,10 @@ impl<S: KeyStore> KeyStore for Noted<S> {
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
         let lease = self.store.lease(request).await?;
-        count_in(
-            &self.leases,
-            lease.count().try_into().expect("a usize has 32 bits"),
-        );
+        if let Some(leases) = &self.leases {
+            let count = lease.count().try_into().expect("a usize has 32 bits");
+            count_in(leases, count);
+        }
         Ok(lease)
     }
 
@@ -226,7 +227,8 @@ impl<S: KeyStore> KeyStore for Noted<S> {
     }
 
     async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
-        self.store.changes(within).await
+        let changes = self.store.changes(within).await?;
+        Ok(if self.unaware { Vec::new() } else { changes })
     }
 
     async fn notified(&self) {
