@@ -1,5 +1,5 @@
 # What the tests need: installed if it is missing, and started. Sourced by `tests/run`, with `fail`, `needs`,
-# $work (a temporary folder) and $killed (what ends with the run: processes, and groups with a minus sign).
+# $work (a temporary folder) and $killed (what `tests/run` ends with itself: processes, and groups with a minus sign).
 
 # ---- What must be installed.
 
@@ -225,7 +225,6 @@ on_free_port() {
 }
 
 stop_servers() {
-    ((${#killed[@]} == 0)) || kill -KILL "${killed[@]}" 2>/dev/null
     [[ ! -s $work/pgbouncer.pid ]] || kill -KILL "$(<"$work/pgbouncer.pid")" # it holds no data
     [[ ! -s $work/pgvector-data/postmaster.pid ]] || pgvector pg_ctl stop -D pgvector-data -m immediate -w -s
     [[ ! -s $work/pg/postmaster.pid ]] || in_work "$(pg_bin)/pg_ctl" stop -D pg -m immediate -w -s
