@@ -83,6 +83,14 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// Host and name of the database of a URL, without user, password and options.
+    pub(crate) fn whereabouts(&self) -> &str {
+        let at = self.value.split(['?', '#']).next().unwrap_or_default();
+        let at = at.split_once(':').map_or(at, |(_, at)| at);
+        let at = at.rsplit_once('@').map_or(at, |(_, at)| at);
+        at.strip_prefix("//").unwrap_or(at)
+    }
+
     /// The error of a value that is of no use.
     pub(crate) fn wrong(&self, what: &'static str) -> ConfigError {
         ConfigError::WrongValue {
@@ -240,6 +248,28 @@ mod tests {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })
+    }
+
+    #[test]
+    fn a_database_is_named_without_its_credentials() {
+        for (url, said) in [
+            (
+                "postgres://ada:pa55@db.example:5432/app?sslmode=require",
+                "db.example:5432/app",
+            ),
+            ("postgres:///app?host=/run&password=pa55", "/app"),
+            ("mysql://ada:p%40@db/app", "db/app"),
+            ("mysql://ada:p@ss@db/app", "db/app"),
+            ("sqlite:/srv/app.db?mode=ro", "/srv/app.db"),
+            ("sqlite://app.db", "app.db"),
+        ] {
+            let setting = Setting {
+                key: "database_url",
+                value: url.to_owned(),
+                from: "test".to_owned(),
+            };
+            assert_eq!(setting.whereabouts(), said);
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Asks before what cannot be undone.
 //!
-//! Invariant: the answer names what is destroyed; where nobody can be asked, a flag must.
+//! Invariant: the question names the database, and the answer what is destroyed; where nobody can be asked, a flag must.
 
-use crate::{error::Error, world::World};
+use crate::{config::Setting, error::Error, world::World};
 
 /// Whether this may be done to what is named so: by the flag's value, else by what is typed.
 ///
@@ -11,6 +11,7 @@ use crate::{error::Error, world::World};
 /// [`Error::NotConfirmed`], [`Error::OtherConfirmed`].
 pub(crate) fn confirm(
     world: &World,
+    database: &Setting,
     what: &str,
     flag: &'static str,
     name: &str,
@@ -26,11 +27,13 @@ pub(crate) fn confirm(
         }
         None => {}
     }
-    let question = format!("{what} cannot be undone. Type {name} to go on:");
+    let at = database.whereabouts();
+    let question = format!("In {at}, {what} cannot be undone. Type {name} to go on:");
     match world.output.ask(&question) {
         // Ctrl-C does not end a program that waits for a line.
         Some(answer) if answer == name && !world.stop.is_asked() => Ok(()),
         _ => Err(Error::NotConfirmed {
+            at: at.to_owned(),
             what: what.to_owned(),
             flag,
             name: name.to_owned(),

@@ -90,8 +90,9 @@ pub(crate) enum Error {
         state: SoakState,
         asked: &'static str,
     },
-    #[error("{what} cannot be undone; confirm it with `{flag} {name}`, or on a terminal")]
+    #[error("in {at}, {what} cannot be undone; confirm it with `{flag} {name}`, or on a terminal")]
     NotConfirmed {
+        at: String,
         what: String,
         flag: &'static str,
         name: String,

@@ -65,11 +65,20 @@ impl World {
     ///
     /// [`Error`].
     pub(crate) async fn keys_database(&self, create: bool) -> Result<Database, Error> {
-        let setting = match self.config.setting("keys_url") {
-            Some(setting) => setting,
-            None => self.config.needed("database_url")?,
-        };
+        let setting = self.keys_url()?;
         Ok(Database::connect(setting.key, &setting.value, create).await?)
+    }
+
+    /// The setting that says where the keys are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`].
+    pub(crate) fn keys_url(&self) -> Result<&Setting, Error> {
+        match self.config.setting("keys_url") {
+            Some(setting) => Ok(setting),
+            None => Ok(self.config.needed("database_url")?),
+        }
     }
 
     /// The stores in it.

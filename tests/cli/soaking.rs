@@ -11,7 +11,7 @@ use ophie_crypt::{
 use ophie_crypt_sqlx::{
     BlindIndex, Encrypted, MySqlModels, Owner, PostgresModels, Soak, SqliteModels,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     on_each_database,
@@ -221,6 +221,7 @@ async fn a_column_goes_through_all_states(kind: Kind) {
     );
     next(&place, "soak", &[], "soak").await;
     watch.beat().await.unwrap();
+    reported(&place, ("soak", true)).await;
     next(&place, "seal", &[], "sealed").await;
     watch.beat().await.unwrap();
 
@@ -266,7 +267,16 @@ async fn a_column_goes_through_all_states(kind: Kind) {
         let place = &place;
         async move { run(place, "after", &words).await }
     };
-    last(&[]).await.ends(4).says("--yes-drop people.name");
+    let database = match &place.rows {
+        Rows::MariaDb(rows) => format!("/{}, to drop", rows.name()),
+        Rows::Postgres(rows) => format!("/{}, to drop", rows.name()),
+        Rows::Sqlite(_) => ".db, to drop".to_owned(),
+    };
+    last(&[])
+        .await
+        .ends(4)
+        .says("--yes-drop people.name")
+        .says(&database);
     last(&["--yes-drop", "people.name_ct"])
         .await
         .ends(4)
@@ -297,8 +307,24 @@ async fn a_column_goes_through_all_states(kind: Kind) {
         (&plan["columns"][0]["state"], &plan["columns"][0]["call"]),
         (&"dropped".into(), &Value::Null)
     );
+    reported(&place, ("dropped", false)).await;
     run(&place, "after", &["soak", "back", NAME]).await.ends(4);
     watch.stop().await.unwrap();
+}
+
+/// What an auditor reads of it: the state, whether plaintext stands, and who is alive where the program knows.
+async fn reported(place: &Place, (state, stands): (&str, bool)) {
+    for (release, processes) in [("soaking", json!(1)), ("", Value::Null)] {
+        let mut command = match release {
+            "" => place.command(Program::Stock, &["report", "--json"]),
+            release => place.command(Program::Release(release), &["report", "--json"]),
+        };
+        let ended = place.ended(&mut command).await;
+        let column = &ended.json()["sections"]["soaks"]["columns"][0];
+        let said = ["state", "plaintext_stands", "processes"].map(|field| column[field].clone());
+        assert_eq!(said, [json!(state), json!(stands), processes], "{column}");
+        assert!(!ended.out.contains(CANARY));
+    }
 }
 
 /// To this state, with nobody alive.

@@ -191,7 +191,14 @@ async fn shred(
     }
     let what = format!("to destroy all keys of {name}, and with them what was sealed under them,");
     let yes = yes.map(|owner| owner.to_string());
-    confirm(world, &what, "--yes-shred", &name, yes.as_deref())?;
+    confirm(
+        world,
+        world.keys_url()?,
+        &what,
+        "--yes-shred",
+        &name,
+        yes.as_deref(),
+    )?;
     let id = keys.rotation.shred(&owner.0).await?;
     let id = id.ok_or(ophie_crypt::ShredError::UnknownOwner)?.to_string();
     let text = format!(
@@ -232,7 +239,14 @@ async fn destroy(
     let what =
         format!("to destroy the retired keys {retired:?} and index keys {index_keys:?} of {name}");
     let yes = yes.map(|owner| owner.to_string());
-    confirm(world, &what, "--yes-destroy", &name, yes.as_deref())?;
+    confirm(
+        world,
+        world.keys_url()?,
+        &what,
+        "--yes-destroy",
+        &name,
+        yes.as_deref(),
+    )?;
     let unlocked = world.unlock(&keys, unwraps.reason.as_deref()).await?;
     let rows = world
         .rows_database()

@@ -38,7 +38,7 @@ async fn run_one(world: &World, settle: &Settle, adopts: bool) -> Result<Report,
             ),
         };
         let yes = settle.yes_restore.as_deref();
-        confirm(world, &what, "--yes-restore", &id, yes)?;
+        confirm(world, world.keys_url()?, &what, "--yes-restore", &id, yes)?;
         match adopts {
             true => drop(restore_adopt(&*keys.shreds, &*ledger).await?),
             false => {

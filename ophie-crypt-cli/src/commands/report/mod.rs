@@ -16,6 +16,7 @@ mod page;
 mod plots;
 mod rotation;
 mod section;
+mod soaks;
 mod unwraps;
 mod usage;
 
@@ -85,7 +86,7 @@ pub(super) async fn report(world: &World, flags: &Flags) -> Result<Report, Error
     let newest = newest.map_or(0, Migration::number);
     let sections = match facts.database.schema_version().await? == newest {
         true => {
-            sections!(facts, installation keys usage rotation unwraps hours deletions chain configuration)
+            sections!(facts, installation keys usage rotation unwraps hours deletions soaks chain configuration)
         }
         // Of other tables, or none, nothing can be said.
         false => sections!(facts, installation configuration),

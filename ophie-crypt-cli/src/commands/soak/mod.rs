@@ -228,7 +228,14 @@ async fn drop_plaintext(
     }
     let plaintext = column.plaintext();
     let what = format!("to drop the column {plaintext} with all plaintext of it");
-    confirm(world, &what, "--yes-drop", &plaintext, yes)?;
+    confirm(
+        world,
+        world.config.rows_url()?,
+        &what,
+        "--yes-drop",
+        &plaintext,
+        yes,
+    )?;
     let bar = world.output.progress("writing the table anew", None);
     let (table, name) = (column.table(), column.name());
     let residue = soaker.drop_twin(table, name, &plaintext).await?;
