@@ -91,6 +91,10 @@ impl Setting {
         at.strip_prefix("//").unwrap_or(at)
     }
 
+    fn has_password(&self) -> bool {
+        self.value.contains("://") && (self.value.contains('@') || self.value.contains("password="))
+    }
+
     /// The error of a value that is of no use.
     pub(crate) fn wrong(&self, what: &'static str) -> ConfigError {
         ConfigError::WrongValue {
@@ -102,7 +106,17 @@ impl Setting {
 }
 
 /// All settings. It has no `Debug`: URLs hold passwords.
-pub(crate) struct Config(Vec<Setting>);
+pub(crate) struct Config {
+    settings: Vec<Setting>,
+    file: Option<ConfigFile>,
+}
+
+/// The file that was read.
+pub(crate) struct ConfigFile {
+    pub(crate) path: PathBuf,
+    /// Whether a URL in it has a password.
+    pub(crate) has_password: bool,
+}
 
 impl Config {
     /// From flags, environment and file, in that order.
@@ -117,9 +131,9 @@ impl Config {
         let mut settings = Vec::new();
         let named = shared.config.clone();
         let named = named.or_else(|| variable("OPHIE_CRYPT_CONFIG").map(PathBuf::from));
-        let file = match named {
-            Some(path) => file(&path)?,
-            None if Path::new(FILE).exists() => file(Path::new(FILE))?,
+        let path = named.or_else(|| Path::new(FILE).exists().then(|| FILE.into()));
+        let file = match &path {
+            Some(path) => file(path)?,
             None => Vec::new(),
         };
         for (key, name) in KEYS {
@@ -143,12 +157,21 @@ impl Config {
             });
             settings.extend(setting.or_else(of_file));
         }
-        Ok(Self(settings))
+        let has_password = file.iter().any(Setting::has_password);
+        Ok(Self {
+            settings,
+            file: path.map(|path| ConfigFile { path, has_password }),
+        })
     }
 
     /// A setting, if it was said.
     pub(crate) fn setting(&self, key: &'static str) -> Option<&Setting> {
-        self.0.iter().find(|setting| setting.key == key)
+        self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    /// The file, if one was read.
+    pub(crate) const fn file(&self) -> Option<&ConfigFile> {
+        self.file.as_ref()
     }
 
     /// The URL of the application's database.

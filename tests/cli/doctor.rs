@@ -135,6 +135,20 @@ async fn what_is_not_there_is_said() {
         .ends(1)
         .says("failed   database")
         .says("failed   models");
+    // Passwords that others may read.
+    let file = place.path("with-password.toml");
+    std::fs::write(
+        &file,
+        "keys_url = \"postgres://ops:canary-pass-word@127.0.0.1:1/app\"\n",
+    )
+    .unwrap();
+    for (mode, word) in [(0o640, "warning"), (0o600, "ok")] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = place.command(Program::Application, &["doctor", "--json"]);
+        command.env("OPHIE_CRYPT_CONFIG", &file);
+        let ended = place.ended(&mut command).await.ends(1);
+        is(&ended.json(), "file", word, &format!("{mode:04o}"));
+    }
     // Keys in the application's own file.
     let sqlite = Place::new(Kind::Sqlite).await;
     let mut command = sqlite.command(Program::Application, &["doctor", "--json"]);

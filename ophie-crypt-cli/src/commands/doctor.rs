@@ -108,7 +108,37 @@ pub(super) async fn look(world: &World) -> Result<Checks, Error> {
         ),
         Err(error) => checks.failed("ledger", &error),
     }
+    file(world, &mut checks);
     Ok(checks)
+}
+
+/// Who may read the passwords in the configuration.
+#[cfg(unix)]
+fn file(world: &World, checks: &mut Checks) {
+    use std::os::unix::fs::MetadataExt;
+
+    let Some(file) = world.config.file() else {
+        return checks.add("file", State::Absent, "no configuration file was read");
+    };
+    let path = file.path.display();
+    match std::fs::metadata(&file.path).map(|metadata| metadata.mode() & 0o7777) {
+        Ok(mode) if file.has_password && mode & 0o077 != 0 => checks.add(
+            "file",
+            State::Warning,
+            format!("{path} has a password in it, and its mode {mode:04o} lets others read it; run `chmod 600` on it"),
+        ),
+        Ok(mode) => checks.add("file", State::Fine, format!("{path} has the mode {mode:04o}")),
+        Err(error) => checks.failed("file", &error),
+    }
+}
+
+#[cfg(not(unix))]
+fn file(_: &World, checks: &mut Checks) {
+    checks.add(
+        "file",
+        State::Absent,
+        "who may read files cannot be told here",
+    );
 }
 
 async fn keys(world: &World, database: &Database, checks: &mut Checks) {
