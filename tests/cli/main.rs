@@ -25,6 +25,7 @@ mod rotation;
 mod shreds;
 mod soaking;
 mod tables;
+mod terminal;
 
 /// Each of these functions as a test on each database.
 macro_rules! on_each_database {
