@@ -1,93 +1,210 @@
 //! What a backfill writes.
 //!
-//! Invariant: a row is written only where its ciphertext or a fingerprint is missing, and its plaintext is what was read.
-//! Absent: which rows (`rows`).
+//! Invariant: a row is written only where its ciphertext or a fingerprint is missing. Its plaintext is what was read, as the
+//! transaction that read it locks it still, or is the only writer: so no statement here has plaintext among its parameters,
+//! which a server's log may print. Absent: which rows, and their locks (`rows`).
+
+use core::fmt::Write;
 
 use ophie_crypt::soak::{PlainRow, SealedRow};
 
 use super::shape::{FINGERPRINTS, Shape};
 use crate::{Dialect, Statement};
 
-/// Writes what was sealed where it is missing, and where the plaintext is what was read.
-pub(super) fn filling(shape: &Shape, rows: &[(&PlainRow, SealedRow)]) -> Vec<Statement> {
-    if shape.dialect == Dialect::Postgres {
-        return filling_at_once(shape, rows);
+/// Bytes of ciphertext in one statement, if they are of more than one row: PostgreSQL takes less than 1 GiB at once.
+const PIECE: usize = 16 << 20;
+
+type Row<'r> = (&'r PlainRow, SealedRow);
+
+/// Writes what was sealed where it is missing: in as few statements as the database takes, since each costs more than a
+/// row does.
+pub(super) fn filling(shape: &Shape, rows: &[Row<'_>]) -> Vec<Statement> {
+    match shape.dialect {
+        Dialect::MySql => rows.iter().map(|row| on_mysql(shape, row)).collect(),
+        Dialect::Postgres => pieces(rows).map(|rows| on_postgres(shape, rows)).collect(),
+        // As many parameters as it takes, with eight fingerprints.
+        Dialect::Sqlite => rows
+            .chunks(1_000)
+            .map(|rows| on_sqlite(shape, rows))
+            .collect(),
     }
-    let one = |(row, new): &(&PlainRow, SealedRow)| {
-        let Shape {
-            table,
-            column,
-            fingerprints,
-            key,
-            ..
-        } = shape;
-        let mut statement = Statement::new(
-            shape.dialect,
-            format!("UPDATE {table} SET {column} = coalesce({column}, "),
-        );
-        statement.push_bind(new.sealed.as_slice());
-        statement.push(")");
-        for (name, fingerprint) in fingerprints.iter().zip(&new.fingerprints) {
-            statement.push(&format!(", {name} = coalesce({name}, "));
-            statement.push_bind(fingerprint.as_slice());
-            statement.push(")");
-        }
-        let place = statement.place(row.key.as_str());
-        let same = statement.place(row.plain.as_slice());
-        statement.push(&format!(
-            " WHERE {} = {} AND {} = {same} AND ({})",
-            key.name,
-            shape.key_of(&place),
-            shape.plain(""),
-            shape.unsealed("")
-        ));
-        statement
-    };
-    rows.iter().map(one).collect()
 }
 
-/// The same in one statement, in which PostgreSQL is several times as fast; in pieces that its parameters allow.
-fn filling_at_once(shape: &Shape, rows: &[(&PlainRow, SealedRow)]) -> Vec<Statement> {
-    let Shape {
-        table,
-        column,
-        fingerprints,
-        key,
-        ..
-    } = shape;
-    let mut names = String::from("k, p, c");
+fn on_mysql(shape: &Shape, (row, new): &Row<'_>) -> Statement {
+    let (table, column) = (&shape.table, &shape.column);
+    let mut statement = Statement::new(
+        shape.dialect,
+        format!("UPDATE {table} SET {column} = coalesce({column}, "),
+    );
+    statement.push_bind(new.sealed.as_slice());
+    statement.push(")");
+    for (name, fingerprint) in shape.fingerprints.iter().zip(&new.fingerprints) {
+        statement.push(&format!(", {name} = coalesce({name}, "));
+        statement.push_bind(fingerprint.as_slice());
+        statement.push(")");
+    }
+    let place = statement.place(row.key.as_str());
+    let key = shape.key_of(&place);
+    statement.push(&format!(
+        " WHERE {} = {key} AND ({})",
+        shape.key.name,
+        shape.unsealed("")
+    ));
+    statement
+}
+
+/// Rows behind one another whose ciphertext is not more than a statement takes.
+fn pieces<'r>(rows: &'r [Row<'r>]) -> impl Iterator<Item = &'r [Row<'r>]> {
+    let mut rest = rows;
+    core::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fits = |(_, new): &&Row<'_>| {
+            bytes = bytes.saturating_add(new.sealed.len());
+            bytes <= PIECE
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (piece, behind) = rest.split_at_checked(count)?;
+        rest = behind;
+        Some(piece)
+    })
+}
+
+/// All bytes are one parameter, and arrays say where those of a row are: a text that PostgreSQL parses and plans in no time,
+/// and the same for any number of rows. Between which keys they are spares it to read the whole table.
+fn on_postgres(shape: &Shape, rows: &[Row<'_>]) -> Statement {
+    let (table, key) = (&shape.table, &shape.key.name);
+    let (mut bytes, mut keys) = (Vec::new(), Array::default());
+    let mut places = vec![[Array::default(), Array::default()]; shape.written().count()];
+    for (row, new) in rows {
+        keys.push_text(&row.key);
+        let parts = core::iter::once(&new.sealed).chain(&new.fingerprints);
+        for (part, [from, length]) in parts.zip(&mut places) {
+            from.push(bytes.len().saturating_add(1));
+            length.push(part.len());
+            bytes.extend_from_slice(part);
+        }
+    }
+    let mut statement = Statement::new(shape.dialect, format!("UPDATE {table} AS soaked SET "));
+    let bytes = statement.place(bytes.as_slice());
+    for (n, name) in shape.written().enumerate() {
+        let comma = if n == 0 { "" } else { ", " };
+        statement.push(&format!(
+            "{comma}{name} = coalesce(soaked.{name}, substr(CAST({bytes} AS bytea), new.from{n}, new.length{n}))"
+        ));
+    }
+    statement.push(" FROM unnest(CAST(CAST(");
+    statement.push_bind(keys.text().as_str());
+    statement.push(" AS text) AS text[])");
+    let mut names = String::from("key");
+    for (n, [from, length]) in places.iter().enumerate() {
+        for array in [from, length] {
+            statement.push(", CAST(CAST(");
+            statement.push_bind(array.text().as_str());
+            statement.push(" AS text) AS int[])");
+        }
+        names.push_str(&format!(", from{n}, length{n}"));
+    }
+    let ends = [rows.first(), rows.last()].map(|row| {
+        let key = row.map_or("", |(row, _)| row.key.as_str());
+        shape.key_of(&statement.place(key))
+    });
+    let [first, last] = ends;
+    statement.push(&format!(
+        ") AS new ({names}) WHERE soaked.{key} = {} AND soaked.{key} BETWEEN {first} AND {last} AND ({})",
+        shape.key_of("new.key"),
+        shape.unsealed("soaked.")
+    ));
+    statement
+}
+
+/// SQLite prepares all triggers of a table with each statement.
+fn on_sqlite(shape: &Shape, rows: &[Row<'_>]) -> Statement {
+    let (table, column) = (&shape.table, &shape.column);
+    let mut names = String::from("k, c");
     let mut sets = format!("{column} = coalesce(soaked.{column}, new.c)");
-    for (name, alias) in fingerprints.iter().zip(FINGERPRINTS) {
+    for (name, alias) in shape.fingerprints.iter().zip(FINGERPRINTS) {
         names.push_str(&format!(", {alias}"));
         sets.push_str(&format!(", {name} = coalesce(soaked.{name}, new.{alias})"));
     }
-    let piece = |rows: &[(&PlainRow, SealedRow)]| {
-        let mut statement = Statement::new(
-            shape.dialect,
-            format!("UPDATE {table} AS soaked SET {sets} FROM (VALUES "),
-        );
-        for (n, (row, new)) in rows.iter().enumerate() {
-            statement.push(if n == 0 { "(" } else { ", (" });
-            let place = statement.place(row.key.as_str());
-            statement.push(&shape.key_of(&place));
-            let bytes = [row.plain.as_slice(), new.sealed.as_slice()];
-            let bytes = bytes
-                .into_iter()
-                .chain(new.fingerprints.iter().map(Vec::as_slice));
-            for bytes in bytes {
-                statement.push(", CAST(");
-                statement.push_bind(bytes);
-                statement.push(" AS bytea)");
-            }
-            statement.push(")");
+    let mut statement = Statement::new(shape.dialect, format!("WITH new ({names}) AS (VALUES "));
+    for (n, (row, new)) in rows.iter().enumerate() {
+        statement.push(if n == 0 { "(" } else { ", (" });
+        let place = statement.place(row.key.as_str());
+        statement.push(&shape.key_of(&place));
+        for bytes in core::iter::once(&new.sealed).chain(&new.fingerprints) {
+            statement.push(", ");
+            statement.push_bind(bytes.as_slice());
         }
-        statement.push(&format!(
-            ") AS new ({names}) WHERE soaked.{} = new.k AND {} = new.p AND ({})",
-            key.name,
-            shape.plain("soaked."),
-            shape.unsealed("soaked.")
-        ));
-        statement
-    };
-    rows.chunks(1_000).map(piece).collect()
+        statement.push(")");
+    }
+    statement.push(&format!(
+        ") UPDATE {table} AS soaked SET {sets} FROM new WHERE soaked.{} = new.k AND ({})",
+        shape.key.name,
+        shape.unsealed("soaked.")
+    ));
+    statement
+}
+
+/// An array, as PostgreSQL reads one from a text.
+#[derive(Clone, Default)]
+struct Array(String);
+
+impl Array {
+    fn push(&mut self, number: usize) {
+        self.comma();
+        write!(self.0, "{number}").ok(); // a String takes all
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.comma();
+        self.0.push('"');
+        for c in text.chars() {
+            if matches!(c, '"' | '\\') {
+                self.0.push('\\');
+            }
+            self.0.push(c);
+        }
+        self.0.push('"');
+    }
+
+    fn comma(&mut self) {
+        if !self.0.is_empty() {
+            self.0.push(',');
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{{{}}}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_whatever_text() {
+        let mut array = Array::default();
+        for key in ["7", r#"a "b", {c}\"#, ""] {
+            array.push_text(key);
+        }
+        assert_eq!(array.text(), r#"{"7","a \"b\", {c}\\",""}"#);
+    }
+
+    #[test]
+    fn a_piece_has_one_row_or_is_short() {
+        let row = PlainRow {
+            key: String::new(),
+            owner: ophie_crypt::CanonicalId::from_bytes(b"i"),
+            plain: Vec::new().into(),
+        };
+        let sealed = [1, PIECE - 1, 1, PIECE + 1, 1].map(|length| SealedRow {
+            sealed: vec![0; length],
+            fingerprints: Vec::new(),
+        });
+        let rows: Vec<Row<'_>> = sealed.into_iter().map(|sealed| (&row, sealed)).collect();
+        let counts: Vec<usize> = pieces(&rows).map(<[_]>::len).collect();
+        assert_eq!(counts, [2, 1, 1, 1]);
+        assert_eq!(pieces(&[]).count(), 0);
+    }
 }

@@ -337,12 +337,15 @@ pub(super) fn moving(
         .bind(at.since)
 }
 
-/// What locks rows, and passes over those that others hold.
+/// What locks rows, and passes over those that others hold. On PostgreSQL others may go on to refer to them, as no job
+/// writes their keys.
 pub(super) const fn lock(dialect: Dialect, skip: &'static str) -> &'static str {
     match (dialect, skip.is_empty()) {
         (Dialect::Sqlite, _) => "", // it is the only writer
-        (_, true) => " FOR UPDATE",
-        (_, false) => " FOR UPDATE SKIP LOCKED",
+        (Dialect::MySql, true) => " FOR UPDATE",
+        (Dialect::MySql, false) => " FOR UPDATE SKIP LOCKED",
+        (Dialect::Postgres, true) => " FOR NO KEY UPDATE",
+        (Dialect::Postgres, false) => " FOR NO KEY UPDATE SKIP LOCKED",
     }
 }
 

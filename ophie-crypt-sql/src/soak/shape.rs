@@ -340,17 +340,20 @@ impl Shape {
         )
     }
 
+    /// The columns that a backfill writes: ciphertext, then fingerprints.
+    pub(super) fn written(&self) -> impl Iterator<Item = &String> {
+        core::iter::once(&self.column).chain(&self.fingerprints)
+    }
+
     /// Without ciphertext, or without one of the fingerprints.
     pub(super) fn unsealed(&self, row: &str) -> String {
-        let names = core::iter::once(&self.column).chain(&self.fingerprints);
-        let parts: Vec<String> = names.map(|name| format!("{row}{name} IS NULL")).collect();
+        let parts: Vec<String> = self.written().map(|name| format!("{row}{name} IS NULL")).collect();
         parts.join(" OR ")
     }
 
     /// With ciphertext or a fingerprint.
     pub(super) fn any_sealed(&self) -> String {
-        let names = core::iter::once(&self.column).chain(&self.fingerprints);
-        let parts: Vec<String> = names.map(|name| format!("{name} IS NOT NULL")).collect();
+        let parts: Vec<String> = self.written().map(|name| format!("{name} IS NOT NULL")).collect();
         parts.join(" OR ")
     }
 

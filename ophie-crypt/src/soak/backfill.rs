@@ -65,22 +65,29 @@ impl Soaker {
     ) -> Result<(u64, bool), SoakJobError> {
         let before = done.written;
         let (mut stuck, mut short) = (0_u32, 0_u32);
+        // After a full batch of owners who were known before, the next is most likely theirs, too: one that meets others
+        // ends before their rows.
+        let mut asks = true;
         loop {
             if self.is_stopped() {
                 done.stopped = true;
                 break;
             }
-            let ahead = self.store.owners_ahead(soak, self.batch).await?;
-            if ahead.is_empty() {
-                break;
-            }
-            for owner in &ahead {
-                // The KMS is asked while nothing is locked.
-                if sessions.open(owner).await? {
-                    sessions.reserve(owner, self.batch).await?;
+            let (asked, mut met) = (asks, false);
+            if asked {
+                let ahead = self.store.owners_ahead(soak, self.batch).await?;
+                if ahead.is_empty() {
+                    break;
+                }
+                for owner in &ahead {
+                    met |= !sessions.knows(owner);
+                    // The KMS is asked while nothing is locked.
+                    if sessions.open(owner).await? {
+                        sessions.reserve(owner, self.batch).await?;
+                    }
                 }
             }
-            let (known, column) = (sessions.snapshot(&ahead), soak.clone());
+            let (known, column) = (sessions.snapshot(), soak.clone());
             let seal: SealRows = Arc::new(move |rows| seal_rows(&column, &known, rows));
             let filled = match self.store.fill(soak, self.batch, seal).await {
                 Err(ModelError::Busy) => {
@@ -94,13 +101,18 @@ impl Soaker {
             }
             done.written = done.written.saturating_add(filled.written);
             self.tell(done.written, total);
+            let is_short = filled.read < u64::from(self.batch);
+            asks = met || is_short;
+            if is_short && !asked {
+                continue;
+            }
             // Rows that are ahead and that others hold: they are met again in the next pass, after a rest.
             stuck = if filled.read == 0 {
                 stuck.saturating_add(1)
             } else {
                 0
             };
-            short = if filled.read < u64::from(self.batch) {
+            short = if is_short {
                 short.saturating_add(1)
             } else {
                 0

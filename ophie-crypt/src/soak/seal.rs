@@ -4,7 +4,7 @@
 //! Absent: which rows (`worker`, `verify`).
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Decrypted, PlainRow, SealedRow, Sealing, SoakColumn, SoakIndex, SoakJobError, SoakedRow,
@@ -27,15 +27,18 @@ pub(super) struct Sessions {
     keyring: Keyring,
     /// Whether owners who have no keys get some.
     provisions: bool,
-    open: HashMap<CanonicalId, Option<Session>>,
+    open: Arc<Open>,
 }
+
+/// By owner; `None` for one who has no keys.
+pub(super) type Open = HashMap<CanonicalId, Option<Session>>;
 
 impl Sessions {
     pub(super) fn new(keyring: &Keyring, provisions: bool) -> Self {
         Self {
             keyring: keyring.clone(),
             provisions,
-            open: HashMap::new(),
+            open: Arc::default(),
         }
     }
 
@@ -49,7 +52,7 @@ impl Sessions {
             return Ok(known.is_some());
         }
         if self.open.len() >= OWNERS {
-            self.open.clear();
+            self.open = Arc::default();
         }
         let opened = if self.provisions {
             self.keyring.open_or_provision(owner, PURPOSE).await
@@ -73,8 +76,14 @@ impl Sessions {
             Err(error) => return Err(error.into()),
         };
         let has_keys = session.is_some();
-        self.open.insert(owner.clone(), session);
+        // It is nobody else's between two batches.
+        Arc::make_mut(&mut self.open).insert(owner.clone(), session);
         Ok(has_keys)
+    }
+
+    /// Whether an owner was asked for already.
+    pub(super) fn knows(&self, owner: &CanonicalId) -> bool {
+        self.open.contains_key(owner)
     }
 
     /// Makes sure that the owner's session may seal so many more.
@@ -90,12 +99,8 @@ impl Sessions {
     }
 
     /// What a transaction may use that outlives this borrow.
-    pub(super) fn snapshot(&self, owners: &[CanonicalId]) -> HashMap<CanonicalId, Option<Session>> {
-        let known = owners.iter().filter_map(|owner| {
-            let session = self.open.get(owner)?;
-            Some((owner.clone(), session.clone()))
-        });
-        known.collect()
+    pub(super) fn snapshot(&self) -> Arc<Open> {
+        Arc::clone(&self.open)
     }
 
     fn session(&self, owner: &CanonicalId) -> Option<&Session> {
@@ -206,7 +211,7 @@ impl Looked {
 /// Seals rows within a transaction: no I/O, and no code of the application.
 pub(super) fn seal_rows(
     soak: &SoakColumn,
-    sessions: &HashMap<CanonicalId, Option<Session>>,
+    sessions: &Open,
     rows: &[PlainRow],
 ) -> Vec<Sealing> {
     let mut nonces = Nonces::for_values(rows.len());

@@ -224,6 +224,8 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
         )
     }
 
+    /// It fires only where it would do something: ciphertext beside plaintext that stays, which a backfill writes row by
+    /// row, passes without a call.
     fn guard_on_postgres(&self) -> String {
         let Shape {
             table,
@@ -287,7 +289,8 @@ END $soak$;
 CREATE TRIGGER {insert} BEFORE INSERT ON {table}
     FOR EACH ROW EXECUTE FUNCTION {function}();
 CREATE TRIGGER {update} BEFORE UPDATE ON {table}
-    FOR EACH ROW WHEN (NOT ({plain} AND {owner}) OR {changes}) EXECUTE FUNCTION {function}();
+    FOR EACH ROW WHEN (NOT ({plain} AND {owner}) OR (NEW.{column} IS NULL AND ({changes})) OR (NEW.{twin} IS NULL AND NOT ({sealed})))
+    EXECUTE FUNCTION {function}();
 ",
             path = self.path,
             read_state = self.state("s.state, s.admits_old"),
