@@ -5,7 +5,7 @@
 
 use ophie_crypt::{
     ModelError,
-    soak::{SoakColumn, SoakMigration},
+    soak::{SoakColumn, SoakMigration, SoakState},
 };
 
 use super::{
@@ -221,7 +221,8 @@ fn expanding(soak: &SoakColumn, shape: &Shape, guard: &Guard<'_>) -> String {
     sql.push_str(&guard.check());
     sql.push_str(&guard.lower());
     sql.push_str(&guard.admit());
-    sql.push_str(&guard.raise());
+    // As the soak's row has it then.
+    sql.push_str(&guard.raise(SoakState::Expand, true));
     sql
 }
 

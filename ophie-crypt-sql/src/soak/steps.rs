@@ -31,7 +31,7 @@ impl<D: Driver> ModelTables<D> {
         let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
         let guard = Guard::new(&shape, soak, &path);
         let sql = match (from.state, to) {
-            (SoakState::Retired, _) => anew(D::DIALECT, &guard),
+            (SoakState::Retired, _) => anew(D::DIALECT, &guard, to, from.admits_old),
             (_, SoakState::Plain) => {
                 // Nothing keeps it beside its plaintext from here on, and a soak may begin again.
                 let names = core::iter::once(&shape.column).chain(&shape.fingerprints);
@@ -42,8 +42,8 @@ impl<D: Driver> ModelTables<D> {
                 [guard.lower(), guard.admit(), emptying].concat()
             }
             // A step that was cut off may have left those of another state, where DDL cannot be taken back.
-            _ if D::DIALECT == Dialect::MySql => anew(D::DIALECT, &guard),
-            _ => String::new(),
+            _ if D::DIALECT == Dialect::MySql => anew(D::DIALECT, &guard, to, from.admits_old),
+            _ => guard.tell(to, from.admits_old),
         };
         let hindrance = match (from.state, to) {
             (_, SoakState::Retired) => Some(shape.pending()),
@@ -51,7 +51,11 @@ impl<D: Driver> ModelTables<D> {
             (SoakState::Sealed, SoakState::Soak) => Some(shape.undecrypted()),
             _ => None,
         };
-        let locked = !sql.is_empty() || hindrance.is_some();
+        // What the guard is told takes no lock: where it must not be passed any more, there is a hindrance to look for.
+        let locked = D::DIALECT == Dialect::MySql
+            || from.state == SoakState::Retired
+            || to == SoakState::Plain
+            || hindrance.is_some();
         let hindrance = hindrance.map(|condition| rows(&shape, &condition));
         let (stands, stepping) = (standing(D::DIALECT, from), stepping(D::DIALECT, from, to));
         let table = shape.table.clone();
@@ -152,7 +156,8 @@ impl<D: Driver> ModelTables<D> {
         from: &SoakRow,
         admit: bool,
     ) -> Result<bool, ModelError> {
-        let shape = self.shape(soak).await?;
+        let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
+        let telling = Guard::new(&shape, soak, &path).tell(from.state, admit);
         // Who writes the table may hold its state.
         let waits = waits_briefly(D::DIALECT);
         let sql = format!(
@@ -170,20 +175,27 @@ impl<D: Driver> ModelTables<D> {
         let table = shape.table.clone();
         let done = run(&self.driver, Begin::Write, move |tx| {
             let (admitting, undecrypted) = (admitting.clone(), undecrypted.clone());
-            let table = table.clone();
+            let (table, telling) = (table.clone(), telling.clone());
             Box::pin(async move {
-                if !locked {
-                    return Ok(tx.execute(admitting).await? > 0);
+                if locked {
+                    keep_writers_out::<D>(tx, &table).await?;
                 }
-                keep_writers_out::<D>(tx, &table).await?;
                 let admitted = async {
-                    if any::<D>(tx, undecrypted).await? {
+                    if locked && any::<D>(tx, undecrypted).await? {
                         return Ok(false);
                     }
-                    Ok(tx.execute(admitting).await? > 0)
+                    if tx.execute(admitting).await? == 0 {
+                        return Ok(false);
+                    }
+                    if !telling.is_empty() {
+                        tx.batch(telling).await?;
+                    }
+                    Ok(true)
                 }
                 .await;
-                let_writers_in::<D>(tx).await?;
+                if locked {
+                    let_writers_in::<D>(tx).await?;
+                }
                 admitted
             })
         });
@@ -193,12 +205,12 @@ impl<D: Driver> ModelTables<D> {
 
 /// The guard, whatever stands. Where each statement counts at once, one that is cut off leaves a table that refuses
 /// plaintext, and never one without a trigger.
-fn anew(dialect: Dialect, guard: &Guard<'_>) -> String {
+fn anew(dialect: Dialect, guard: &Guard<'_>, state: SoakState, admits_old: bool) -> String {
     let first = match dialect {
         Dialect::MySql => guard.admit() + &guard.refuse(),
         Dialect::Postgres | Dialect::Sqlite => String::new(),
     };
-    [first, guard.lower(), guard.raise(), guard.admit()].concat()
+    [first, guard.lower(), guard.raise(state, admits_old), guard.admit()].concat()
 }
 
 /// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,

@@ -6,7 +6,7 @@
 
 mod sqlite;
 
-use ophie_crypt::soak::SoakColumn;
+use ophie_crypt::soak::{SoakColumn, SoakState};
 
 use super::shape::Shape;
 use crate::{Dialect, models::short};
@@ -42,11 +42,22 @@ impl<'a> Guard<'a> {
     }
 
     /// Puts the guard up; it must be down.
-    pub(super) fn raise(&self) -> String {
+    pub(super) fn raise(&self, state: SoakState, admits_old: bool) -> String {
         match self.shape.dialect {
             Dialect::MySql => self.guard_on_mysql(),
-            Dialect::Postgres => self.guard_on_postgres(),
+            Dialect::Postgres => {
+                self.told(state, admits_old) + &self.guard_on_postgres()
+            }
             Dialect::Sqlite => self.guard_on_sqlite(),
+        }
+    }
+
+    /// Tells the guard the state that it goes by from now on, where it does not read it: on PostgreSQL a transaction that
+    /// began before a step reads the state of before for as long as it likes, but calls the function of now.
+    pub(super) fn tell(&self, state: SoakState, admits_old: bool) -> String {
+        match self.shape.dialect {
+            Dialect::Postgres => self.told(state, admits_old),
+            Dialect::MySql | Dialect::Sqlite => String::new(),
         }
     }
 
@@ -224,17 +235,14 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
         )
     }
 
-    /// It fires only where it would do something: ciphertext beside plaintext that stays, which a backfill writes row by
-    /// row, passes without a call.
-    fn guard_on_postgres(&self) -> String {
+    /// What the guard calls on PostgreSQL.
+    fn told(&self, state: SoakState, admits_old: bool) -> String {
         let Shape {
-            table,
             column,
             twin,
             fingerprints,
             ..
         } = self.shape;
-        let function = format!("ophie_crypt_soak_g_{}", self.name);
         let empty: String = fingerprints
             .iter()
             .map(|name| format!("        NEW.{name} := NULL;\n"))
@@ -244,20 +252,15 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
         } else {
             empty
         };
-        let (plain, owner, sealed) = (self.same("plain"), self.same("owner"), self.same("sealed"));
         let refuse = |message: &str| {
             format!("RAISE EXCEPTION USING MESSAGE = '{message}', ERRCODE = 'restrict_violation';")
         };
-        let changes: Vec<String> = core::iter::once(column)
-            .chain(fingerprints)
-            .map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}"))
-            .collect();
         format!(
             "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
     LANGUAGE plpgsql SET search_path = {path} AS $soak$
 DECLARE
-    state text;
-    admits_old bigint;
+    state CONSTANT text := '{state}';
+    admits_old CONSTANT boolean := {admits_old};
     changed boolean := true;
     resealed boolean := true;
 BEGIN
@@ -270,36 +273,61 @@ BEGIN
     END IF;
     IF NEW.{column} IS NULL THEN
 {empty}    END IF;
-    {read_state} INTO state, admits_old;
     IF changed AND NEW.{twin} IS NOT NULL THEN
         PERFORM {buried};
         IF FOUND THEN
             {shredded}
         END IF;
-        IF NEW.{column} IS NULL AND admits_old = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed', 'retired') THEN
+        IF NEW.{column} IS NULL AND NOT admits_old AND state IN ('backfill', 'verify', 'soak', 'sealed', 'retired') THEN
             {alone}
         END IF;
     END IF;
     IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
-        AND (state NOT IN ('sealed', 'retired') OR admits_old = 1) THEN
+        AND (state NOT IN ('sealed', 'retired') OR admits_old) THEN
         {no_plaintext}
     END IF;
     RETURN NEW;
 END $soak$;
-CREATE TRIGGER {insert} BEFORE INSERT ON {table}
+",
+            function = self.function(),
+            path = self.path,
+            plain = self.same("plain"),
+            owner = self.same("owner"),
+            sealed = self.same("sealed"),
+            buried = self.buried().trim_start_matches("SELECT "),
+            shredded = refuse(SHREDDED),
+            alone = refuse(ALONE),
+            no_plaintext = refuse(NO_PLAINTEXT),
+        )
+    }
+
+    /// Its name.
+    fn function(&self) -> String {
+        format!("ophie_crypt_soak_g_{}", self.name)
+    }
+
+    /// It fires only where it would do something: ciphertext beside plaintext that stays, which a backfill writes row by
+    /// row, passes without a call.
+    fn guard_on_postgres(&self) -> String {
+        let (table, column, twin) = (&self.shape.table, &self.shape.column, &self.shape.twin);
+        let changes: Vec<String> = self
+            .shape
+            .written()
+            .map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}"))
+            .collect();
+        format!(
+            "CREATE TRIGGER {insert} BEFORE INSERT ON {table}
     FOR EACH ROW EXECUTE FUNCTION {function}();
 CREATE TRIGGER {update} BEFORE UPDATE ON {table}
     FOR EACH ROW WHEN (NOT ({plain} AND {owner}) OR (NEW.{column} IS NULL AND ({changes})) OR (NEW.{twin} IS NULL AND NOT ({sealed})))
     EXECUTE FUNCTION {function}();
 ",
-            path = self.path,
-            read_state = self.state("s.state, s.admits_old"),
-            buried = self.buried().trim_start_matches("SELECT "),
-            shredded = refuse(SHREDDED),
-            alone = refuse(ALONE),
-            no_plaintext = refuse(NO_PLAINTEXT),
             insert = self.trigger("gi"),
             update = self.trigger("gu"),
+            function = self.function(),
+            plain = self.same("plain"),
+            owner = self.same("owner"),
+            sealed = self.same("sealed"),
             changes = changes.join(" OR "),
         )
     }
