@@ -20,6 +20,8 @@ every_database!(
     a_release_that_names_no_plaintext_empties_that_of_the_shredded,
     a_default_is_no_plaintext_that_is_refused,
     a_backfill_locks_the_rows_that_it_seals,
+    a_snapshot_of_before_a_step_writes_no_ciphertext_alone,
+    plaintext_of_who_was_shredded_stands_in_no_way,
     who_has_only_read_is_waited_for,
 );
 
@@ -103,6 +105,71 @@ async fn who_has_only_read_is_waited_for(kind: Kind) {
             break;
         }
     }
+}
+
+/// A process that goes by `Retired` has read, and writes once plaintext counts again.
+async fn a_snapshot_of_before_a_step_writes_no_ciphertext_alone(kind: Kind) {
+    if !is_postgres(kind) {
+        return; // elsewhere the guard reads what is committed
+    }
+    let soaking = Soaking::new(kind).await;
+    soaking.until(SoakState::Retired).await;
+    let soaker = &soaking.soaker;
+    soaker.step(TABLE, COLUMN, SoakState::Sealed).await.unwrap();
+    soaking.watch.beat().await.unwrap();
+    soaker.verify(TABLE, COLUMN).await.unwrap();
+    let late = |id: i64| {
+        let sealed = soaking.sealed("late");
+        format!("INSERT INTO people (id, user_id, name_ct) VALUES ({id}, {ADA}, {sealed})")
+    };
+    let read = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT name FROM people";
+    // Old binaries are admitted, or the column steps: either way plaintext counts.
+    for (id, steps) in [(1, false), (2, true)] {
+        let mut held = soaking.database.hold(read).await;
+        if steps {
+            soaking.watch.beat().await.unwrap();
+            soaker.verify(TABLE, COLUMN).await.unwrap();
+            soaker.step(TABLE, COLUMN, SoakState::Soak).await.unwrap();
+        } else {
+            let admitted = soaker.admit_old_binaries(TABLE, COLUMN, true).await;
+            admitted.unwrap();
+        }
+        let written = held.run(&late(id)).await;
+        let message = written.unwrap_err().to_string();
+        assert!(message.contains("plaintext counts"), "{message}");
+        drop(held);
+        if !steps {
+            let admitted = soaker.admit_old_binaries(TABLE, COLUMN, false).await;
+            admitted.unwrap();
+            soaking.run(&late(3)).await.expect("ciphertext counts");
+            soaking.run("DELETE FROM people").await.unwrap();
+        }
+    }
+}
+
+/// Of one before the column soaked at all; of another by a hand that left the plaintext.
+async fn plaintext_of_who_was_shredded_stands_in_no_way(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for (id, owner) in [(1, ADA), (2, BEN), (3, 9)] {
+        soaking.insert(id, owner, "'Mom'").await.unwrap();
+    }
+    let shredded = async |owner: i64| {
+        soaking.keyring.shred(&owner).await.unwrap();
+        let owner = CanonicalId::integer(owner);
+        soaking.models.bury(&owner).await.unwrap();
+    };
+    shredded(ADA).await;
+    soaking.until(SoakState::Verify).await; // nothing is pending
+    assert_eq!(soaking.count("id = 1 AND name IS NULL").await, 1);
+    soaking.until(SoakState::Soak).await;
+    shredded(BEN).await;
+    let soaker = &soaking.soaker;
+    let report = soaker.verify(TABLE, COLUMN).await.unwrap();
+    assert_eq!(report.wrong_rows, 1, "{report:?}");
+    soaker.backfill(TABLE, COLUMN).await.unwrap();
+    assert_eq!(soaking.count("name IS NULL AND name_ct IS NULL").await, 2);
+    let report = soaker.verify(TABLE, COLUMN).await.unwrap();
+    assert!(report.is_clean() && report.rows == 1, "{report:?}");
 }
 
 /// A release that does not name the plaintext column writes its default.

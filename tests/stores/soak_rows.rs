@@ -4,7 +4,7 @@ use ophie_crypt::soak::{Gate, Rows, SoakState, Wrong};
 use ophie_crypt_sqlx::Encrypted;
 
 use crate::{
-    soaking::{ADA, COLUMN, Soaking, TABLE, person},
+    soaking::{ADA, COLUMN, Soaking, TABLE, is_postgres, person},
     world::Kind,
 };
 
@@ -91,18 +91,20 @@ async fn verify_names_what_is_wrong(kind: Kind) {
         ))
         .await;
     assert!(beside_null.is_err(), "the guard knows that much");
-    let trick = "UPDATE ophie_crypt_soaks SET state = 'sealed', admits_old = 0";
-    soaking.run(trick).await.unwrap();
-    soaking
-        .run(&format!(
-            "UPDATE people SET name_ct = {empty} WHERE id = 40"
-        ))
-        .await
-        .unwrap();
-    soaking
-        .run("UPDATE ophie_crypt_soaks SET state = 'verify', admits_old = 1")
-        .await
-        .unwrap();
+    let beside_null = format!("UPDATE people SET name_ct = {empty} WHERE id = 40");
+    let (before, after) = if is_postgres(kind) {
+        let switched = |word| format!("ALTER TABLE people {word} TRIGGER USER");
+        (switched("DISABLE"), switched("ENABLE"))
+    } else {
+        let set = |state| format!("UPDATE ophie_crypt_soaks SET {state}");
+        (
+            set("state = 'sealed', admits_old = 0"),
+            set("state = 'verify', admits_old = 1"),
+        )
+    };
+    for sql in [before, beside_null, after] {
+        soaking.run(&sql).await.unwrap();
+    }
 
     let report = soaking
         .soaker

@@ -277,6 +277,16 @@ pub(crate) enum Held {
 }
 
 impl Held {
+    /// Statements without parameters.
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::MariaDb(tx) => sql.execute(&mut **tx).await.map(drop),
+            Self::Postgres(tx) => sql.execute(&mut **tx).await.map(drop),
+            Self::Sqlite(tx) => sql.execute(&mut **tx).await.map(drop),
+        }
+    }
+
     pub(crate) async fn commit(self) {
         match self {
             Self::MariaDb(tx) => tx.commit().await,

@@ -6,7 +6,7 @@
 
 use core::fmt::Write;
 
-use ophie_crypt::soak::{PlainRow, SealedRow};
+use ophie_crypt::soak::SealedRow;
 
 use super::shape::{FINGERPRINTS, Shape};
 use crate::{Dialect, Statement};
@@ -14,7 +14,8 @@ use crate::{Dialect, Statement};
 /// Bytes of ciphertext in one statement, if they are of more than one row: PostgreSQL takes less than 1 GiB at once.
 const PIECE: usize = 16 << 20;
 
-type Row<'r> = (&'r PlainRow, SealedRow);
+/// A row's key, and what it gets.
+pub(super) type Row<'r> = (&'r str, SealedRow);
 
 /// Writes what was sealed where it is missing: in as few statements as the database takes, since each costs more than a
 /// row does.
@@ -30,7 +31,7 @@ pub(super) fn filling(shape: &Shape, rows: &[Row<'_>]) -> Vec<Statement> {
     }
 }
 
-fn on_mysql(shape: &Shape, (row, new): &Row<'_>) -> Statement {
+fn on_mysql(shape: &Shape, (key, new): &Row<'_>) -> Statement {
     let (table, column) = (&shape.table, &shape.column);
     let mut statement = Statement::new(
         shape.dialect,
@@ -43,11 +44,11 @@ fn on_mysql(shape: &Shape, (row, new): &Row<'_>) -> Statement {
         statement.push_bind(fingerprint.as_slice());
         statement.push(")");
     }
-    let place = statement.place(row.key.as_str());
-    let key = shape.key_of(&place);
+    let place = statement.place(*key);
     statement.push(&format!(
-        " WHERE {} = {key} AND ({})",
+        " WHERE {} = {} AND ({})",
         shape.key.name,
+        shape.key_of(&place),
         shape.unsealed("")
     ));
     statement
@@ -75,8 +76,8 @@ fn on_postgres(shape: &Shape, rows: &[Row<'_>]) -> Statement {
     let (table, key) = (&shape.table, &shape.key.name);
     let (mut bytes, mut keys) = (Vec::new(), Array::default());
     let mut places = vec![[Array::default(), Array::default()]; shape.written().count()];
-    for (row, new) in rows {
-        keys.push_text(&row.key);
+    for (key, new) in rows {
+        keys.push_text(key);
         let parts = core::iter::once(&new.sealed).chain(&new.fingerprints);
         for (part, [from, length]) in parts.zip(&mut places) {
             from.push(bytes.len().saturating_add(1));
@@ -105,8 +106,8 @@ fn on_postgres(shape: &Shape, rows: &[Row<'_>]) -> Statement {
         names.push_str(&format!(", from{n}, length{n}"));
     }
     let ends = [rows.first(), rows.last()].map(|row| {
-        let key = row.map_or("", |(row, _)| row.key.as_str());
-        shape.key_of(&statement.place(key))
+        let place = statement.place(row.map_or("", |(key, _)| key));
+        shape.key_of(&place)
     });
     let [first, last] = ends;
     statement.push(&format!(
@@ -127,9 +128,9 @@ fn on_sqlite(shape: &Shape, rows: &[Row<'_>]) -> Statement {
         sets.push_str(&format!(", {name} = coalesce(soaked.{name}, new.{alias})"));
     }
     let mut statement = Statement::new(shape.dialect, format!("WITH new ({names}) AS (VALUES "));
-    for (n, (row, new)) in rows.iter().enumerate() {
+    for (n, (key, new)) in rows.iter().enumerate() {
         statement.push(if n == 0 { "(" } else { ", (" });
-        let place = statement.place(row.key.as_str());
+        let place = statement.place(*key);
         statement.push(&shape.key_of(&place));
         for bytes in core::iter::once(&new.sealed).chain(&new.fingerprints) {
             statement.push(", ");
@@ -193,16 +194,11 @@ mod tests {
 
     #[test]
     fn a_piece_has_one_row_or_is_short() {
-        let row = PlainRow {
-            key: String::new(),
-            owner: ophie_crypt::CanonicalId::from_bytes(b"i"),
-            plain: Vec::new().into(),
-        };
         let sealed = [1, PIECE - 1, 1, PIECE + 1, 1].map(|length| SealedRow {
             sealed: vec![0; length],
             fingerprints: Vec::new(),
         });
-        let rows: Vec<Row<'_>> = sealed.into_iter().map(|sealed| (&row, sealed)).collect();
+        let rows: Vec<Row<'_>> = sealed.into_iter().map(|sealed| ("7", sealed)).collect();
         let counts: Vec<usize> = pieces(&rows).map(<[_]>::len).collect();
         assert_eq!(counts, [2, 1, 1, 1]);
         assert_eq!(pieces(&[]).count(), 0);

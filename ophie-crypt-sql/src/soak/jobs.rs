@@ -13,7 +13,7 @@ use ophie_crypt::{
 
 use super::{
     guard::Guard,
-    rows::{at, cursor, moving, next_locked},
+    rows::{at, cursor, moving, next, next_locked},
     shape::Shape,
     states::{LIVES, now},
     steps::{any, keep_writers_out, let_writers_in, standing, stepping},
@@ -22,8 +22,8 @@ use crate::{
     Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
     Transaction,
     driver::there,
-    models::{ModelTables, error},
-    run::run,
+    models::{ModelTables, error, sql::waits_briefly},
+    run::{read, run},
 };
 
 impl<D: Driver> ModelTables<D> {
@@ -69,6 +69,31 @@ impl<D: Driver> ModelTables<D> {
             Err(_) if touched.load(Relaxed) => Ok(None),
             emptied => emptied.map(Some).map_err(error),
         }
+    }
+
+    /// See [`SoakStore::empty_buried`](ophie_crypt::soak::SoakStore::empty_buried).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn empty_buried(&self, soak: &SoakColumn, limit: u32) -> Result<u64, ModelError> {
+        let shape = self.shape(soak).await?;
+        self.sees_every_row(soak.column().table()).await?;
+        let (twin, table) = (&shape.twin, &shape.table);
+        let condition = format!("{twin} IS NOT NULL AND {}", shape.buried());
+        // MySQL would lock what it looks at, and not only what it finds.
+        let head = format!("SELECT {} FROM {table} WHERE ", columns(&shape));
+        let finding = next(&shape, &head, &condition, None, limit);
+        let found: Vec<Both> = read(&self.driver, finding).await.map_err(error)?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        // The guard takes the ciphertext with it.
+        let waits = waits_briefly(D::DIALECT);
+        let head = format!("{waits}UPDATE {table} SET {twin} = NULL WHERE {condition} AND ");
+        let mut statement = Statement::new(D::DIALECT, head);
+        among(&mut statement, &shape, &found);
+        self.write(statement).await
     }
 
     /// See [`SoakStore::decrypted`](ophie_crypt::soak::SoakStore::decrypted).

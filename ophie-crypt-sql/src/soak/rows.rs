@@ -86,7 +86,7 @@ impl<D: Driver> ModelTables<D> {
                 let (mut last, mut sealed) = (None, Vec::new());
                 for (row, sealing) in rows.iter().zip(seal(&rows)) {
                     match sealing {
-                        Sealing::Sealed(new) => sealed.push((row, new)),
+                        Sealing::Sealed(new) => sealed.push((row.key.as_str(), new)),
                         Sealing::Skip => {}
                         Sealing::Stop => break,
                     }

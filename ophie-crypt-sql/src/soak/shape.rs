@@ -347,13 +347,19 @@ impl Shape {
 
     /// Without ciphertext, or without one of the fingerprints.
     pub(super) fn unsealed(&self, row: &str) -> String {
-        let parts: Vec<String> = self.written().map(|name| format!("{row}{name} IS NULL")).collect();
+        let parts: Vec<String> = self
+            .written()
+            .map(|name| format!("{row}{name} IS NULL"))
+            .collect();
         parts.join(" OR ")
     }
 
     /// With ciphertext or a fingerprint.
     pub(super) fn any_sealed(&self) -> String {
-        let parts: Vec<String> = self.written().map(|name| format!("{name} IS NOT NULL")).collect();
+        let parts: Vec<String> = self
+            .written()
+            .map(|name| format!("{name} IS NOT NULL"))
+            .collect();
         parts.join(" OR ")
     }
 
@@ -367,7 +373,7 @@ impl Shape {
     }
 
     /// Of an owner whose keys were destroyed.
-    fn buried(&self) -> String {
+    pub(super) fn buried(&self) -> String {
         // With the table's name, as tombstones have an owner too.
         let owner = self.owner_bytes(&format!("{}.", self.table));
         format!("EXISTS (SELECT 1 FROM ophie_crypt_tombstones AS b WHERE b.owner = {owner})")

@@ -210,7 +210,13 @@ fn anew(dialect: Dialect, guard: &Guard<'_>, state: SoakState, admits_old: bool)
         Dialect::MySql => guard.admit() + &guard.refuse(),
         Dialect::Postgres | Dialect::Sqlite => String::new(),
     };
-    [first, guard.lower(), guard.raise(state, admits_old), guard.admit()].concat()
+    [
+        first,
+        guard.lower(),
+        guard.raise(state, admits_old),
+        guard.admit(),
+    ]
+    .concat()
 }
 
 /// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,

@@ -94,6 +94,14 @@ macro_rules! soak_store {
                 self.tables.fill(soak, limit, seal).await
             }
 
+            async fn empty_buried(
+                &self,
+                soak: &$crate::private::ophie_crypt::soak::SoakColumn,
+                limit: u32,
+            ) -> Result<u64, $crate::private::ophie_crypt::ModelError> {
+                self.tables.empty_buried(soak, limit).await
+            }
+
             async fn rewind(
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,

@@ -28,7 +28,8 @@ pub struct Backfilled {
 
 impl Soaker {
     /// Seals the rows of before, until none is pending or nothing more can be done: also once it only meets what binaries
-    /// of before write meanwhile, row by row. Owners without keys get some, unless they were shredded.
+    /// of before write meanwhile, row by row. Owners without keys get some, unless they were shredded: then their plaintext
+    /// goes, which nothing else would take before their rows are swept.
     ///
     /// # Errors
     ///
@@ -37,6 +38,14 @@ impl Soaker {
         let (soak, row) = self.known(table, column).await?;
         if !row.state.is_filled() {
             return Err(not_now(&soak.column(), &row));
+        }
+        while !self.is_stopped() {
+            match self.store.empty_buried(&soak, self.batch).await {
+                Ok(0) => break,
+                Ok(_) => self.rest().await,
+                Err(ModelError::Busy) => sleep(RETRY).await,
+                Err(error) => return Err(error.into()),
+            }
         }
         let mut sessions = Sessions::new(&self.keyring, self.provisions);
         let mut done = Backfilled::default();
@@ -112,11 +121,7 @@ impl Soaker {
             } else {
                 0
             };
-            short = if is_short {
-                short.saturating_add(1)
-            } else {
-                0
-            };
+            short = if is_short { short.saturating_add(1) } else { 0 };
             if stuck > HELD || short > HELD {
                 break;
             }

@@ -209,11 +209,7 @@ impl Looked {
 }
 
 /// Seals rows within a transaction: no I/O, and no code of the application.
-pub(super) fn seal_rows(
-    soak: &SoakColumn,
-    sessions: &Open,
-    rows: &[PlainRow],
-) -> Vec<Sealing> {
+pub(super) fn seal_rows(soak: &SoakColumn, sessions: &Open, rows: &[PlainRow]) -> Vec<Sealing> {
     let mut nonces = Nonces::for_values(rows.len());
     let mut stopped = false;
     let seal = |row: &PlainRow| {

@@ -120,6 +120,14 @@ pub trait SoakStore: ModelStore {
         seal: SealRows,
     ) -> Result<Filled, ModelError>;
 
+    /// Takes the plaintext, and its ciphertext with it, of at most so many rows whose owner's keys were destroyed: what a
+    /// shred did not reach, as the column did not soak then. Says of how many.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn empty_buried(&self, soak: &SoakColumn, limit: u32) -> Result<u64, ModelError>;
+
     /// Puts the cursor back to the first row.
     ///
     /// # Errors
@@ -224,6 +232,7 @@ handed_on! {
     admit_old(soak: &SoakColumn, from: &SoakRow, admit: bool) -> bool;
     owners_ahead(soak: &SoakColumn, limit: u32) -> Vec<CanonicalId>;
     fill(soak: &SoakColumn, limit: u32, seal: SealRows) -> Filled;
+    empty_buried(soak: &SoakColumn, limit: u32) -> u64;
     rewind(soak: &SoakColumn) -> ();
     count(soak: &SoakColumn, rows: Rows) -> u64;
     page(soak: &SoakColumn, after: Option<&str>, limit: u32) -> Vec<SoakedRow>;

@@ -45,9 +45,7 @@ impl<'a> Guard<'a> {
     pub(super) fn raise(&self, state: SoakState, admits_old: bool) -> String {
         match self.shape.dialect {
             Dialect::MySql => self.guard_on_mysql(),
-            Dialect::Postgres => {
-                self.told(state, admits_old) + &self.guard_on_postgres()
-            }
+            Dialect::Postgres => self.told(state, admits_old) + &self.guard_on_postgres(),
             Dialect::Sqlite => self.guard_on_sqlite(),
         }
     }
