@@ -40,6 +40,11 @@ impl Moment {
         self.since_boot.saturating_sub(then.since_boot).max(wall)
     }
 
+    /// The time elapsed by the clock that nobody sets, where more of it would harm.
+    pub(crate) const fn since_by_itself(&self, then: &Self) -> Duration {
+        self.since_boot.saturating_sub(then.since_boot)
+    }
+
     /// For records that people read.
     pub(crate) const fn wall(&self) -> SystemTime {
         self.wall

@@ -82,7 +82,7 @@ impl<D: Driver> ModelTables<D> {
     pub async fn heartbeats(&self, column: &ColumnRef) -> Result<Vec<Heartbeat>, ModelError> {
         let now = now(D::DIALECT);
         let sql = format!(
-            "SELECT process, version, knows_twin, floor, pending, odd, {now} - beat_at AS age \
+            "SELECT process, version, knows_twin, floor, pending, odd, beat_at, {now} - beat_at AS age \
              FROM ophie_crypt_soak_heartbeats WHERE table_name = $1 AND column_name = $2"
         );
         let statement = Statement::new(D::DIALECT, sql);
@@ -171,6 +171,7 @@ impl Record for Beaten {
             .map_err(|_| Failure::new(FailureKind::Unavailable, "a heartbeat of no process"))?;
         Ok(Self(Heartbeat {
             process: SoakProcess::from_bytes(process),
+            beat_at: there(cells.int("beat_at")?)?,
             lives: there(cells.int("age")?)? <= LIVES,
             version: there(cells.int("version")?)?,
             knows_twin: number("knows_twin")? != 0,

@@ -54,6 +54,7 @@
 
 mod backfill;
 mod column;
+mod deaths;
 mod error;
 pub(crate) mod hooks;
 mod jobs;

@@ -333,6 +333,8 @@ pub struct Beat {
 pub struct Heartbeat {
     /// Who.
     pub process: SoakProcess,
+    /// When it was written last, in microseconds by the database's clock; zero once its process has ended.
+    pub beat_at: i64,
     /// Whether it is at most 30 seconds old.
     pub lives: bool,
     /// See [`Beat::version`].

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::{
     Gate, Heartbeat, Rows, SoakColumn, SoakJobError, SoakMigration, SoakRow, SoakState, SoakStore,
+    deaths::{Deaths, Life},
 };
 use crate::{column::ColumnRef, keyring::Keyring};
 
@@ -48,6 +49,7 @@ pub struct Soaker {
     pub(super) provisions: bool,
     stop: SoakStop,
     watch: Option<Watch>,
+    deaths: Arc<Deaths>,
 }
 
 /// Hears of batches.
@@ -113,6 +115,7 @@ impl Soaker {
             provisions: true,
             stop: SoakStop::default(),
             watch: None,
+            deaths: Arc::default(),
         }
     }
 
@@ -197,7 +200,9 @@ impl Soaker {
         Ok(SoakStatus { row, heartbeats })
     }
 
-    /// What must hold before a step and does not.
+    /// What must hold before a step and does not. A process whose heartbeat has expired by the database's clock, and which
+    /// would stand in the way, is watched first for the 30 seconds that one lives, as clocks go ahead; a tool that was
+    /// [stopped](Self::stop_handle) counts it among the living instead.
     ///
     /// # Errors
     ///
@@ -231,9 +236,12 @@ impl Soaker {
         to: SoakState,
         gates: &[Gate],
     ) -> Result<Vec<Gate>, SoakJobError> {
-        let column = soak.column();
-        let beats = self.store.heartbeats(&column).await?;
-        let live = || beats.iter().filter(|beat| beat.lives);
+        let (beats, lives) = self.beats(soak, row, to, gates).await?;
+        let live = || {
+            let all = beats.iter().zip(&lives);
+            all.filter(|(_, life)| **life != Life::Dead)
+                .map(|(beat, _)| beat)
+        };
         let mut unmet = Vec::new();
         for gate in gates {
             let holds = match gate {
@@ -248,7 +256,9 @@ impl Soaker {
                 Gate::Quiet => beats
                     .iter()
                     .all(|beat| beat.version < row.since || beat.odd == 0),
-                Gate::TwinUnknown => live().next().is_some() && live().all(|beat| !beat.knows_twin),
+                Gate::TwinUnknown => {
+                    beats.iter().any(|beat| beat.lives) && live().all(|beat| !beat.knows_twin)
+                }
                 Gate::Verified => row.verified == Some(row.version),
             };
             if !holds {
@@ -258,7 +268,7 @@ impl Soaker {
         Ok(unmet)
     }
 
-    /// Steps to the next state, or back to the one before, once what must hold does.
+    /// Steps to the next state, or back to the one before, once what must hold does: see [`unmet`](Self::unmet).
     ///
     /// From `Retired` to `Dropped`, it is [`drop_twin`](Self::drop_twin); from `Plain`, [`expand`](Self::expand). To `Plain`,
     /// it empties the encrypted column and its fingerprints, in one statement while the table is locked.
@@ -281,8 +291,9 @@ impl Soaker {
         row: &SoakRow,
         to: SoakState,
     ) -> Result<(), SoakJobError> {
-        let unmet = self.unmet_of(soak, row, to).await?;
-        all_hold(soak, to, unmet)
+        let column = soak.column();
+        let gates = row.state.gates(to).ok_or_else(|| not_now(&column, row))?;
+        self.check(soak, row, to, gates).await
     }
 
     /// These gates, and no others.
@@ -294,6 +305,37 @@ impl Soaker {
         gates: &[Gate],
     ) -> Result<(), SoakJobError> {
         all_hold(soak, to, self.unmet_among(soak, row, to, gates).await?)
+    }
+
+    /// Heartbeats, once it is clear who is dead among those that would stand in the way.
+    async fn beats(
+        &self,
+        soak: &SoakColumn,
+        row: &SoakRow,
+        to: SoakState,
+        gates: &[Gate],
+    ) -> Result<(Vec<Heartbeat>, Vec<Life>), SoakJobError> {
+        let column = soak.column();
+        let stands_in = |beat: &Heartbeat| {
+            gates.iter().any(|gate| match gate {
+                Gate::Acknowledged => beat.version != row.version,
+                Gate::Floor => !beat.knows_twin || beat.floor > to,
+                Gate::TwinUnknown => beat.knows_twin,
+                _ => false,
+            })
+        };
+        loop {
+            let beats = self.store.heartbeats(&column).await?;
+            let look = |beat| self.deaths.look(&column, beat);
+            let lives: Vec<Life> = beats.iter().map(look).collect();
+            let mut all = beats.iter().zip(&lives);
+            if self.is_stopped()
+                || !all.any(|(beat, life)| *life == Life::Doubtful && stands_in(beat))
+            {
+                return Ok((beats, lives));
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// Admits binaries that know nothing of the soak, as it does from the beginning, or admits them no longer: from then
@@ -376,6 +418,9 @@ impl Soaker {
         Ok(rows.into_iter().find(|row| row.is_of(column)))
     }
 }
+
+/// Between two looks at heartbeats.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) fn not_now(column: &ColumnRef, row: &SoakRow) -> SoakJobError {
     SoakJobError::NotNow {
