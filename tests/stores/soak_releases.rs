@@ -6,12 +6,15 @@ use std::{
 };
 
 use ophie_crypt::{
-    CanonicalId, Models,
-    soak::{Gate, PlainRow, Sealing, SoakJobError, SoakState, Wrong},
+    CanonicalId, Error, Keyring, LocalKms, MemoryKeyStore, Models, Purpose,
+    soak::{Gate, PlainRow, Sealing, SoakError, SoakJobError, SoakState, SoakWatch, Wrong},
 };
+use ophie_crypt_sqlx::Encrypted;
 
 use crate::{
-    soaking::{ADA, BEN, COLUMN, Person, PersonAfter, Soaking, TABLE, is_mariadb, is_postgres},
+    soaking::{
+        ADA, BEN, COLUMN, Person, PersonAfter, Soaking, TABLE, after, is_mariadb, is_postgres,
+    },
     world::Kind,
 };
 
@@ -20,6 +23,7 @@ every_database!(
     a_release_that_names_no_plaintext_empties_that_of_the_shredded,
     a_default_is_no_plaintext_that_is_refused,
     a_backfill_locks_the_rows_that_it_seals,
+    a_release_that_knows_no_plaintext_writes_only_where_none_counts,
     a_snapshot_of_before_a_step_writes_no_ciphertext_alone,
     plaintext_of_who_was_shredded_stands_in_no_way,
     who_has_only_read_is_waited_for,
@@ -105,6 +109,44 @@ async fn who_has_only_read_is_waited_for(kind: Kind) {
             break;
         }
     }
+}
+
+async fn a_release_that_knows_no_plaintext_writes_only_where_none_counts(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.until(SoakState::Retired).await;
+    let after = Models::new().with::<PersonAfter>();
+    let after = SoakWatch::new(soaking.database.models(kind, after).await).unwrap();
+    let keyring = Keyring::builder()
+        .kms(LocalKms::ephemeral().unwrap())
+        .key_store(MemoryKeyStore::new())
+        .soak_watch(after.clone())
+        .build()
+        .unwrap();
+    let session = keyring.open_or_provision(&ADA, Purpose::new("test"));
+    let session = session.await.unwrap();
+    let seals = || {
+        let value = Encrypted::<String, after::name>::new("Mom");
+        let many = Encrypted::seal_many(core::slice::from_ref(&value), &session);
+        let one = value.seal(&session);
+        assert_eq!(many.is_ok(), one.is_ok());
+        one.map(drop).map_err(|error| error.get().clone())
+    };
+    seals().expect("it knows of no soak yet");
+    after.beat().await.unwrap();
+    seals().unwrap();
+    // It is suspended, and the column steps back.
+    after.stop().await.unwrap();
+    assert!(matches!(seals(), Err(Error::Soak(SoakError::Stale { .. }))));
+    for (to, may) in [(SoakState::Sealed, true), (SoakState::Soak, false)] {
+        let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+        assert!(soaking.models.step(&soaking.soak, &row, to).await.unwrap());
+        after.beat().await.unwrap();
+        assert_eq!(seals().is_ok(), may, "in {to}");
+    }
+    let Err(Error::Soak(SoakError::BelowFloor { floor, .. })) = seals() else {
+        panic!("plaintext counts")
+    };
+    assert_eq!(floor, SoakState::Sealed);
 }
 
 /// A process that goes by `Retired` has read, and writes once plaintext counts again.

@@ -37,7 +37,7 @@ pub(crate) struct Person {
 pub(crate) struct PersonAfter {
     user_id: Owner<i64>,
     #[crypt(column = "name_ct")]
-    name: Option<Encrypted<String, after::name>>,
+    pub(crate) name: Option<Encrypted<String, after::name>>,
     #[crypt(index_of = "name", normalize = "name")]
     name_fp: Option<BlindIndex<String, after::name_fp>>,
 }

@@ -56,6 +56,8 @@ mod backfill;
 mod column;
 mod deaths;
 mod error;
+mod gates;
+mod heartbeat;
 pub(crate) mod hooks;
 mod jobs;
 mod join;
@@ -71,13 +73,14 @@ pub use self::{
     backfill::Backfilled,
     column::{SoakColumn, SoakIndex, Soakable, lookup},
     error::{SoakError, SoakJobError},
+    heartbeat::{Beat, Heartbeat, SoakProcess},
     hooks::{SoakColumns, SoakMarker},
     join::Finding,
     migration::SoakMigration,
     state::{Gate, SoakState},
     store::{
-        Beat, Decrypted, Filled, Heartbeat, PlainRow, Rows, SealRows, SealedRow, Sealing,
-        SoakProcess, SoakRow, SoakStore, SoakedRow,
+        Decrypted, Filled, PlainRow, Rows, SealRows, SealedRow, Sealing, SoakRow, SoakStore,
+        SoakedRow,
     },
     verify::{VerifyReport, Wrong, WrongRow},
     watch::{SoakCounts, SoakWatch},

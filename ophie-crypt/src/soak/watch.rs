@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Beat, Finding, SoakJobError, SoakProcess, SoakRow, SoakState, SoakStore};
+use super::{Beat, Finding, SoakError, SoakJobError, SoakProcess, SoakRow, SoakState, SoakStore};
 use crate::{
     clock::{Clock, Moment},
     column::{ColumnRef, Kind},
@@ -188,6 +188,26 @@ impl SoakWatch {
     pub fn counts(&self, column: &ColumnRef) -> SoakCounts {
         let watched = self.0.watched(column);
         watched.map_or_else(SoakCounts::default, |watched| watched.counts.read())
+    }
+
+    /// Whether this process may write ciphertext of a column whose plaintext it does not know: where the database says that
+    /// it soaks, only while it is known that plaintext counts no more.
+    pub(crate) fn writes_alone(&self, column: &ColumnRef) -> Result<(), SoakError> {
+        let watched = self.0.watched(column);
+        let Some(watched) = watched.filter(|watched| !watched.knows_twin) else {
+            return Ok(()); // no soak, or the hooks of its own type look
+        };
+        let seen = *read(&watched.seen);
+        match seen.map(|(state, _)| state) {
+            None | Some(SoakState::Dropped) => Ok(()),
+            Some(_) if !self.0.is_fresh() => Err(SoakError::Stale { column: *column }),
+            Some(state) if state < SoakState::Sealed => Err(SoakError::BelowFloor {
+                column: *column,
+                state,
+                floor: SoakState::Sealed,
+            }),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Counts what a reader found.

@@ -1,7 +1,8 @@
-//! The tool that moves a column: states and gates.
+//! The tool that moves a column, from state to state.
 //!
 //! Invariant: a step waits for its gates, and a job is told what to do next by the database alone, so that it may be killed
-//! anywhere and begun again anywhere. Absent: SQL (`store`), what is done with rows (`backfill`, `verify`, `jobs`).
+//! anywhere and begun again anywhere. Absent: SQL (`store`), gates (`gates`), what is done with rows (`backfill`,
+//! `verify`, `jobs`).
 
 use core::{
     fmt,
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::{
-    Gate, Heartbeat, Rows, SoakColumn, SoakJobError, SoakMigration, SoakRow, SoakState, SoakStore,
-    deaths::{Deaths, Life},
+    Gate, Heartbeat, SoakColumn, SoakJobError, SoakMigration, SoakRow, SoakState, SoakStore,
+    deaths::Deaths,
 };
 use crate::{column::ColumnRef, keyring::Keyring};
 
@@ -49,7 +50,7 @@ pub struct Soaker {
     pub(super) provisions: bool,
     stop: SoakStop,
     watch: Option<Watch>,
-    deaths: Arc<Deaths>,
+    pub(super) deaths: Arc<Deaths>,
 }
 
 /// Hears of batches.
@@ -217,57 +218,6 @@ impl Soaker {
         self.unmet_of(&soak, &row, to).await
     }
 
-    pub(super) async fn unmet_of(
-        &self,
-        soak: &SoakColumn,
-        row: &SoakRow,
-        to: SoakState,
-    ) -> Result<Vec<Gate>, SoakJobError> {
-        let column = soak.column();
-        let gates = row.state.gates(to).ok_or_else(|| not_now(&column, row))?;
-        self.unmet_among(soak, row, to, gates).await
-    }
-
-    /// Of these gates, those that do not hold.
-    async fn unmet_among(
-        &self,
-        soak: &SoakColumn,
-        row: &SoakRow,
-        to: SoakState,
-        gates: &[Gate],
-    ) -> Result<Vec<Gate>, SoakJobError> {
-        let (beats, lives) = self.beats(soak, row, to, gates).await?;
-        let live = || {
-            let all = beats.iter().zip(&lives);
-            all.filter(|(_, life)| **life != Life::Dead)
-                .map(|(beat, _)| beat)
-        };
-        let mut unmet = Vec::new();
-        for gate in gates {
-            let holds = match gate {
-                Gate::Acknowledged => live().all(|beat| beat.version == row.version),
-                Gate::Decrypted => self.store.count(soak, Rows::Undecrypted).await? == 0,
-                Gate::Emptied => self.store.count(soak, Rows::WithTwin).await? == 0,
-                // What one writes that does not know the plaintext is not in it: a step back would serve what was before.
-                Gate::Floor => live().all(|beat| beat.knows_twin && beat.floor <= to),
-                Gate::NoOldBinaries => !row.admits_old,
-                Gate::NothingPending => self.store.count(soak, Rows::Pending).await? == 0,
-                // Those that ended too: what they counted was there.
-                Gate::Quiet => beats
-                    .iter()
-                    .all(|beat| beat.version < row.since || beat.odd == 0),
-                Gate::TwinUnknown => {
-                    beats.iter().any(|beat| beat.lives) && live().all(|beat| !beat.knows_twin)
-                }
-                Gate::Verified => row.verified == Some(row.version),
-            };
-            if !holds {
-                unmet.push(*gate);
-            }
-        }
-        Ok(unmet)
-    }
-
     /// Steps to the next state, or back to the one before, once what must hold does: see [`unmet`](Self::unmet).
     ///
     /// From `Retired` to `Dropped`, it is [`drop_twin`](Self::drop_twin); from `Plain`, [`expand`](Self::expand). To `Plain`,
@@ -283,59 +233,6 @@ impl Soaker {
         }
         self.check_gates(&soak, &row, to).await?;
         done(self.store.step(&soak, &row, to).await?)
-    }
-
-    pub(super) async fn check_gates(
-        &self,
-        soak: &SoakColumn,
-        row: &SoakRow,
-        to: SoakState,
-    ) -> Result<(), SoakJobError> {
-        let column = soak.column();
-        let gates = row.state.gates(to).ok_or_else(|| not_now(&column, row))?;
-        self.check(soak, row, to, gates).await
-    }
-
-    /// These gates, and no others.
-    pub(super) async fn check(
-        &self,
-        soak: &SoakColumn,
-        row: &SoakRow,
-        to: SoakState,
-        gates: &[Gate],
-    ) -> Result<(), SoakJobError> {
-        all_hold(soak, to, self.unmet_among(soak, row, to, gates).await?)
-    }
-
-    /// Heartbeats, once it is clear who is dead among those that would stand in the way.
-    async fn beats(
-        &self,
-        soak: &SoakColumn,
-        row: &SoakRow,
-        to: SoakState,
-        gates: &[Gate],
-    ) -> Result<(Vec<Heartbeat>, Vec<Life>), SoakJobError> {
-        let column = soak.column();
-        let stands_in = |beat: &Heartbeat| {
-            gates.iter().any(|gate| match gate {
-                Gate::Acknowledged => beat.version != row.version,
-                Gate::Floor => !beat.knows_twin || beat.floor > to,
-                Gate::TwinUnknown => beat.knows_twin,
-                _ => false,
-            })
-        };
-        loop {
-            let beats = self.store.heartbeats(&column).await?;
-            let look = |beat| self.deaths.look(&column, beat);
-            let lives: Vec<Life> = beats.iter().map(look).collect();
-            let mut all = beats.iter().zip(&lives);
-            if self.is_stopped()
-                || !all.any(|(beat, life)| *life == Life::Doubtful && stands_in(beat))
-            {
-                return Ok((beats, lives));
-            }
-            sleep(LOOK).await;
-        }
     }
 
     /// Admits binaries that know nothing of the soak, as it does from the beginning, or admits them no longer: from then
@@ -419,9 +316,6 @@ impl Soaker {
     }
 }
 
-/// Between two looks at heartbeats.
-const LOOK: Duration = Duration::from_millis(500);
-
 pub(super) fn not_now(column: &ColumnRef, row: &SoakRow) -> SoakJobError {
     SoakJobError::NotNow {
         column: *column,
@@ -435,17 +329,6 @@ const fn done(done: bool) -> Result<(), SoakJobError> {
     } else {
         Err(SoakJobError::Interrupted)
     }
-}
-
-fn all_hold(soak: &SoakColumn, to: SoakState, unmet: Vec<Gate>) -> Result<(), SoakJobError> {
-    if unmet.is_empty() {
-        return Ok(());
-    }
-    Err(SoakJobError::Gates {
-        column: soak.column(),
-        to,
-        unmet,
-    })
 }
 
 fn unknown(table: &str, column: &str) -> SoakJobError {
