@@ -10,7 +10,7 @@ use ophie_crypt::{
 
 use super::{
     filling::filling,
-    shape::{FINGERPRINTS, Shape},
+    shape::{FINGERPRINTS, Shape, shape_in},
     states::Number,
 };
 use crate::{
@@ -68,15 +68,17 @@ impl<D: Driver> ModelTables<D> {
         limit: u32,
         seal: SealRows,
     ) -> Result<Filled, ModelError> {
-        let shape = self.shape(soak).await?;
         let (cursor, column) = (cursor(D::DIALECT, soak), soak.clone());
         let filled = run(&self.driver, Begin::Write, move |tx| {
-            let (shape, cursor, seal) = (shape.clone(), cursor.clone(), seal.clone());
-            let column = column.clone();
+            let (cursor, seal, column) = (cursor.clone(), seal.clone(), column.clone());
             Box::pin(async move {
+                let shape = match shape_in::<D>(tx, &column).await? {
+                    Ok(shape) => shape,
+                    Err(error) => return Ok(Err(error)),
+                };
                 let at = at::<D>(tx, cursor).await?;
                 if !at.state.is_some_and(SoakState::is_filled) {
-                    return Ok(Filled::default());
+                    return Ok(Ok(Filled::default()));
                 }
                 let rows = next_plain::<D>(tx, &shape, at.position.as_deref(), limit).await?;
                 let mut filled = Filled {
@@ -102,10 +104,10 @@ impl<D: Driver> ModelTables<D> {
                     tx.execute(moving(&shape, &column, &at, last, written))
                         .await?;
                 }
-                Ok(filled)
+                Ok(Ok(filled))
             })
         });
-        filled.await.map_err(error)
+        filled.await.map_err(error)?
     }
 
     /// See [`SoakStore::rewind`](ophie_crypt::soak::SoakStore::rewind).

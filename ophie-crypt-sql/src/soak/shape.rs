@@ -6,7 +6,7 @@
 use ophie_crypt::{ModelError, OwnerKind, soak::SoakColumn};
 
 use crate::{
-    Cells, Dialect, Driver, Failure, Param, Record, Statement,
+    Cells, Connection, Dialect, Driver, Failure, Param, Record, Statement,
     driver::there,
     models::{ModelTables, error, sql::quoted},
     run::read,
@@ -70,72 +70,95 @@ impl Record for Column {
 impl<D: Driver> ModelTables<D> {
     /// Looks at the table.
     pub(super) async fn shape(&self, soak: &SoakColumn) -> Result<Shape, ModelError> {
-        let (column, owner) = (soak.column(), soak.owner());
-        let unsupported = |reason| ModelError::CannotSoak { column, reason };
-        for name in [column.table(), column.name(), owner.name(), soak.twin()] {
-            if name.contains(['$', '\'', '\\']) {
-                return Err(ModelError::Dollar { column });
-            }
-        }
-        if soak.indexes().len() > FINGERPRINTS.len() {
-            return Err(unsupported("more than eight blind indexes"));
-        }
-        if D::DIALECT == Dialect::Sqlite && column.table().contains('.') {
-            return Err(unsupported(
-                "a table of an attached database, which triggers do not reach",
-            ));
-        }
-        let columns: Vec<Column> = read(&self.driver, columns(D::DIALECT, column.table()))
-            .await
-            .map_err(error)?;
-        let find = |name: &str| columns.iter().find(|column| column.name == name);
-        let owner_column = find(owner.name()).ok_or(ModelError::NoColumn { column: owner })?;
-        let twin = find(soak.twin());
-        let mut keyed = columns.iter().filter(|column| column.keyed);
-        let key = match (D::DIALECT, keyed.next(), keyed.next()) {
-            (Dialect::Sqlite, ..) => Key {
-                name: "rowid".to_owned(),
-                kind: String::new(),
-            },
-            (_, Some(key), None) => Key {
-                name: quoted(D::DIALECT, &key.name),
-                kind: key.kind.clone(),
-            },
-            _ => return Err(unsupported("a table without a primary key of one column")),
-        };
-        let codec = soak.codec().id();
-        let known = match D::DIALECT {
-            Dialect::Postgres => ["bool", "bytes", "f64", "int", "json", "text", "uuid"].as_slice(),
-            Dialect::MySql | Dialect::Sqlite => {
-                ["bool", "bytes", "int", "json", "text", "uuid"].as_slice()
-            }
-        };
-        if !known.contains(&codec) {
-            return Err(unsupported(
-                "a type whose plaintext this database does not give byte by byte",
-            ));
-        }
-        Ok(Shape {
-            dialect: D::DIALECT,
-            table: quoted(D::DIALECT, column.table()),
-            column: quoted(D::DIALECT, column.name()),
-            twin: quoted(D::DIALECT, soak.twin()),
-            owner: quoted(D::DIALECT, owner.name()),
-            fingerprints: soak
-                .indexes()
-                .iter()
-                .map(|index| quoted(D::DIALECT, index.column().name()))
-                .collect(),
-            key,
-            codec,
-            owner_kind: soak.owner_kind(),
-            owner_type: owner_column.kind.clone(),
-            twin_type: twin.map_or_else(String::new, |twin| twin.kind.clone()),
-            has_twin: twin.is_some(),
-            twin_required: twin.is_some_and(|twin| twin.required),
-            there: columns.iter().map(|column| column.name.clone()).collect(),
-        })
+        soakable::<D>(soak)?;
+        let columns = columns(D::DIALECT, soak.column().table());
+        let columns = read(&self.driver, columns).await.map_err(error)?;
+        shape_of::<D>(soak, &columns)
     }
+}
+
+/// The same in a transaction, whose other statements it spares one of their own.
+pub(super) async fn shape_in<D: Driver>(
+    tx: &mut D::Transaction,
+    soak: &SoakColumn,
+) -> Result<Result<Shape, ModelError>, Failure> {
+    if let Err(error) = soakable::<D>(soak) {
+        return Ok(Err(error));
+    }
+    let columns = tx.fetch(columns(D::DIALECT, soak.column().table())).await?;
+    Ok(shape_of::<D>(soak, &columns))
+}
+
+/// Whether its names can stand in triggers.
+fn soakable<D: Driver>(soak: &SoakColumn) -> Result<(), ModelError> {
+    let (column, owner) = (soak.column(), soak.owner());
+    let unsupported = |reason| ModelError::CannotSoak { column, reason };
+    for name in [column.table(), column.name(), owner.name(), soak.twin()] {
+        if name.contains(['$', '\'', '\\']) {
+            return Err(ModelError::Dollar { column });
+        }
+    }
+    if soak.indexes().len() > FINGERPRINTS.len() {
+        return Err(unsupported("more than eight blind indexes"));
+    }
+    if D::DIALECT == Dialect::Sqlite && column.table().contains('.') {
+        return Err(unsupported(
+            "a table of an attached database, which triggers do not reach",
+        ));
+    }
+    Ok(())
+}
+
+fn shape_of<D: Driver>(soak: &SoakColumn, columns: &[Column]) -> Result<Shape, ModelError> {
+    let (column, owner) = (soak.column(), soak.owner());
+    let unsupported = |reason| ModelError::CannotSoak { column, reason };
+    let find = |name: &str| columns.iter().find(|column| column.name == name);
+    let owner_column = find(owner.name()).ok_or(ModelError::NoColumn { column: owner })?;
+    let twin = find(soak.twin());
+    let mut keyed = columns.iter().filter(|column| column.keyed);
+    let key = match (D::DIALECT, keyed.next(), keyed.next()) {
+        (Dialect::Sqlite, ..) => Key {
+            name: "rowid".to_owned(),
+            kind: String::new(),
+        },
+        (_, Some(key), None) => Key {
+            name: quoted(D::DIALECT, &key.name),
+            kind: key.kind.clone(),
+        },
+        _ => return Err(unsupported("a table without a primary key of one column")),
+    };
+    let codec = soak.codec().id();
+    let known = match D::DIALECT {
+        Dialect::Postgres => ["bool", "bytes", "f64", "int", "json", "text", "uuid"].as_slice(),
+        Dialect::MySql | Dialect::Sqlite => {
+            ["bool", "bytes", "int", "json", "text", "uuid"].as_slice()
+        }
+    };
+    if !known.contains(&codec) {
+        return Err(unsupported(
+            "a type whose plaintext this database does not give byte by byte",
+        ));
+    }
+    Ok(Shape {
+        dialect: D::DIALECT,
+        table: quoted(D::DIALECT, column.table()),
+        column: quoted(D::DIALECT, column.name()),
+        twin: quoted(D::DIALECT, soak.twin()),
+        owner: quoted(D::DIALECT, owner.name()),
+        fingerprints: soak
+            .indexes()
+            .iter()
+            .map(|index| quoted(D::DIALECT, index.column().name()))
+            .collect(),
+        key,
+        codec,
+        owner_kind: soak.owner_kind(),
+        owner_type: owner_column.kind.clone(),
+        twin_type: twin.map_or_else(String::new, |twin| twin.kind.clone()),
+        has_twin: twin.is_some(),
+        twin_required: twin.is_some_and(|twin| twin.required),
+        there: columns.iter().map(|column| column.name.clone()).collect(),
+    })
 }
 
 /// The columns of a table.
@@ -259,6 +282,24 @@ impl Shape {
         }
     }
 
+    /// What is the same of two rows only if the plaintext is: cheaper, where there is such a thing, as each write asks for it.
+    pub(super) fn plain_alike(&self, row: &str) -> String {
+        match (self.codec, self.dialect) {
+            ("text", Dialect::Postgres) => in_bytes(&format!("{row}{}", self.twin)),
+            _ => self.plain(row),
+        }
+    }
+
+    /// The same of the row's owner.
+    pub(super) fn owner_alike(&self, row: &str) -> String {
+        let name = format!("{row}{}", self.owner);
+        match (self.dialect, &*self.owner_type) {
+            (Dialect::Postgres, "bigint" | "integer" | "uuid") => name,
+            (Dialect::Postgres, "text") => in_bytes(&name),
+            _ => self.owner_bytes(row),
+        }
+    }
+
     /// A plaintext for the twin out of what its codec wrote: a parameter, and the expression around its place.
     pub(super) fn twin_of(&self, plain: &[u8]) -> Option<(Param, Around)> {
         let text = |text: &str| -> (Param, Around) {
@@ -378,6 +419,11 @@ impl Shape {
         let owner = self.owner_bytes(&format!("{}.", self.table));
         format!("EXISTS (SELECT 1 FROM ophie_crypt_tombstones AS b WHERE b.owner = {owner})")
     }
+}
+
+/// A text that PostgreSQL compares byte by byte.
+fn in_bytes(name: &str) -> String {
+    format!("CAST({name} AS text) COLLATE \"C\"")
 }
 
 fn is_binary(kind: &str) -> bool {

@@ -199,9 +199,9 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
     /// Whether plaintext, ciphertext or owner is as it was, byte by byte.
     fn same(&self, what: &str) -> String {
         let of = |row: &str| match what {
-            "plain" => self.shape.plain(row),
+            "plain" => self.shape.plain_alike(row),
             "sealed" => format!("{row}{}", self.shape.column),
-            _ => self.shape.owner_bytes(row),
+            _ => self.shape.owner_alike(row),
         };
         let (new, old) = (of("NEW."), of("OLD."));
         let same = match self.shape.dialect {
