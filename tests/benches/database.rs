@@ -3,7 +3,8 @@
 //! `OPHIE_CRYPT_TEST_POSTGRES=postgres://… cargo bench -p ophie-crypt-tests --features servers --bench database`: the URL
 //! of a server on which the role may make a database; the bench makes one, and drops it. A ratio is that of two medians
 //! of one run, whose samples alternate. `OPHIE_CRYPT_BENCH_ROWS` is the size of the table for look-ups, 1,000,000 unless
-//! it says otherwise; `OPHIE_CRYPT_BENCH_BACKFILL` how many rows are backfilled.
+//! it says otherwise; `OPHIE_CRYPT_BENCH_BACKFILL` how many rows are backfilled. The server must not log statements, as
+//! that of `tests/run` does: it would be its log that is measured.
 
 #![allow(
     clippy::arithmetic_side_effects,
