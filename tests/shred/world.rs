@@ -23,6 +23,14 @@ pub(crate) struct Note {
     pub(crate) text: Encrypted<String, note::text>,
 }
 
+pub(crate) fn everybody() -> BTreeSet<i64> {
+    (1..=SHREDDED + LIVING).collect()
+}
+
+pub(crate) fn living() -> BTreeSet<i64> {
+    (SHREDDED + 1..=SHREDDED + LIVING).collect()
+}
+
 /// What lies outside the database.
 pub(crate) struct World {
     pub(crate) kms: Arc<LocalKms>,
@@ -132,18 +140,52 @@ impl World {
         restored
     }
 
+    /// A replica that has what the primary has now, and follows it no further.
+    pub(crate) async fn replica_left_behind(&self, primary: &Cluster<'_>) -> Cluster<'_> {
+        primary.back_up("replica");
+        self.place
+            .configure("replica", "archive_mode = off\nhot_standby = on\n");
+        self.place.signal("replica", "standby.signal");
+        self.place.start("replica").await
+    }
+
+    /// A dump and a base backup that are made while the first owners are shredded one after the other, both put back when
+    /// all of them are.
+    pub(crate) async fn backups_while_shreds_run<'w>(
+        &'w self,
+        primary: &Cluster<'_>,
+    ) -> (PgPool, Cluster<'w>) {
+        let shredding = async {
+            let keyring = self.keyring(&primary.pool, true);
+            let shredder = self.shredder(&primary.pool);
+            for owner in 1..=SHREDDED {
+                keyring.shred(&owner).await.unwrap();
+                shredder.work().await.unwrap();
+            }
+        };
+        let backing_up = async {
+            while shreds(&primary.pool).await < SHREDDED / 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::task::block_in_place(|| primary.dump("during"));
+            tokio::task::block_in_place(|| primary.back_up("during"));
+        };
+        tokio::join!(shredding, backing_up);
+        let dumped = primary.put_back("during").await;
+        self.place.configure("during", "archive_mode = off\n");
+        (dumped, self.place.start("during").await)
+    }
+
     /// Without the guard every owner opens; with it only those who live.
     pub(crate) async fn comes_back_and_is_destroyed_again(&self, pool: &PgPool) {
-        let all: BTreeSet<i64> = (1..=SHREDDED + LIVING).collect();
         assert_eq!(
             readable(&self.keyring(pool, false), pool).await,
-            all,
+            everybody(),
             "the negative control"
         );
 
-        let living: BTreeSet<i64> = (SHREDDED + 1..=SHREDDED + LIVING).collect();
         let keyring = self.keyring(pool, true);
-        assert_eq!(readable(&keyring, pool).await, living);
+        assert_eq!(readable(&keyring, pool).await, living());
         let keys =
             "SELECT count(*) FROM ophie_crypt_deks WHERE wrapped IS NOT NULL OR sealed IS NOT NULL";
         let keys: i64 = sqlx::query_scalar(keys).fetch_one(pool).await.unwrap();
@@ -171,7 +213,7 @@ impl World {
         assert_eq!(replayed.unwrap(), 0);
         let again = PostgresKeyStore::new(pool.clone()).installation().await;
         assert_eq!(again.unwrap().epoch, 3);
-        assert_eq!(readable(&self.keyring(pool, true), pool).await, living);
+        assert_eq!(readable(&self.keyring(pool, true), pool).await, living());
     }
 }
 
@@ -211,7 +253,28 @@ pub(crate) async fn readable(keyring: &Keyring, pool: &PgPool) -> BTreeSet<i64> 
     readable
 }
 
-pub(crate) async fn is_promoted(cluster: &Cluster<'_>) {
+pub(crate) async fn promote(replica: &Cluster<'_>) {
+    replica.run("SELECT pg_promote()").await;
+    is_promoted(replica).await;
+}
+
+/// How many shreds a database knows of.
+async fn shreds(pool: &PgPool) -> i64 {
+    let shreds = sqlx::query_scalar("SELECT count(*) FROM ophie_crypt_shreds");
+    shreds.fetch_one(pool).await.unwrap()
+}
+
+/// How many shreds a backup caught that was made while they ran: the first ones, and not all.
+pub(crate) async fn caught(pool: &PgPool) -> i64 {
+    let caught = shreds(pool).await;
+    assert!(
+        (1..SHREDDED).contains(&caught),
+        "{caught}: the backup was not in the middle"
+    );
+    caught
+}
+
+async fn is_promoted(cluster: &Cluster<'_>) {
     for _ in 0..600 {
         let recovers: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
             .fetch_one(&cluster.pool)
