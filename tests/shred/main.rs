@@ -72,6 +72,8 @@ async fn backups_while_shreds_run() {
     let world = World::new();
     let primary = world.primary().await;
     let (dumped, restored) = world.backups_while_shreds_run(&primary).await;
+    let (first, last) = (caught(&dumped).await, caught(&restored.pool).await);
+    assert!(first < last, "{first}, {last}: shreds did not go on");
     for pool in [&dumped, &restored.pool] {
         let gone = caught(pool).await;
         assert_eq!(
