@@ -315,7 +315,7 @@ impl FailureKind {
             1146 => Self::NotMigrated,            // no such table
             1290 | 1792 | 1836 => Self::ReadOnly, // an option, a transaction, a mode that prevents it
             1205 | 1213 => Self::Retry,           // lock wait timeout, deadlock
-            1048 | 1264 | 1292 | 1366 | 1406 | 1452 | 1644 | 3819 | 4025 => Self::Refused, // data, constraints, triggers
+            1048 | 1264 | 1292 | 1366 | 1406 | 1451 | 1452 | 1644 | 3819 | 4025 => Self::Refused, // data, constraints, triggers
             _ => Self::Unavailable,
         }
     }

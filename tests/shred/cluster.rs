@@ -9,7 +9,7 @@ use std::{
 };
 
 use ophie_crypt_tests::variable;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
 
 /// A folder for clusters, of the user as whom PostgreSQL runs: it refuses to run as root.
@@ -186,20 +186,21 @@ impl Cluster<'_> {
         self.place.must("pg_basebackup", &arguments);
     }
 
-    /// A dump as statements.
-    pub(crate) fn dump(&self, file: &str) {
-        let arguments = ["-d", &self.url, "-f", file];
+    /// A dump as statements, `NAME.sql`.
+    pub(crate) fn dump(&self, name: &str) {
+        let arguments = ["-d", &self.url, "-f", &format!("{name}.sql")];
         self.place.must("pg_dump", &arguments);
     }
 
-    /// What a dump holds, into another database of this cluster.
-    pub(crate) async fn put_back(&self, file: &str) -> PgPool {
-        self.run("CREATE DATABASE restored").await;
-        let url = self.url.replace("/postgres", "/restored");
-        let url = url.replace("//restored@", "//postgres@");
+    /// What the dump `NAME.sql` holds, into another database of this cluster.
+    pub(crate) async fn put_back(&self, name: &str) -> PgPool {
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(create).execute(&self.pool).await.unwrap();
+        let (server, _) = self.url.rsplit_once('/').unwrap();
+        let (url, file) = (format!("{server}/{name}"), format!("{name}.sql"));
         self.place.must(
             "psql",
-            &["-d", &url, "-q", "-v", "ON_ERROR_STOP=1", "-f", file],
+            &["-d", &url, "-q", "-v", "ON_ERROR_STOP=1", "-f", &file],
         );
         PgPool::connect(&url).await.unwrap()
     }

@@ -17,7 +17,7 @@ mod cluster;
 mod two_shares;
 mod world;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use ophie_crypt::{
     Error, FileLedger, KeyStore, Keyring, OwnerId, RestoreError, RestoreGuard, SessionError,
@@ -25,7 +25,7 @@ use ophie_crypt::{
 };
 use ophie_crypt_sqlx::{PostgresKeyStore, find_error};
 
-use world::{LIVING, Note, PURPOSE, SHREDDED, World, is_promoted, readable, write};
+use world::{LIVING, Note, PURPOSE, SHREDDED, World, caught, living, promote, readable, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_point_in_time_before_the_shreds() {
@@ -40,9 +40,9 @@ async fn a_point_in_time_before_the_shreds() {
 async fn a_dump_from_before_the_shreds() {
     let world = World::new();
     let primary = world.primary().await;
-    primary.dump("dump.sql");
+    primary.dump("before");
     world.shred(&primary.pool).await;
-    let restored = primary.put_back("dump.sql").await;
+    let restored = primary.put_back("before").await;
     world.comes_back_and_is_destroyed_again(&restored).await;
 }
 
@@ -50,12 +50,7 @@ async fn a_dump_from_before_the_shreds() {
 async fn a_replica_that_was_left_behind_and_is_promoted() {
     let world = World::new();
     let primary = world.primary().await;
-    primary.back_up("replica");
-    world
-        .place
-        .configure("replica", "archive_mode = off\nhot_standby = on\n");
-    world.place.signal("replica", "standby.signal");
-    let replica = world.place.start("replica").await;
+    let replica = world.replica_left_behind(&primary).await;
     world.shred(&primary.pool).await;
 
     // While it is one, keys that are gone on the primary are there; the guard lets nothing open.
@@ -67,8 +62,7 @@ async fn a_replica_that_was_left_behind_and_is_promoted() {
     );
 
     drop(primary);
-    replica.run("SELECT pg_promote()").await;
-    is_promoted(&replica).await;
+    promote(&replica).await;
     world.comes_back_and_is_destroyed_again(&replica.pool).await;
 }
 
@@ -77,41 +71,17 @@ async fn a_replica_that_was_left_behind_and_is_promoted() {
 async fn backups_while_shreds_run() {
     let world = World::new();
     let primary = world.primary().await;
-    let shredding = async {
-        let keyring = world.keyring(&primary.pool, true);
-        let shredder = world.shredder(&primary.pool);
-        for owner in 1..=SHREDDED {
-            keyring.shred(&owner).await.unwrap();
-            shredder.work().await.unwrap();
-        }
-    };
-    let dumping = async {
-        let halfway = "SELECT count(*) FROM ophie_crypt_shreds";
-        let shredded = || sqlx::query_scalar::<_, i64>(halfway).fetch_one(&primary.pool);
-        while shredded().await.unwrap() < SHREDDED / 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        tokio::task::block_in_place(|| primary.dump("dump.sql"));
-        tokio::task::block_in_place(|| primary.back_up("restored"));
-    };
-    tokio::join!(shredding, dumping);
-
-    let living: BTreeSet<i64> = (SHREDDED + 1..=SHREDDED + LIVING).collect();
-    let dumped = primary.put_back("dump.sql").await;
-    world.place.configure("restored", "archive_mode = off\n");
-    let restored = world.place.start("restored").await;
+    let (dumped, restored) = world.backups_while_shreds_run(&primary).await;
+    let (first, last) = (caught(&dumped).await, caught(&restored.pool).await);
+    assert!(first < last, "{first}, {last}: shreds did not go on");
     for pool in [&dumped, &restored.pool] {
-        let known: i64 = sqlx::query_scalar("SELECT count(*) FROM ophie_crypt_shreds")
-            .fetch_one(pool)
-            .await
-            .unwrap();
-        assert!(
-            (1..SHREDDED).contains(&known),
-            "{known}: the backup was not in the middle"
+        let gone = caught(pool).await;
+        assert_eq!(
+            readable(&world.keyring(pool, false), pool).await,
+            (gone + 1..=SHREDDED + LIVING).collect(),
+            "the negative control"
         );
-        let before = readable(&world.keyring(pool, false), pool).await;
-        assert!(before.len() > living.len(), "the negative control");
-        assert_eq!(readable(&world.keyring(pool, true), pool).await, living);
+        assert_eq!(readable(&world.keyring(pool, true), pool).await, living());
     }
 }
 

@@ -1,7 +1,6 @@
 //! Keys in two shares: a database that is put back brings nobody back, with nobody on guard; and how keys come into them.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -10,14 +9,16 @@ use std::{
 };
 
 use ophie_crypt::{
-    KeyStore, Keyring, KmsError, LocalKms, Models, MovingKms, OwnerId, Rotation, SessionError,
-    ShareStore, ShareStoreError, TwoShareKms,
+    KeyStore, Keyring, KmsError, LocalKms, Models, MovingKms, OwnerId, Rotation, Session,
+    SessionError, ShareStore, ShareStoreError, TwoShareKms,
 };
 use ophie_crypt_sqlx::{Owner, PostgresKeyStore, PostgresModels, PostgresShares};
 use ophie_crypt_tests::postgres;
 use sqlx::PgPool;
 
-use crate::world::{LIVING, Note, PURPOSE, SHREDDED, World, readable, write};
+use crate::world::{
+    LIVING, Note, PURPOSE, SHREDDED, World, caught, everybody, living, promote, readable, write,
+};
 
 impl World {
     /// And the second database, which is in no backup.
@@ -40,6 +41,7 @@ async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
 }
 
+const SHREDS: &str = "SELECT count(*) FROM ophie_crypt_shreds";
 const WRAPPED: &str = "SELECT count(*) FROM ophie_crypt_deks WHERE wrapped IS NOT NULL";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,25 +55,15 @@ async fn a_point_in_time_before_the_shreds_and_no_guard() {
     run(second.pool(), keep).await;
     let restored = world.put_back_to_before_the_shreds().await;
     let pool = &restored.pool;
-    let living: BTreeSet<i64> = (SHREDDED + 1..=SHREDDED + LIVING).collect();
 
     // Every first share came back, and nothing here knows of a shred.
     assert_eq!(count(pool, WRAPPED).await, SHREDDED + LIVING);
-    let shreds = "SELECT count(*) FROM ophie_crypt_shreds";
-    assert_eq!(count(pool, shreds).await, 0);
+    assert_eq!(count(pool, SHREDS).await, 0);
     let unguarded = world.keyring(pool, false);
-    assert_eq!(readable(&unguarded, pool).await, living);
+    assert_eq!(readable(&unguarded, pool).await, living());
     for owner in [1, SHREDDED] {
         let opened = unguarded.open(&owner, PURPOSE).await;
-        assert!(
-            matches!(
-                opened,
-                Err(SessionError::Kms(KmsError::Shares(
-                    ShareStoreError::Destroyed
-                )))
-            ),
-            "{owner}: {opened:?}"
-        );
+        assert!(is_destroyed(&opened), "{owner}: {opened:?}");
     }
     // Whoever has the KMS alone, and knows nothing of shares, has no key either.
     let alone = Keyring::builder()
@@ -90,14 +82,64 @@ async fn a_point_in_time_before_the_shreds_and_no_guard() {
     // The negative control, and what a backup of the second database does.
     let back = "DROP TRIGGER keep ON ophie_crypt_shares; INSERT INTO ophie_crypt_shares SELECT * FROM kept";
     run(second.pool(), back).await;
-    let all: BTreeSet<i64> = (1..=SHREDDED + LIVING).collect();
-    assert_eq!(readable(&world.keyring(pool, false), pool).await, all);
+    assert_eq!(
+        readable(&world.keyring(pool, false), pool).await,
+        everybody()
+    );
     // The guard destroys the first shares again, and a shredder the second ones.
     let opened = world.keyring(pool, true).open(&1_i64, PURPOSE).await;
     assert!(matches!(opened, Err(SessionError::Shredded)), "{opened:?}");
     let worked = world.shredder(pool).work().await.unwrap();
     assert_eq!(i64::from(worked.done), SHREDDED);
     assert_eq!(count(second.pool(), left).await, LIVING);
+}
+
+/// A dump, a replica that is promoted, and backups that are made while shreds run: none of the first shares in them is of
+/// use, with nobody on guard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_copies_of_the_first_shares_and_no_guard() {
+    let (world, second) = World::in_two_shares().await;
+    let primary = world.primary().await;
+    primary.dump("before");
+    let replica = world.replica_left_behind(&primary).await;
+    let before = primary.put_back("before").await;
+    // The negative control: as long as the second shares are there, a copy opens for everybody.
+    let unguarded = world.keyring(&replica.pool, false);
+    assert_eq!(readable(&unguarded, &replica.pool).await, everybody());
+
+    let (dumped, restored) = world.backups_while_shreds_run(&primary).await;
+    promote(&replica).await;
+    let left = "SELECT count(*) FROM ophie_crypt_shares";
+    assert_eq!(count(second.pool(), left).await, LIVING);
+    for (pool, gone) in [
+        (&before, 0),
+        (&replica.pool, 0),
+        (&dumped, caught(&dumped).await),
+        (&restored.pool, caught(&restored.pool).await),
+    ] {
+        assert_eq!(count(pool, SHREDS).await, gone);
+        assert_eq!(count(pool, WRAPPED).await, SHREDDED + LIVING - gone);
+        let unguarded = world.keyring(pool, false);
+        assert_eq!(readable(&unguarded, pool).await, living());
+        // Whose first share is there, and who is known as shredded.
+        let opened = unguarded.open(&SHREDDED, PURPOSE).await;
+        assert!(is_destroyed(&opened), "{opened:?}");
+        let opened = unguarded.open(&1_i64, PURPOSE).await;
+        match gone {
+            0 => assert!(is_destroyed(&opened), "{opened:?}"),
+            _ => assert!(matches!(opened, Err(SessionError::Shredded)), "{opened:?}"),
+        }
+    }
+}
+
+/// For want of the second share.
+fn is_destroyed(opened: &Result<Session, SessionError>) -> bool {
+    matches!(
+        opened,
+        Err(SessionError::Kms(KmsError::Shares(
+            ShareStoreError::Destroyed
+        )))
+    )
 }
 
 const OWNERS: i64 = 12;
@@ -225,15 +267,7 @@ async fn keys_in_one_piece_move_into_two_shares_while_owners_read_and_write() {
     assert_eq!(count(&pool, old).await, 0);
     shares.destroy_all(&1_i64.canonical()).await.unwrap();
     let opened = after.open(&1_i64, PURPOSE).await;
-    assert!(
-        matches!(
-            opened,
-            Err(SessionError::Kms(KmsError::Shares(
-                ShareStoreError::Destroyed
-            )))
-        ),
-        "{opened:?}"
-    );
+    assert!(is_destroyed(&opened), "{opened:?}");
 }
 
 /// How many notes the owner has, all of which open.

@@ -1,6 +1,8 @@
 //! Owners with notes on a cluster, a ledger beside it, and who reads what.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet, ops::RangeInclusive, path::PathBuf, sync::Arc, thread, time::Duration,
+};
 
 use ophie_crypt::{
     EncryptedModel, FileLedger, Keyring, KmsError, LocalKms, Models, Purpose, RestoreGuard,
@@ -8,12 +10,15 @@ use ophie_crypt::{
 };
 use ophie_crypt_sqlx::{Encrypted, Owner, PostgresKeyStore, PostgresModels, PostgresShares};
 use sqlx::PgPool;
+use tokio::runtime::Handle;
 
 use crate::cluster::{Cluster, Place};
 
 pub(crate) const PURPOSE: Purpose = Purpose::new("tests");
 pub(crate) const SHREDDED: i64 = 200;
 pub(crate) const LIVING: i64 = 20;
+/// Of the shreds during which backups are made, those before.
+const BEFORE: i64 = SHREDDED / 4;
 
 #[derive(EncryptedModel, sqlx::FromRow)]
 #[crypt(table = "notes")]
@@ -21,6 +26,14 @@ pub(crate) struct Note {
     #[expect(dead_code, reason = "its hook refuses another owner's row")]
     user_id: Owner<i64>,
     pub(crate) text: Encrypted<String, note::text>,
+}
+
+pub(crate) fn everybody() -> BTreeSet<i64> {
+    (1..=SHREDDED + LIVING).collect()
+}
+
+pub(crate) fn living() -> BTreeSet<i64> {
+    (SHREDDED + 1..=SHREDDED + LIVING).collect()
 }
 
 /// What lies outside the database.
@@ -132,18 +145,58 @@ impl World {
         restored
     }
 
+    /// A replica that has what the primary has now, and follows it no further.
+    pub(crate) async fn replica_left_behind(&self, primary: &Cluster<'_>) -> Cluster<'_> {
+        primary.back_up("replica");
+        self.place
+            .configure("replica", "archive_mode = off\nhot_standby = on\n");
+        self.place.signal("replica", "standby.signal");
+        self.place.start("replica").await
+    }
+
+    /// A dump and a base backup that are made while owners are shredded one after the other, both put back when all of them
+    /// are.
+    pub(crate) async fn backups_while_shreds_run<'w>(
+        &'w self,
+        primary: &Cluster<'_>,
+    ) -> (PgPool, Cluster<'w>) {
+        let keyring = self.keyring(&primary.pool, true);
+        let shredder = self.shredder(&primary.pool);
+        let shred = async |owners: RangeInclusive<i64>| {
+            for owner in owners {
+                keyring.shred(&owner).await.unwrap();
+                if owner % 8 == 0 {
+                    shredder.work().await.unwrap();
+                }
+            }
+        };
+        shred(1..=BEFORE).await;
+        // On a thread of its own: it would hold up what runs in the same task.
+        tokio::task::block_in_place(|| {
+            thread::scope(|threads| {
+                threads.spawn(|| {
+                    primary.dump("during");
+                    primary.back_up("during");
+                });
+                Handle::current().block_on(shred(BEFORE + 1..=SHREDDED - 1));
+            });
+        });
+        shred(SHREDDED..=SHREDDED).await;
+        let dumped = primary.put_back("during").await;
+        self.place.configure("during", "archive_mode = off\n");
+        (dumped, self.place.start("during").await)
+    }
+
     /// Without the guard every owner opens; with it only those who live.
     pub(crate) async fn comes_back_and_is_destroyed_again(&self, pool: &PgPool) {
-        let all: BTreeSet<i64> = (1..=SHREDDED + LIVING).collect();
         assert_eq!(
             readable(&self.keyring(pool, false), pool).await,
-            all,
+            everybody(),
             "the negative control"
         );
 
-        let living: BTreeSet<i64> = (SHREDDED + 1..=SHREDDED + LIVING).collect();
         let keyring = self.keyring(pool, true);
-        assert_eq!(readable(&keyring, pool).await, living);
+        assert_eq!(readable(&keyring, pool).await, living());
         let keys =
             "SELECT count(*) FROM ophie_crypt_deks WHERE wrapped IS NOT NULL OR sealed IS NOT NULL";
         let keys: i64 = sqlx::query_scalar(keys).fetch_one(pool).await.unwrap();
@@ -171,7 +224,7 @@ impl World {
         assert_eq!(replayed.unwrap(), 0);
         let again = PostgresKeyStore::new(pool.clone()).installation().await;
         assert_eq!(again.unwrap().epoch, 3);
-        assert_eq!(readable(&self.keyring(pool, true), pool).await, living);
+        assert_eq!(readable(&self.keyring(pool, true), pool).await, living());
     }
 }
 
@@ -211,7 +264,23 @@ pub(crate) async fn readable(keyring: &Keyring, pool: &PgPool) -> BTreeSet<i64> 
     readable
 }
 
-pub(crate) async fn is_promoted(cluster: &Cluster<'_>) {
+pub(crate) async fn promote(replica: &Cluster<'_>) {
+    replica.run("SELECT pg_promote()").await;
+    is_promoted(replica).await;
+}
+
+/// How many shreds a backup caught that was made while they ran: the first ones, and not all.
+pub(crate) async fn caught(pool: &PgPool) -> i64 {
+    let caught = sqlx::query_scalar("SELECT count(*) FROM ophie_crypt_shreds");
+    let caught = caught.fetch_one(pool).await.unwrap();
+    assert!(
+        (BEFORE..SHREDDED).contains(&caught),
+        "{caught}: the backup was not in the middle"
+    );
+    caught
+}
+
+async fn is_promoted(cluster: &Cluster<'_>) {
     for _ in 0..600 {
         let recovers: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
             .fetch_one(&cluster.pool)

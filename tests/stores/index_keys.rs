@@ -25,6 +25,7 @@ every_store!(
 every_database!(
     it_is_written_when_every_process_had_time,
     it_is_retired_when_nobody_can_write_under_it,
+    its_writers_have_time_from_the_commit_on,
     it_is_destroyed_long_after,
     it_is_sealed_under_a_dek_that_may_seal,
     one_is_written,
@@ -212,6 +213,27 @@ async fn it_is_retired_when_nobody_can_write_under_it(kind: Kind) {
         states(&keys).await,
         [(3, Announced), (2, Writing), (1, Retired)]
     );
+}
+
+/// A process may read the keys up to the commit, however late that comes: time runs when it is known to be over.
+async fn its_writers_have_time_from_the_commit_on(kind: Kind) {
+    let keys = rotated(kind).await;
+    let stated = async || {
+        let sql = "UPDATE ophie_crypt_index_keys SET stated_at = stated_at \
+                   WHERE owner = $1 AND generation = 1 AND stated_at IS NOT NULL";
+        keys.run(sql).await.unwrap()
+    };
+    assert_eq!(stated().await, 0, "in the transaction");
+    assert!(!keys.store.is_index_idle(&keys.owner, 1).await.unwrap());
+    assert_eq!(stated().await, 1);
+    back(&keys, "index_keys", "stated_at", 1, 640).await;
+    assert!(keys.store.is_index_idle(&keys.owner, 1).await.unwrap());
+
+    // Whoever does not ask waits as long.
+    let keys = rotated(kind).await;
+    assert!(too_early(&step(&keys, 1, IndexStepTo::Retired).await));
+    back(&keys, "index_keys", "stated_at", 1, 640).await;
+    step(&keys, 1, IndexStepTo::Retired).await.unwrap();
 }
 
 async fn it_is_destroyed_long_after(kind: Kind) {

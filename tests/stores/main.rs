@@ -98,6 +98,7 @@ mod ledgers;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod people;
 mod place;
 #[cfg(test)]
 mod reindexing;

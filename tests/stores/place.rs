@@ -42,7 +42,7 @@ impl Place {
         let bytes = if is_postgres(kind) { "BYTEA" } else { "BLOB" };
         let table = format!(
             "CREATE TABLE rotated_notes (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, \
-             text {bytes}, mood {bytes} NOT NULL); \
+             text {bytes}, mood {bytes} NOT NULL, frozen {bytes}, CHECK (frozen = mood)); \
              CREATE INDEX by_owner ON rotated_notes (user_id)"
         );
         app.run_plain(&table).await.unwrap();

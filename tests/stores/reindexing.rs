@@ -8,213 +8,21 @@ use std::{
     time::Duration,
 };
 
-use ophie_crypt::{
-    EncryptedModel, IndexKeyState, KeyStore, LocalKms, Models, OwnerId, Progress, Purpose,
-    Rotation, RotationStore, Session, WaitsFor,
-};
-use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
+use ophie_crypt::{IndexKeyState, Progress, Rotation, WaitsFor};
 
 use crate::{
-    place::{ADA, BEN, is_postgres, keyring},
-    world::{Database, Kind, Store},
+    people::{NameFp, World, name_of, person},
+    place::{ADA, BEN},
+    world::Kind,
 };
 
 every_database!(
     no_look_up_misses_while_others_write,
     what_is_cut_off_goes_on,
     odd_rows_stay_as_they_are,
+    refused_rows_keep_the_old_key,
     two_rows_of_one_value_keep_the_old_key,
 );
-
-const PURPOSE: Purpose = Purpose::new("tests");
-
-#[derive(EncryptedModel)]
-#[crypt(table = "indexed_people")]
-#[expect(dead_code, reason = "its markers and its model are what the tests use")]
-struct Person {
-    #[crypt(plain)]
-    id: i64,
-    user_id: Owner<i64>,
-    name: Option<Encrypted<String, person::name>>,
-    #[crypt(index_of = "name", normalize = "name")]
-    name_fp: Option<BlindIndex<String, person::name_fp>>,
-    mail: Encrypted<String, person::mail>,
-    #[crypt(index_of = "mail", normalize = "email")]
-    mail_fp: BlindIndex<String, person::mail_fp>,
-}
-
-type NameFp = BlindIndex<String, person::name_fp>;
-type MailFp = BlindIndex<String, person::mail_fp>;
-
-/// Keys in one database, the application's rows in another.
-struct World {
-    kind: Kind,
-    keys: Database,
-    app: Database,
-    kms: Arc<LocalKms>,
-    keyring: ophie_crypt::Keyring,
-    store: Arc<dyn Store>,
-}
-
-impl World {
-    async fn new(kind: Kind) -> Self {
-        let (keys, app) = (Database::create(kind).await, Database::create(kind).await);
-        let (bytes, fp) = match kind {
-            _ if is_postgres(kind) => ("BYTEA", "BYTEA"),
-            Kind::SqlxSqlite | Kind::DieselSqlite => ("BLOB", "BLOB"),
-            _ => ("BLOB", "BINARY(17)"),
-        };
-        let table = format!(
-            "CREATE TABLE indexed_people (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, \
-             name {bytes}, name_fp {fp}, mail {bytes} NOT NULL, mail_fp {fp} NOT NULL); \
-             CREATE INDEX by_name ON indexed_people (user_id, name_fp); \
-             CREATE INDEX by_mail ON indexed_people (user_id, mail_fp)"
-        );
-        app.run_plain(&table).await.unwrap();
-        let kms = Arc::new(LocalKms::ephemeral().unwrap());
-        let store = keys.store(kind).await;
-        store.migrate().await.unwrap();
-        let keyring = keyring(&kms, Arc::clone(&store));
-        for owner in [ADA, BEN] {
-            keyring.provision(&owner).await.unwrap();
-        }
-        Self {
-            kind,
-            keys,
-            app,
-            kms,
-            keyring,
-            store,
-        }
-    }
-
-    /// As another process would rotate.
-    async fn rotation(&self) -> Rotation {
-        let store = self.keys.store(self.kind).await;
-        let models = self.app.models(self.kind, Models::new().with::<Person>());
-        let keys: Arc<dyn RotationStore> = store.clone();
-        Rotation::new(keyring(&self.kms, store), keys, models.await).page(7)
-    }
-
-    async fn session(&self, owner: i64) -> Session {
-        let session = self.keyring.open(&owner, PURPOSE).await.unwrap();
-        session.refresh().await.unwrap();
-        session
-    }
-
-    fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
-    }
-
-    /// A row as the application writes it; every fifth has no name.
-    fn insert(&self, session: &Session, id: i64, owner: i64) -> String {
-        let name = (id % 5 != 0).then(|| {
-            let sealed = person::name(name_of(id)).seal(session).unwrap();
-            let fingerprint = NameFp::of_in(session, name_of(id)).unwrap().for_write();
-            (sealed.into_bytes(), fingerprint)
-        });
-        let (name, name_fp) = match name {
-            Some((name, name_fp)) => (self.literal(&name), self.literal(name_fp.as_bytes())),
-            None => ("NULL".to_owned(), "NULL".to_owned()),
-        };
-        let mail = person::mail(mail_of(id)).seal(session).unwrap();
-        let mail_fp = MailFp::of_in(session, mail_of(id)).unwrap().for_write();
-        format!(
-            "INSERT INTO indexed_people (id, user_id, name, name_fp, mail, mail_fp) \
-             VALUES ({id}, {owner}, {name}, {name_fp}, {}, {})",
-            self.literal(mail.as_bytes()),
-            self.literal(mail_fp.as_bytes())
-        )
-    }
-
-    async fn write(&self, session: &Session, id: i64, owner: i64) {
-        let sql = self.insert(session, id, owner);
-        self.app.run_plain(&sql).await.unwrap();
-    }
-
-    async fn count(&self, column: &str, owner: i64, [one, other]: [&[u8]; 2]) -> i64 {
-        let (one, other) = (self.literal(one), self.literal(other));
-        let sql = format!(
-            "SELECT COUNT(*) FROM indexed_people WHERE user_id = {owner} AND {column} IN ({one}, {other})"
-        );
-        self.app.number(&sql).await
-    }
-
-    /// How many rows look-ups by name and by mail find.
-    async fn find(&self, session: &Session, id: i64, owner: i64) -> (i64, i64) {
-        let name = NameFp::of_in(session, name_of(id).to_uppercase()).unwrap();
-        let mail = MailFp::of_in(session, mail_of(id)).unwrap();
-        let (names, mails) = (name.candidates(), mail.candidates());
-        let names = names.each_ref().map(|name| name.as_bytes());
-        let mails = mails.each_ref().map(|mail| mail.as_bytes());
-        (
-            self.count("name_fp", owner, names).await,
-            self.count("mail_fp", owner, mails).await,
-        )
-    }
-
-    async fn assert_found(&self, ids: impl Iterator<Item = i64>, owner: i64) {
-        let session = self.session(owner).await;
-        for id in ids {
-            let found = self.find(&session, id, owner).await;
-            assert_eq!(found, (i64::from(id % 5 != 0), 1), "{id}");
-        }
-    }
-
-    /// Fingerprints of this generation.
-    async fn of(&self, owner: i64, generation: u8) -> i64 {
-        let mut count = 0;
-        for column in ["name_fp", "mail_fp"] {
-            let first = self.literal(&[generation]);
-            let sql = format!(
-                "SELECT COUNT(*) FROM indexed_people WHERE user_id = {owner} AND substr({column}, 1, 1) = {first}"
-            );
-            count += self.app.number(&sql).await;
-        }
-        count
-    }
-
-    /// Time passes: since the second key was announced, and since nobody writes under the first.
-    async fn pass(&self, announced: bool) {
-        let sql = match announced {
-            true => {
-                "UPDATE ophie_crypt_index_keys SET announced_at = '2020-01-01 00:00:00' \
-                 WHERE owner = $1 AND state = 'announced'"
-            }
-            false => {
-                "UPDATE ophie_crypt_index_keys SET stated_at = '2020-01-01 00:00:00' \
-                 WHERE owner = $1 AND state = 'draining'"
-            }
-        };
-        self.keys.run(sql, &ADA.canonical()).await.unwrap();
-    }
-
-    /// To a second key that may be written.
-    async fn begin(&self, rotation: &Rotation) {
-        assert_eq!(rotation.begin_index(&ADA).await.unwrap(), 2);
-        let waits = rotation.advance(&ADA).await.unwrap().waits_for;
-        assert_eq!(waits, Some(WaitsFor::Announcement));
-        self.pass(true).await;
-    }
-
-    async fn states(&self) -> Vec<(u8, IndexKeyState)> {
-        let record = self.store.load(&ADA.canonical()).await.unwrap().unwrap();
-        let keys = record.index_keys().iter();
-        keys.map(|key| (key.generation(), key.state())).collect()
-    }
-}
-
-fn name_of(id: i64) -> String {
-    format!("Person {id}")
-}
-
-fn mail_of(id: i64) -> String {
-    format!("p{id}@example.org")
-}
 
 /// As far as it comes. PostgreSQL does not say whose transactions are open: those of other tests are waited for too.
 async fn settle(rotation: &Rotation) -> Progress {
@@ -378,6 +186,41 @@ async fn odd_rows_stay_as_they_are(kind: Kind) {
     assert_eq!(settle(&rotation).await.waits_for, None);
 }
 
+/// Rows of one page, among others, whose new fingerprints the database does not take.
+async fn refused_rows_keep_the_old_key(kind: Kind) {
+    let world = World::new(kind).await;
+    let session = world.session(ADA).await;
+    for id in 1..15 {
+        world.write(&session, id, ADA).await;
+    }
+    drop(session);
+    let frozen = [2, 3, 11];
+    let freeze = "UPDATE indexed_people SET frozen = mail_fp WHERE id IN (2, 3, 11)";
+    world.app.run_plain(freeze).await.unwrap();
+    let rotation = world.rotation().await;
+    world.begin(&rotation).await;
+    rotation.advance(&ADA).await.unwrap();
+    world.pass(false).await;
+    let progress = settle(&rotation).await;
+    assert_eq!((progress.refused, progress.left), (3, 3), "{progress:?}");
+    assert_eq!((progress.failed, progress.duplicates), (0, 0));
+    assert_eq!(progress.waits_for, Some(WaitsFor::Values));
+    assert_eq!(world.of(ADA, 2).await, 14 + 12 - 3, "all others");
+    // They are found, as their key is neither retired nor destroyed.
+    let destroyed = rotation.destroy(&ADA, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 0);
+    assert_eq!(world.states().await[1], (1, IndexKeyState::Draining));
+    world.assert_found(1..15, ADA).await;
+
+    for id in frozen {
+        let thaw = format!("UPDATE indexed_people SET frozen = NULL WHERE id = {id}");
+        world.app.run_plain(&thaw).await.unwrap();
+    }
+    let progress = settle(&rotation).await;
+    assert_eq!((progress.reindexed, progress.waits_for), (3, None));
+    world.assert_found(1..15, ADA).await;
+}
+
 /// A unique index sees no equal value under the other key; it does when the old one is made anew.
 async fn two_rows_of_one_value_keep_the_old_key(kind: Kind) {
     let world = World::new(kind).await;
@@ -441,6 +284,53 @@ async fn an_open_transaction_is_waited_for() {
         }
         held.commit().await;
         assert_eq!(settle(&rotation).await.waits_for, None, "{kind:?}");
+        world.assert_found(1..3, ADA).await;
+    }
+}
+
+/// A transaction whose snapshot is from before all of it: to it the row has the old fingerprint, and its look-up comes when
+/// the old key is retired. And one that wrote such a row itself, and lives longer than whoever might.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_snapshot_misses_nothing_and_a_row_in_one_is_waited_for() {
+    for kind in [Kind::SqlxPostgres, Kind::SqlxMariaDb] {
+        let world = World::new(kind).await;
+        let session = world.session(ADA).await;
+        world.write(&session, 1, ADA).await;
+        let second = world.insert(&session, 2, ADA);
+        let rotation = world.rotation().await;
+        world.begin(&rotation).await;
+        // MariaDB's transactions are so by themselves.
+        let isolation = match kind {
+            Kind::SqlxPostgres => "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; ",
+            _ => "",
+        };
+        let snapshot = format!("{isolation}SELECT COUNT(*) FROM indexed_people");
+        let writer = world.app.hold(&format!("{snapshot}; {second}")).await;
+        let mut reader = world.app.hold(&snapshot).await;
+
+        rotation.advance(&ADA).await.unwrap();
+        world.pass(false).await;
+        let progress = rotation.advance(&ADA).await.unwrap();
+        assert_eq!(progress.waits_for, Some(WaitsFor::Transactions), "{kind:?}");
+        writer.commit().await;
+        assert_eq!(settle(&rotation).await.waits_for, None, "{kind:?}");
+        assert_eq!(world.of(ADA, 1).await, 0, "{kind:?}");
+        assert_eq!(world.states().await[1], (1, IndexKeyState::Retired));
+
+        let session = world.session(ADA).await;
+        let name = NameFp::of_in(&session, name_of(1)).unwrap();
+        let [one, other] = name.candidates();
+        let [one, other] = [&one, &other].map(|name| world.literal(name.as_bytes()));
+        let look_up = |fingerprints: &str| {
+            format!(
+                "SELECT COUNT(*) FROM indexed_people WHERE user_id = {ADA} AND name_fp IN ({fingerprints})"
+            )
+        };
+        let found = reader.number(&look_up(&format!("{one}, {other}"))).await;
+        assert_eq!(found, 1, "{kind:?}");
+        // It is by the retired key alone that it is.
+        let written = world.literal(name.for_write().as_bytes());
+        assert_eq!(reader.number(&look_up(&written)).await, 0, "{kind:?}");
         world.assert_found(1..3, ADA).await;
     }
 }

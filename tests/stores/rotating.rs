@@ -21,6 +21,7 @@ every_database!(
     all_rows_while_others_write,
     what_is_cut_off_goes_on,
     odd_values_stay_as_they_are,
+    refused_values_keep_the_old_key,
     what_was_announced_before_a_restore_never_seals,
 );
 
@@ -220,6 +221,37 @@ async fn odd_values_stay_as_they_are(kind: Kind) {
         place.app.run_plain(change).await.unwrap();
     }
     assert_eq!(settle(&rotation).await.waits_for, None);
+}
+
+/// Rows that the database takes no new envelope in.
+async fn refused_values_keep_the_old_key(kind: Kind) {
+    let place = Place::new(kind).await;
+    let session = place.session(ADA).await;
+    for id in 1..12 {
+        place.write(&session, id, ADA).await;
+    }
+    drop(session);
+    let freeze = "UPDATE rotated_notes SET frozen = mood WHERE id IN (2, 3, 9)";
+    place.app.run_plain(freeze).await.unwrap();
+    let rotation = place.rotation().await;
+    place.begin(&rotation).await;
+    rotation.advance(&ADA).await.unwrap();
+    place.pass(false).await;
+    let progress = settle(&rotation).await;
+    assert_eq!((progress.refused, progress.left), (3, 3), "{progress:?}");
+    assert_eq!(progress.failed, 0);
+    assert_eq!(progress.waits_for, Some(WaitsFor::Values));
+    assert_eq!(place.old_rows(ADA).await, 3, "all others are sealed anew");
+    // They open, as their key is neither retired nor destroyed.
+    let destroyed = rotation.destroy(&ADA, Duration::ZERO).await.unwrap();
+    assert_eq!(destroyed.destroyed, 0);
+    assert_eq!(place.read(ADA).await, expected(1..12, ADA));
+
+    let thaw = "UPDATE rotated_notes SET frozen = NULL";
+    place.app.run_plain(thaw).await.unwrap();
+    let progress = settle(&rotation).await;
+    assert_eq!((progress.resealed, progress.waits_for), (3, None));
+    assert_eq!(place.old_rows(ADA).await, 0);
 }
 
 async fn what_was_announced_before_a_restore_never_seals(kind: Kind) {

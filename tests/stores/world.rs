@@ -287,6 +287,16 @@ impl Held {
         }
     }
 
+    pub(crate) async fn number(&mut self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::MariaDb(tx) => sqlx::query_scalar(sql).fetch_one(&mut **tx).await,
+            Self::Postgres(tx) => sqlx::query_scalar(sql).fetch_one(&mut **tx).await,
+            Self::Sqlite(tx) => sqlx::query_scalar(sql).fetch_one(&mut **tx).await,
+        }
+        .unwrap()
+    }
+
     pub(crate) async fn commit(self) {
         match self {
             Self::MariaDb(tx) => tx.commit().await,

@@ -176,7 +176,16 @@ impl Outcome {
 
     /// Rows that this program cannot change.
     fn is_stuck(&self) -> bool {
-        self.sum.failed > 0 || self.sum.row_bound > 0 || self.sum.duplicates > 0
+        let Progress {
+            failed,
+            row_bound,
+            duplicates,
+            refused,
+            ..
+        } = self.sum;
+        [failed, row_bound, duplicates, refused]
+            .iter()
+            .any(|rows| *rows > 0)
     }
 
     fn goes_on(&self) -> bool {
@@ -190,6 +199,7 @@ impl Outcome {
             row_bound,
             failed,
             duplicates,
+            refused,
             left,
             ..
         } = self.sum;
@@ -202,7 +212,8 @@ impl Outcome {
         if self.is_stuck() {
             text.push_str(&format!(
                 "; {failed} do not open, {row_bound} are bound to their rows: the application must write those anew; \
-                 {duplicates} have a fingerprint that is there already: remove one row of each pair"
+                 {duplicates} have a fingerprint that is there already: remove one row of each pair; {refused} are refused by \
+                 the database: see the log"
             ));
         }
         if let Some(failure) = &self.failure {
@@ -214,7 +225,7 @@ impl Outcome {
     fn json(&self) -> Value {
         let sum = self.sum;
         json!({"owner": OwnerName(self.owner.clone()).to_string(), "resealed": sum.resealed,
-            "reindexed": sum.reindexed, "duplicates": sum.duplicates,
+            "reindexed": sum.reindexed, "duplicates": sum.duplicates, "refused": sum.refused,
             "row_bound": sum.row_bound, "failed": sum.failed, "left": sum.left,
             "waits_for": sum.waits_for.map(waits_for), "failure": self.failure})
     }

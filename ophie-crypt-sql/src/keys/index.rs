@@ -76,12 +76,12 @@ impl<D: Driver> KeyTables<D> {
                 Some(of(sql_index::note_announced(dialect))),
                 of(sql_index::may_be_written(dialect)).bind(rows::micros(WRITERS_OVER_FOR)),
                 vec![
-                    self.of(&step.owner, sql_index::drain(dialect)),
+                    self.of(&step.owner, sql_index::DRAIN),
                     of(sql_index::move_to(dialect)).bind("writing"),
                 ],
             ),
             IndexStepTo::Retired => (
-                None,
+                Some(of(sql_index::note_draining(dialect))),
                 of(sql_index::may_retire(dialect)).bind(rows::micros(WRITERS_OVER_FOR)),
                 vec![of(sql_index::move_to(dialect)).bind("retired")],
             ),
@@ -123,6 +123,21 @@ impl<D: Driver> KeyTables<D> {
             .bind(i64::from(generation))
             .bind(rows::micros(WRITERS_OVER_FOR));
         let rows: Vec<rows::Number> = read(self.driver(), idle).await.map_err(error)?;
-        Ok(rows.first().is_some_and(|row| row.0 > 0))
+        if rows.first().is_some_and(|row| row.0 > 0) {
+            return Ok(true);
+        }
+        let note = self.of(owner, sql_index::note_draining(D::DIALECT));
+        let (lock, note) = (self.locking(owner), note.bind(i64::from(generation)));
+        let noted = run(self.driver(), Begin::Write, move |tx| {
+            let (lock, note) = (lock.clone(), note.clone());
+            Box::pin(async move {
+                if locked::<D>(tx, lock).await?.is_some() {
+                    tx.execute(note).await?;
+                }
+                Ok(())
+            })
+        });
+        noted.await.map_err(error)?;
+        Ok(false)
     }
 }

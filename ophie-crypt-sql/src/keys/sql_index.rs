@@ -77,12 +77,17 @@ pub(super) const fn may_destroy(dialect: Dialect) -> &'static str {
     )
 }
 
-/// What was written until now.
-pub(super) const fn drain(dialect: Dialect) -> &'static str {
+/// What was written until now. Its time begins to run when this is known to be committed.
+pub(super) const DRAIN: &str = "\
+    UPDATE ophie_crypt_index_keys SET state = 'draining', stated_at = NULL \
+    WHERE owner = $1 AND state = 'writing'";
+
+/// It was committed by now: whoever reads the keys anew finds it.
+pub(super) const fn note_draining(dialect: Dialect) -> &'static str {
     at_now!(
         dialect,
-        "UPDATE ophie_crypt_index_keys SET state = 'draining', stated_at = ",
-        " WHERE owner = $1 AND state = 'writing'"
+        "UPDATE ophie_crypt_index_keys SET stated_at = ",
+        " WHERE owner = $1 AND generation = $2 AND state = 'draining' AND stated_at IS NULL"
     )
 }
 

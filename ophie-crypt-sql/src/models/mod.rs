@@ -335,6 +335,7 @@ pub(crate) fn error(failure: Failure) -> ModelError {
     match failure.kind() {
         FailureKind::Busy | FailureKind::Retry => ModelError::Busy,
         FailureKind::Duplicate => ModelError::Duplicate,
+        FailureKind::Refused => ModelError::refused(failure.into_source()),
         _ => ModelError::unavailable(failure.into_source()),
     }
 }

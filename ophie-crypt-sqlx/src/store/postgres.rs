@@ -185,6 +185,7 @@ fn meaning(error: &dyn DatabaseError) -> FailureKind {
         Some("42P01") => FailureKind::NotMigrated, // undefined_table
         Some("25006") => FailureKind::ReadOnly,  // read_only_sql_transaction
         Some("40001" | "40P01") => FailureKind::Retry, // serialization_failure, deadlock_detected
+        Some("P0001") => FailureKind::Refused,   // raise_exception, of a trigger
         // Data exceptions, constraints.
         Some(code) if code.starts_with("22") || code.starts_with("23") => FailureKind::Refused,
         _ => FailureKind::Unavailable,

@@ -7,6 +7,7 @@
 mod error;
 mod index;
 mod jobs;
+mod parts;
 mod progress;
 mod reindex;
 mod reseal;

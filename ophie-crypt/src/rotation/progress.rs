@@ -16,6 +16,9 @@ pub struct Progress {
     /// Rows whose new fingerprint a unique index refused, as another row has it: two rows with one value. They stay as
     /// they are.
     pub duplicates: u64,
+    /// Rows whose new envelope or fingerprint the database refused for another reason, by a CHECK, a trigger or a foreign
+    /// key, which a warning names. They stay as they are.
+    pub refused: u64,
     /// Values and fingerprints under old generations when they were counted last, over all columns.
     pub left: u64,
     /// Generations, of DEK and index key, whose keys were destroyed.
@@ -36,8 +39,8 @@ pub enum WaitsFor {
     Leases,
     /// That a transaction ends which was open when that lease expired.
     Transactions,
-    /// Values or fingerprints that are left: written meanwhile, bound to their rows, not to be opened, or refused by a
-    /// unique index.
+    /// Values or fingerprints that are left: written meanwhile, bound to their rows, not to be opened, or refused by the
+    /// database. Their key is not retired while they are.
     Values,
     /// That every session which may write under the old index key has reached its time to live: ten and a half minutes.
     Writers,

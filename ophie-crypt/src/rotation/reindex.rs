@@ -3,7 +3,7 @@
 //! Invariant: each page is behind the one before, so that rows that stay as they are end nothing and stop nothing; a
 //! fingerprint is written only beside the envelope that it was made of. Absent: when the old key is done with (`index`).
 
-use super::{Progress, Rotation, RotationError};
+use super::{Progress, Rotation, RotationError, parts::Parts};
 use crate::{
     error::{Error, OpenError},
     model::IndexedColumn,
@@ -74,7 +74,7 @@ impl Rotation {
         Ok(session)
     }
 
-    /// Of a page that a unique index refuses, all but the rows that it refuses. False where others hold rows.
+    /// Of a page that the database refuses, all but the rows that it refuses. False where others hold rows.
     async fn put(
         &self,
         owner: &CanonicalId,
@@ -82,22 +82,12 @@ impl Rotation {
         anew: &[Reindex],
         progress: &mut Progress,
     ) -> Result<bool, RotationError> {
-        let mut parts = vec![anew];
-        while let Some(part) = parts.pop() {
-            if part.is_empty() {
-                continue;
-            }
+        let mut parts = Parts::of(anew);
+        while let Some(part) = parts.next() {
             match self.models.reindex(owner, indexed, part).await {
                 Ok(rows) => progress.reindexed = progress.reindexed.saturating_add(rows),
                 Err(ModelError::Busy) => return Ok(false),
-                Err(ModelError::Duplicate) if part.len() == 1 => {
-                    progress.duplicates = progress.duplicates.saturating_add(1);
-                }
-                Err(ModelError::Duplicate) => {
-                    let (left, right) = part.split_at(part.len() / 2);
-                    parts.extend([right, left]);
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => parts.refused(part, error, owner, progress)?,
             }
         }
         Ok(true)

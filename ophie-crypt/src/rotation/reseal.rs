@@ -3,7 +3,7 @@
 //! Invariant: each page is behind the one before, so that values that stay as they are end nothing and stop nothing.
 //! Absent: when the old generation is done with (the parent).
 
-use super::{Progress, Rotation, RotationError, WaitsFor};
+use super::{Progress, Rotation, RotationError, WaitsFor, parts::Parts};
 use crate::{
     column::ColumnRef,
     error::{Error, OpenError, SealError},
@@ -44,14 +44,17 @@ impl Rotation {
                     none => none.insert(self.session(owner, new).await?),
                 };
                 let reseals = self.page_anew(session, &column, &page, progress).await?;
-                let replaced = match self.models.replace(owner, &column, &reseals).await {
-                    Err(ModelError::Busy) => {
-                        progress.wait_for(WaitsFor::Transactions);
-                        return Ok(());
+                let mut parts = Parts::of(&reseals);
+                while let Some(part) = parts.next() {
+                    match self.models.replace(owner, &column, part).await {
+                        Ok(rows) => progress.resealed = progress.resealed.saturating_add(rows),
+                        Err(ModelError::Busy) => {
+                            progress.wait_for(WaitsFor::Transactions);
+                            return Ok(());
+                        }
+                        Err(error) => parts.refused(part, error, owner, progress)?,
                     }
-                    replaced => replaced?,
-                };
-                progress.resealed = progress.resealed.saturating_add(replaced);
+                }
                 if let Some(watch) = &self.watch {
                     watch(owner, progress);
                 }

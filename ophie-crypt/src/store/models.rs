@@ -73,7 +73,7 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ModelError`]; nothing is changed then, or the connection was lost at the commit.
+    /// [`ModelError`], `Refused` if it is for a row's sake; nothing is changed then, or the connection was lost at the commit.
     async fn replace(
         &self,
         owner: &CanonicalId,
@@ -122,8 +122,8 @@ pub trait ModelStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Duplicate`] if a unique index refuses one of them; [`ModelError`]. Nothing is changed then, or the
-    /// connection was lost at the commit.
+    /// [`ModelError::Duplicate`] if a unique index refuses one of them, [`ModelError::Refused`] if the database does for
+    /// another reason; [`ModelError`]. Nothing is changed then, or the connection was lost at the commit.
     async fn reindex(
         &self,
         owner: &CanonicalId,
@@ -312,7 +312,6 @@ impl fmt::Debug for IndexedRow {
 ///
 /// ```
 /// use ophie_crypt::{IndexedRow, Reindex};
-///
 /// let anew = Reindex::new(IndexedRow::new([1; 17], [0xfa; 45]), [2; 17]);
 /// assert_eq!(anew.fingerprint(), [2; 17]);
 /// ```
@@ -400,6 +399,13 @@ pub enum ModelError {
         /// The table.
         table: &'static str,
     },
+    /// The database does not take a row: a CHECK, a trigger or a foreign key refuses it.
+    #[error("the database refused a row; mend what its error names")]
+    Refused {
+        /// What it said.
+        #[source]
+        source: Arc<dyn core::error::Error + Send + Sync>,
+    },
     /// A policy of row security hides rows from the role.
     #[error(
         "row security hides rows of `{table}` from this role; give the role BYPASSRLS, as it must see every row of an owner"
@@ -426,6 +432,14 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// A row that the database does not take.
+    #[must_use]
+    pub fn refused(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
+        Self::Refused {
+            source: source.into().into(),
+        }
+    }
+
     /// Tables that cannot be reached.
     #[must_use]
     pub fn unavailable(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {

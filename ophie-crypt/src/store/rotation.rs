@@ -104,7 +104,8 @@ pub trait RotationStore: KeyStore {
         announcement: &IndexAnnouncement,
     ) -> Result<(), StepError>;
 
-    /// Moves an index key's generation on. The first attempt to let an announced one be written only notes the time.
+    /// Moves an index key's generation on. The first attempt to let an announced one be written, or to retire one that
+    /// drains, only notes the time.
     ///
     /// # Errors
     ///
@@ -112,7 +113,8 @@ pub trait RotationStore: KeyStore {
     async fn step_index(&self, step: &IndexStep) -> Result<(), StepError>;
 
     /// Whether nobody can write under this generation any more: it has been draining for
-    /// [`WRITERS_OVER_FOR`](super::WRITERS_OVER_FOR), or is retired. Once it is so, it stays so.
+    /// [`WRITERS_OVER_FOR`](super::WRITERS_OVER_FOR), or is retired. Once it is so, it stays so. The time of one that drains
+    /// runs from the first call: only then is it known to be committed.
     ///
     /// # Errors
     ///
