@@ -12,6 +12,7 @@ use crate::{
     plaintext::Plaintext,
     scope,
     session::Session,
+    soak::hooks::writes_alone,
 };
 
 pub use crate::soak::hooks::{
@@ -25,7 +26,7 @@ pub use crate::soak::hooks::{
 /// [`SealError`]; [`SoakError`](crate::soak::SoakError) of a column that soaks yet, in a release that knows no plaintext.
 pub fn seal<T: Plaintext>(column: ColumnRef, value: &T) -> Result<Vec<u8>, Error> {
     let current = scope::current().map_err(|reason| SealError::NoSession { column, reason })?;
-    current.writes_alone(&column)?;
+    writes_alone(&current, &column)?;
     current.spend(1, column)?;
     let sealed = current.keys().sealing(column, None, |sealer| {
         sealer.seal(sealer.encode(value)?, Nonce::make())
@@ -57,7 +58,7 @@ pub fn seal_in<T: Plaintext>(
     let pinned = session
         .pin()
         .map_err(|reason| SealError::NoSession { column, reason })?;
-    pinned.writes_alone(&column)?;
+    writes_alone(&pinned, &column)?;
     pinned.spend(1, column)?;
     let sealed = pinned.keys().sealing(column, row, |sealer| {
         sealer.seal(sealer.encode(value)?, Nonce::make())
@@ -79,7 +80,7 @@ pub fn seal_many<'a, T: Plaintext + 'a>(
         .pin()
         .map_err(|reason| SealError::NoSession { column, reason })?;
     let count = values.len();
-    pinned.writes_alone(&column)?;
+    writes_alone(&pinned, &column)?;
     pinned.spend(count.try_into().unwrap_or(u64::MAX), column)?;
     let sealed = pinned.keys().sealing(column, None, |sealer| {
         let mut encoded = Vec::with_capacity(count);

@@ -16,7 +16,7 @@ use crate::{
     held::{Held, Term},
     keyring::{ReserveError, SessionError},
     owner::{CanonicalId, OwnerId},
-    soak::{SoakError, SoakWatch},
+    soak::SoakWatch,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     value::OwnerKeys,
 };
@@ -170,14 +170,6 @@ impl Pinned {
     /// The states of columns in a soak.
     pub(crate) const fn soaks(&self) -> Option<&SoakWatch> {
         self.soaks.as_ref()
-    }
-
-    /// Whether ciphertext may be written without plaintext beside it, as releases do that know none of this column.
-    pub(crate) fn writes_alone(&self, column: &ColumnRef) -> Result<(), SoakError> {
-        match &self.soaks {
-            Some(watch) => watch.writes_alone(column),
-            None => Ok(()),
-        }
     }
 
     pub(crate) fn keys(&self) -> &OwnerKeys {

@@ -53,6 +53,14 @@ fn current<C: SoakMarker>() -> Result<(Pinned, SoakWatch, SoakState), SoakError>
     Ok((pinned, watch, state))
 }
 
+/// Whether a session may write ciphertext without plaintext beside it, as releases do that know none of this column.
+pub(crate) fn writes_alone(pinned: &Pinned, column: &ColumnRef) -> Result<(), SoakError> {
+    match pinned.soaks() {
+        Some(watch) => watch.writes_alone(column),
+        None => Ok(()),
+    }
+}
+
 /// The state by which the current session reads and writes `C`.
 ///
 /// # Errors
