@@ -338,7 +338,8 @@ impl Failure {
         self.kind
     }
 
-    /// Of what the database said. MySQL quotes the values that it refuses, so what is quoted is left out there.
+    /// Of what the database said. MySQL quotes the values that it refuses, so what is quoted is left out there; on PostgreSQL
+    /// the whole message of a value that is wrong, and of an error that an application's trigger raises, which is any text.
     ///
     /// ```
     /// use ophie_crypt_sql::{Dialect, Failure, FailureKind};
@@ -346,11 +347,17 @@ impl Failure {
     /// let message = "Duplicate entry 'ada' for key 'PRIMARY'";
     /// let failure = Failure::said(Dialect::MySql, FailureKind::Duplicate, message, Some("23000"));
     /// assert!(!format!("{failure:?}").contains("ada"));
+    ///
+    /// let failure = Failure::said(Dialect::Postgres, FailureKind::Refused, "not to be called ada", Some("P0001"));
+    /// assert!(!format!("{failure:?}").contains("ada"));
     /// ```
     #[must_use]
     pub fn said(dialect: Dialect, kind: FailureKind, message: &str, code: Option<&str>) -> Self {
-        let message = match dialect {
-            Dialect::MySql => without_quoted(message),
+        let message = match (dialect, code) {
+            (Dialect::MySql, _) => without_quoted(message),
+            (Dialect::Postgres, Some(code)) if code == "P0001" || code.starts_with("22") => {
+                WITHHELD.to_owned()
+            }
             _ => message.to_owned(),
         };
         let code = code.map(Into::into);
@@ -363,6 +370,9 @@ impl Failure {
         self.source
     }
 }
+
+/// In the place of a message that may hold a value.
+const WITHHELD: &str = "(what it said may hold a value; the server's log has it)";
 
 /// What a database said, without its detail: PostgreSQL's shows the row, owner and wrapped key with it.
 #[derive(Debug)]
