@@ -21,43 +21,9 @@ use crate::{ast::Model, attr::StructAttrs};
 /// Makes the columns of a table known: a module beside the struct, in snake case, with a marker type and a
 /// constructor for each column, and [`EncryptedModel`] for tools.
 ///
-/// ```
-/// use ophie_crypt::EncryptedModel;
-/// use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
+/// Its examples stand where it is used from: [`ophie_crypt::EncryptedModel`].
 ///
-/// #[derive(EncryptedModel)]
-/// #[crypt(table = "people_links")]
-/// struct PersonLink {
-///     #[crypt(plain)]
-///     id: i64,
-///     user_id: Owner<i64>,
-///     name: Encrypted<String, person_link::name>,
-///     note: Option<Encrypted<String, person_link::note>>,
-///     #[crypt(index_of = "name", normalize = "name")]
-///     name_fp: BlindIndex<String, person_link::name_fp>,
-/// }
-///
-/// let name = person_link::name("Mom"); // an `Encrypted<String, person_link::name>`
-/// let none = person_link::note::NULL;
-/// assert_eq!(PersonLink::MODEL.owner().name(), "user_id");
-/// # let _ = (name, none);
-/// ```
-///
-/// A second struct on the same table takes the markers of the first, and may have generics:
-///
-/// ```
-/// # use ophie_crypt::EncryptedModel;
-/// # use ophie_crypt_sqlx::{Encrypted, Owner, Sealed};
-/// # #[derive(EncryptedModel)]
-/// # #[crypt(table = "people_links")]
-/// # struct PersonLink { user_id: Owner<i64>, name: Encrypted<String, person_link::name> }
-/// #[derive(EncryptedModel)]
-/// #[crypt(like = PersonLink)]
-/// struct NewLink<'a> {
-///     name: &'a Encrypted<String, person_link::name>,
-/// }
-/// ```
-///
+/// [`ophie_crypt::EncryptedModel`]: https://docs.rs/ophie-crypt/latest/ophie_crypt/derive.EncryptedModel.html
 /// [`EncryptedModel`]: https://docs.rs/ophie-crypt/latest/ophie_crypt/trait.EncryptedModel.html
 ///
 /// # Attributes

@@ -48,6 +48,44 @@ mod vectors;
 #[cfg(feature = "tower")]
 mod web;
 
+/// ```
+/// use ophie_crypt::EncryptedModel;
+/// use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
+///
+/// #[derive(EncryptedModel)]
+/// #[crypt(table = "people_links")]
+/// struct PersonLink {
+///     #[crypt(plain)]
+///     id: i64,
+///     user_id: Owner<i64>,
+///     name: Encrypted<String, person_link::name>,
+///     note: Option<Encrypted<String, person_link::note>>,
+///     #[crypt(index_of = "name", normalize = "name")]
+///     name_fp: BlindIndex<String, person_link::name_fp>,
+/// }
+///
+/// let name = person_link::name("Mom"); // an `Encrypted<String, person_link::name>`
+/// let none = person_link::note::NULL;
+/// assert_eq!(PersonLink::MODEL.owner().name(), "user_id");
+/// # let _ = (name, none);
+/// ```
+///
+/// A second struct on the same table takes the markers of the first, and may have generics:
+///
+/// ```
+/// # use ophie_crypt::EncryptedModel;
+/// # use ophie_crypt_sqlx::{Encrypted, Owner, Sealed};
+/// # #[derive(EncryptedModel)]
+/// # #[crypt(table = "people_links")]
+/// # struct PersonLink { user_id: Owner<i64>, name: Encrypted<String, person_link::name> }
+/// #[derive(EncryptedModel)]
+/// #[crypt(like = PersonLink)]
+/// struct NewLink<'a> {
+///     name: &'a Encrypted<String, person_link::name>,
+/// }
+/// ```
+///
+/// ---
 pub use ophie_crypt_derive::EncryptedModel;
 
 #[cfg(feature = "aws-kms")]
