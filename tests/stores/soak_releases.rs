@@ -258,8 +258,8 @@ async fn a_backfill_locks_the_rows_that_it_seals(kind: Kind) {
         tokio::task::block_in_place(|| go_on.recv_timeout(Duration::from_secs(60)).ok());
         rows.iter().map(|_| Sealing::Skip).collect()
     });
-    let (models, soak) = (soaking.models.clone(), soaking.soak.clone());
-    let filling = tokio::spawn(async move { models.fill(&soak, 500, seal).await });
+    let mut pass = soaking.models.pass(&soaking.soak).await.unwrap();
+    let filling = tokio::spawn(async move { pass.fill(500, seal).await });
     let rows = tokio::task::spawn_blocking(move || looking.recv().unwrap());
     assert_eq!(rows.await.unwrap(), 1);
     soaking

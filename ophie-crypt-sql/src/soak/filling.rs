@@ -2,60 +2,106 @@
 //!
 //! Invariant: a row is written only where its ciphertext or a fingerprint is missing. Its plaintext is what was read, as the
 //! transaction that read it locks it still, or is the only writer: so no statement here has plaintext among its parameters,
-//! which a server's log may print. Absent: which rows, and their locks (`rows`).
+//! which a server's log may print. Absent: which rows, and their locks (`pass`).
 
 use core::fmt::Write;
 
-use ophie_crypt::soak::SealedRow;
+use ophie_crypt::soak::{SealedRow, SoakColumn};
 
-use super::shape::{FINGERPRINTS, Shape};
-use crate::{Dialect, Statement};
+use super::{
+    rows::{At, moving, moving_by},
+    shape::{FINGERPRINTS, Shape},
+    states::Number,
+};
+use crate::{Connection, Dialect, Driver, Failure, Statement};
 
-/// Bytes of ciphertext in one statement, if they are of more than one row: PostgreSQL takes less than 1 GiB at once.
-const PIECE: usize = 16 << 20;
+/// Bytes of ciphertext in one statement, if they are of more than one row: PostgreSQL takes less than 1 GiB at once, and
+/// MariaDB 16 MiB with all else, unless it is told otherwise.
+const PIECE: usize = 8 << 20;
 
 /// A row's key, and what it gets.
 pub(super) type Row<'r> = (&'r str, SealedRow);
 
-/// Writes what was sealed where it is missing: in as few statements as the database takes, since each costs more than a
-/// row does.
-pub(super) fn filling(shape: &Shape, rows: &[Row<'_>]) -> Vec<Statement> {
+/// Writes what was sealed where it is missing, and moves the cursor to the last row that was read: in as few statements as the
+/// database takes, since each costs more than a row does. Says how many rows it wrote.
+pub(super) async fn write<D: Driver>(
+    tx: &mut D::Transaction,
+    shape: &Shape,
+    column: &SoakColumn,
+    from: &At,
+    rows: &[Row<'_>],
+    last: &str,
+) -> Result<u64, Failure> {
+    let mut written = 0_u64;
+    let mut pieces: Vec<_> = pieces(shape.dialect, rows).collect();
+    let with_cursor = match shape.dialect {
+        Dialect::Postgres => pieces.pop(),
+        Dialect::MySql | Dialect::Sqlite => None,
+    };
+    for piece in pieces {
+        let done = tx.execute(filling(shape, piece, "")).await?;
+        written = written.saturating_add(done);
+    }
+    if let Some(piece) = with_cursor {
+        let mut statement = filling(shape, piece, "WITH filled AS (");
+        statement.push(" RETURNING 1) ");
+        moving_by(&mut statement, FILLED, shape, column, from, last);
+        statement.push(&format!(" RETURNING {FILLED} AS number"));
+        let counted: Vec<Number> = tx.fetch(statement).await?;
+        return Ok(written.saturating_add(counted.first().map_or(0, |row| row.0)));
+    }
+    let count = i64::try_from(written).unwrap_or(i64::MAX);
+    tx.execute(moving(shape, column, from, last, count)).await?;
+    Ok(written)
+}
+
+const FILLED: &str = "(SELECT count(*) FROM filled)";
+
+fn filling(shape: &Shape, rows: &[Row<'_>], head: &str) -> Statement {
     match shape.dialect {
-        Dialect::MySql => rows.iter().map(|row| on_mysql(shape, row)).collect(),
-        Dialect::Postgres => pieces(rows).map(|rows| on_postgres(shape, rows)).collect(),
-        // As many parameters as it takes, with eight fingerprints.
-        Dialect::Sqlite => rows
-            .chunks(1_000)
-            .map(|rows| on_sqlite(shape, rows))
-            .collect(),
+        Dialect::MySql => on_mysql(shape, rows),
+        Dialect::Postgres => on_postgres(shape, rows, head),
+        Dialect::Sqlite => on_sqlite(shape, rows),
     }
 }
 
-fn on_mysql(shape: &Shape, (key, new): &Row<'_>) -> Statement {
-    let (table, column) = (&shape.table, &shape.column);
-    let mut statement = Statement::new(
-        shape.dialect,
-        format!("UPDATE {table} SET {column} = coalesce({column}, "),
-    );
-    statement.push_bind(new.sealed.as_slice());
-    statement.push(")");
-    for (name, fingerprint) in shape.fingerprints.iter().zip(&new.fingerprints) {
-        statement.push(&format!(", {name} = coalesce({name}, "));
-        statement.push_bind(fingerprint.as_slice());
-        statement.push(")");
+/// Keys and values are lists, as a table of them would have a collation of its own.
+fn on_mysql(shape: &Shape, rows: &[Row<'_>]) -> Statement {
+    let (table, key) = (&shape.table, &shape.key.name);
+    let mut statement = Statement::new(shape.dialect, format!("UPDATE {table} SET "));
+    let keys: Vec<String> = rows
+        .iter()
+        .map(|(key, _)| shape.key_of(&statement.place(*key)))
+        .collect();
+    let keys = keys.join(", ");
+    for (n, name) in shape.written().enumerate() {
+        let comma = if n == 0 { "" } else { ", " };
+        statement.push(&format!(
+            "{comma}{name} = coalesce({name}, elt(field({key}, {keys})"
+        ));
+        for (_, new) in rows {
+            let mut parts = core::iter::once(&new.sealed).chain(&new.fingerprints);
+            statement.push(", ");
+            statement.push_bind(parts.nth(n).map(Vec::as_slice));
+        }
+        statement.push("))");
     }
-    let place = statement.place(*key);
     statement.push(&format!(
-        " WHERE {} = {} AND ({})",
-        shape.key.name,
-        shape.key_of(&place),
+        " WHERE {key} IN ({keys}) AND ({})",
         shape.unsealed("")
     ));
     statement
 }
 
-/// Rows behind one another whose ciphertext is not more than a statement takes.
-fn pieces<'r>(rows: &'r [Row<'r>]) -> impl Iterator<Item = &'r [Row<'r>]> {
+/// Rows behind one another that one statement takes.
+fn pieces<'r>(dialect: Dialect, rows: &'r [Row<'r>]) -> impl Iterator<Item = &'r [Row<'r>]> {
+    let most = match dialect {
+        // Each row's key is looked for among all of them.
+        Dialect::MySql => 250,
+        Dialect::Postgres => usize::MAX,
+        // As many parameters as it takes, with eight fingerprints.
+        Dialect::Sqlite => 1_000,
+    };
     let mut rest = rows;
     core::iter::from_fn(move || {
         let mut bytes = 0_usize;
@@ -63,7 +109,7 @@ fn pieces<'r>(rows: &'r [Row<'r>]) -> impl Iterator<Item = &'r [Row<'r>]> {
             bytes = bytes.saturating_add(new.sealed.len());
             bytes <= PIECE
         };
-        let count = rest.iter().take_while(fits).count().max(1);
+        let count = rest.iter().take(most).take_while(fits).count().max(1);
         let (piece, behind) = rest.split_at_checked(count)?;
         rest = behind;
         Some(piece)
@@ -72,7 +118,7 @@ fn pieces<'r>(rows: &'r [Row<'r>]) -> impl Iterator<Item = &'r [Row<'r>]> {
 
 /// All bytes are one parameter, and arrays say where those of a row are: a text that PostgreSQL parses and plans in no time,
 /// and the same for any number of rows. Between which keys they are spares it to read the whole table.
-fn on_postgres(shape: &Shape, rows: &[Row<'_>]) -> Statement {
+fn on_postgres(shape: &Shape, rows: &[Row<'_>], head: &str) -> Statement {
     let (table, key) = (&shape.table, &shape.key.name);
     let (mut bytes, mut keys) = (Vec::new(), Array::default());
     let mut places = vec![[Array::default(), Array::default()]; shape.written().count()];
@@ -85,7 +131,10 @@ fn on_postgres(shape: &Shape, rows: &[Row<'_>]) -> Statement {
             bytes.extend_from_slice(part);
         }
     }
-    let mut statement = Statement::new(shape.dialect, format!("UPDATE {table} AS soaked SET "));
+    let mut statement = Statement::new(
+        shape.dialect,
+        format!("{head}UPDATE {table} AS soaked SET "),
+    );
     let bytes = statement.place(bytes.as_slice());
     for (n, name) in shape.written().enumerate() {
         let comma = if n == 0 { "" } else { ", " };
@@ -199,8 +248,8 @@ mod tests {
             fingerprints: Vec::new(),
         });
         let rows: Vec<Row<'_>> = sealed.into_iter().map(|sealed| ("7", sealed)).collect();
-        let counts: Vec<usize> = pieces(&rows).map(<[_]>::len).collect();
+        let counts: Vec<usize> = pieces(Dialect::Postgres, &rows).map(<[_]>::len).collect();
         assert_eq!(counts, [2, 1, 1, 1]);
-        assert_eq!(pieces(&[]).count(), 0);
+        assert_eq!(pieces(Dialect::Postgres, &[]).count(), 0);
     }
 }

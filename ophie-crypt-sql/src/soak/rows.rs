@@ -1,16 +1,14 @@
-//! Rows of a column in a soak: read in the order of their keys, sealed, compared.
+//! Rows of a column in a soak: counted, and read in the order of their keys; and the cursor among them.
 //!
-//! Invariant: the cursor moves in the transaction of its rows, and passes none that others hold for good: whoever is at the
-//! end looks whether any is pending. Absent: keys.
+//! Invariant: a row is read in one statement. Absent: which are sealed (`pass`), keys.
 
 use ophie_crypt::{
     CanonicalId, ModelError,
-    soak::{Filled, PlainRow, Rows, SealRows, Sealing, SoakColumn, SoakState, SoakedRow},
+    soak::{Rows, SoakColumn, SoakState, SoakedRow},
 };
 
 use super::{
-    filling::filling,
-    shape::{FINGERPRINTS, Shape, shape_in},
+    shape::{FINGERPRINTS, Shape},
     states::Number,
 };
 use crate::{
@@ -21,95 +19,6 @@ use crate::{
 };
 
 impl<D: Driver> ModelTables<D> {
-    /// See [`SoakStore::owners_ahead`](ophie_crypt::soak::SoakStore::owners_ahead).
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`].
-    pub async fn owners_ahead(
-        &self,
-        soak: &SoakColumn,
-        limit: u32,
-    ) -> Result<Vec<CanonicalId>, ModelError> {
-        let shape = self.shape(soak).await?;
-        let cursor = cursor(D::DIALECT, soak);
-        let rows = run(&self.driver, Begin::Read, move |tx| {
-            let (shape, cursor) = (shape.clone(), cursor.clone());
-            Box::pin(async move {
-                let at = at::<D>(tx, cursor).await?;
-                let owner = shape.owner_bytes("");
-                let head = format!(
-                    "SELECT DISTINCT o FROM (SELECT {owner} AS o FROM {} WHERE ",
-                    shape.table
-                );
-                let mut ahead = next(
-                    &shape,
-                    &head,
-                    &shape.pending(),
-                    at.position.as_deref(),
-                    limit,
-                );
-                ahead.push(") AS ahead");
-                tx.fetch::<Owner>(ahead).await
-            })
-        });
-        let rows = rows.await.map_err(error)?;
-        Ok(rows.into_iter().map(|row| row.0).collect())
-    }
-
-    /// See [`SoakStore::fill`](ophie_crypt::soak::SoakStore::fill).
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`].
-    pub async fn fill(
-        &self,
-        soak: &SoakColumn,
-        limit: u32,
-        seal: SealRows,
-    ) -> Result<Filled, ModelError> {
-        let (cursor, column) = (cursor(D::DIALECT, soak), soak.clone());
-        let filled = run(&self.driver, Begin::Write, move |tx| {
-            let (cursor, seal, column) = (cursor.clone(), seal.clone(), column.clone());
-            Box::pin(async move {
-                let shape = match shape_in::<D>(tx, &column).await? {
-                    Ok(shape) => shape,
-                    Err(error) => return Ok(Err(error)),
-                };
-                let at = at::<D>(tx, cursor).await?;
-                if !at.state.is_some_and(SoakState::is_filled) {
-                    return Ok(Ok(Filled::default()));
-                }
-                let rows = next_plain::<D>(tx, &shape, at.position.as_deref(), limit).await?;
-                let mut filled = Filled {
-                    admitted: true,
-                    ..Filled::default()
-                };
-                let (mut last, mut sealed) = (None, Vec::new());
-                for (row, sealing) in rows.iter().zip(seal(&rows)) {
-                    match sealing {
-                        Sealing::Sealed(new) => sealed.push((row.key.as_str(), new)),
-                        Sealing::Skip => {}
-                        Sealing::Stop => break,
-                    }
-                    filled.read = filled.read.saturating_add(1);
-                    last = Some(row.key.as_str());
-                }
-                for statement in filling(&shape, &sealed) {
-                    let written = tx.execute(statement).await?;
-                    filled.written = filled.written.saturating_add(written);
-                }
-                if let Some(last) = last {
-                    let written = i64::try_from(filled.written).unwrap_or(i64::MAX);
-                    tx.execute(moving(&shape, &column, &at, last, written))
-                        .await?;
-                }
-                Ok(Ok(filled))
-            })
-        });
-        filled.await.map_err(error)?
-    }
-
     /// See [`SoakStore::rewind`](ophie_crypt::soak::SoakStore::rewind).
     ///
     /// # Errors
@@ -214,6 +123,7 @@ impl<D: Driver> ModelTables<D> {
 }
 
 /// Where the cursor is in the present state, and this.
+#[derive(Clone, Default)]
 pub(super) struct At {
     pub(super) position: Option<String>,
     pub(super) state: Option<SoakState>,
@@ -247,12 +157,7 @@ pub(super) async fn at<D: Driver>(
     cursor: Statement,
 ) -> Result<At, Failure> {
     let rows: Vec<At> = tx.fetch(cursor).await?;
-    Ok(rows.into_iter().next().unwrap_or(At {
-        position: None,
-        state: None,
-        since: 0,
-        closed: false,
-    }))
+    Ok(rows.into_iter().next().unwrap_or_default())
 }
 
 /// Rows behind a key, in the order of their keys: `head`, a condition, the end.
@@ -316,6 +221,21 @@ pub(super) fn moving(
     to: &str,
     written: i64,
 ) -> Statement {
+    let mut statement = Statement::new(shape.dialect, "");
+    let written = statement.place(written);
+    moving_by(&mut statement, &written, shape, soak, at, to);
+    statement
+}
+
+/// The same behind what a statement does already, by what `written` says of it.
+pub(super) fn moving_by(
+    statement: &mut Statement,
+    written: &str,
+    shape: &Shape,
+    soak: &SoakColumn,
+    at: &At,
+    to: &str,
+) {
     let column = soak.column();
     let (of, clash) = match shape.dialect {
         Dialect::MySql => ("", "DUPLICATE KEY UPDATE"),
@@ -324,19 +244,19 @@ pub(super) fn moving(
             "CONFLICT (table_name, column_name) DO UPDATE SET",
         ),
     };
-    let (there, here) = (shape.key_of(&format!("{of}position")), shape.key_of("$2"));
-    // MySQL assigns from left to right: whose state it is comes last.
-    let sql = format!(
-        "INSERT INTO ophie_crypt_soak_cursors (filled, position, table_name, column_name, since) \
-         VALUES ($1, $2, $3, $4, $5) ON {clash} filled = {of}filled + $1, \
-         position = CASE WHEN {of}since = $5 AND {there} >= {here} THEN {of}position ELSE $2 END, since = $5"
+    let to = statement.place(to);
+    let (table, name) = (
+        statement.place(column.table()),
+        statement.place(column.name()),
     );
-    Statement::new(shape.dialect, sql)
-        .bind(written)
-        .bind(to)
-        .bind(column.table())
-        .bind(column.name())
-        .bind(at.since)
+    let since = statement.place(at.since);
+    let (there, here) = (shape.key_of(&format!("{of}position")), shape.key_of(&to));
+    // MySQL assigns from left to right: whose state it is comes last.
+    statement.push(&format!(
+        "INSERT INTO ophie_crypt_soak_cursors (filled, position, table_name, column_name, since) \
+         VALUES ({written}, {to}, {table}, {name}, {since}) ON {clash} filled = {of}filled + {written}, \
+         position = CASE WHEN {of}since = {since} AND {there} >= {here} THEN {of}position ELSE {to} END, since = {since}"
+    ));
 }
 
 /// What locks rows, and passes over those that others hold. On PostgreSQL others may go on to refer to them, as no job
@@ -349,23 +269,6 @@ pub(super) const fn lock(dialect: Dialect, skip: &'static str) -> &'static str {
         (Dialect::Postgres, true) => " FOR NO KEY UPDATE",
         (Dialect::Postgres, false) => " FOR NO KEY UPDATE SKIP LOCKED",
     }
-}
-
-async fn next_plain<D: Driver>(
-    tx: &mut D::Transaction,
-    shape: &Shape,
-    after: Option<&str>,
-    limit: u32,
-) -> Result<Vec<PlainRow>, Failure> {
-    let columns = format!(
-        "{} AS k, {} AS o, {} AS p",
-        shape.key_text(),
-        shape.owner_bytes(""),
-        shape.plain("")
-    );
-    let statement = next_locked(shape, &columns, &shape.pending(), after, limit);
-    let rows: Vec<Plain> = tx.fetch(statement).await?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 fn whole(shape: &Shape) -> String {
@@ -392,7 +295,7 @@ fn integer(dialect: Dialect, number: usize) -> String {
     }
 }
 
-struct Owner(CanonicalId);
+pub(super) struct Owner(pub(super) CanonicalId);
 
 impl Record for Owner {
     fn read(cells: &dyn Cells) -> Result<Self, Failure> {
@@ -401,22 +304,9 @@ impl Record for Owner {
 }
 
 /// A row without an owner is nobody's: an empty id, for which there are no keys.
-fn owner(cells: &dyn Cells) -> Result<CanonicalId, Failure> {
+pub(super) fn owner(cells: &dyn Cells) -> Result<CanonicalId, Failure> {
     let bytes = cells.bytes("o")?.unwrap_or_default();
     Ok(CanonicalId::from_bytes(&bytes))
-}
-
-struct Plain(PlainRow);
-
-impl Record for Plain {
-    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
-        Ok(Self(PlainRow {
-            key: there(cells.text("k")?)?,
-            owner: owner(cells)?,
-            // No value of its type: NULL to the database, and to its codec no bytes.
-            plain: cells.bytes("p")?.unwrap_or_default().into(),
-        }))
-    }
 }
 
 struct Whole(SoakedRow);

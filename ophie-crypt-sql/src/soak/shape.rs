@@ -77,18 +77,6 @@ impl<D: Driver> ModelTables<D> {
     }
 }
 
-/// The same in a transaction, whose other statements it spares one of their own.
-pub(super) async fn shape_in<D: Driver>(
-    tx: &mut D::Transaction,
-    soak: &SoakColumn,
-) -> Result<Result<Shape, ModelError>, Failure> {
-    if let Err(error) = soakable::<D>(soak) {
-        return Ok(Err(error));
-    }
-    let columns = tx.fetch(columns(D::DIALECT, soak.column().table())).await?;
-    Ok(shape_of::<D>(soak, &columns))
-}
-
 /// Whether its names can stand in triggers.
 fn soakable<D: Driver>(soak: &SoakColumn) -> Result<(), ModelError> {
     let (column, owner) = (soak.column(), soak.owner());

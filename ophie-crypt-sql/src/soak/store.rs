@@ -77,21 +77,11 @@ macro_rules! soak_store {
                 self.tables.admit_old(soak, from, admit).await
             }
 
-            async fn owners_ahead(
+            async fn pass(
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,
-                limit: u32,
-            ) -> Result<Vec<$crate::private::ophie_crypt::CanonicalId>, $crate::private::ophie_crypt::ModelError> {
-                self.tables.owners_ahead(soak, limit).await
-            }
-
-            async fn fill(
-                &self,
-                soak: &$crate::private::ophie_crypt::soak::SoakColumn,
-                limit: u32,
-                seal: $crate::private::ophie_crypt::soak::SealRows,
-            ) -> Result<$crate::private::ophie_crypt::soak::Filled, $crate::private::ophie_crypt::ModelError> {
-                self.tables.fill(soak, limit, seal).await
+            ) -> Result<Box<dyn $crate::private::ophie_crypt::soak::SoakPass>, $crate::private::ophie_crypt::ModelError> {
+                self.tables.pass(soak).await
             }
 
             async fn empty_buried(

@@ -49,7 +49,11 @@ impl Soaker {
         }
         let mut sessions = Sessions::new(&self.keyring, self.provisions);
         let mut done = Backfilled::default();
-        let total = self.store.count(&soak, Rows::Pending).await?;
+        let total = if self.is_watched() {
+            self.store.count(&soak, Rows::Pending).await?
+        } else {
+            0
+        };
         let mut whole = false;
         loop {
             let (written, follows) = self.pass(&soak, &mut sessions, &mut done, total).await?;
@@ -77,6 +81,7 @@ impl Soaker {
         // After a full batch of owners who were known before, the next is most likely theirs, too: one that meets others
         // ends before their rows.
         let mut asks = true;
+        let mut pass = self.store.pass(soak).await?;
         loop {
             if self.is_stopped() {
                 done.stopped = true;
@@ -84,7 +89,7 @@ impl Soaker {
             }
             let (asked, mut met) = (asks, false);
             if asked {
-                let ahead = self.store.owners_ahead(soak, self.batch).await?;
+                let ahead = pass.owners_ahead(self.batch).await?;
                 if ahead.is_empty() {
                     break;
                 }
@@ -98,7 +103,7 @@ impl Soaker {
             }
             let (known, column) = (sessions.snapshot(), soak.clone());
             let seal: SealRows = Arc::new(move |rows| seal_rows(&column, &known, rows));
-            let filled = match self.store.fill(soak, self.batch, seal).await {
+            let filled = match pass.fill(self.batch, seal).await {
                 Err(ModelError::Busy) => {
                     sleep(RETRY).await;
                     continue;
@@ -125,7 +130,11 @@ impl Soaker {
             if stuck > HELD || short > HELD {
                 break;
             }
-            sleep(if stuck > 0 { RETRY } else { self.pause }).await;
+            if stuck > 0 {
+                sleep(RETRY).await;
+            } else {
+                self.rest().await;
+            }
         }
         let follows = short > HELD && stuck <= HELD;
         Ok((done.written.saturating_sub(before), follows))

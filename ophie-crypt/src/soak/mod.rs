@@ -79,8 +79,8 @@ pub use self::{
     migration::SoakMigration,
     state::{Gate, SoakState},
     store::{
-        Decrypted, Filled, PlainRow, Rows, SealRows, SealedRow, Sealing, SoakRow, SoakStore,
-        SoakedRow,
+        Decrypted, Filled, PlainRow, Rows, SealRows, SealedRow, Sealing, SoakPass, SoakRow,
+        SoakStore, SoakedRow,
     },
     verify::{VerifyReport, Wrong, WrongRow},
     watch::{SoakCounts, SoakWatch},

@@ -97,28 +97,12 @@ pub trait SoakStore: ModelStore {
         admit: bool,
     ) -> Result<bool, ModelError>;
 
-    /// The owners of the next pending rows behind the cursor, each once; none where the pass is at its end.
+    /// Begins a pass through the pending rows, where the cursor is.
     ///
     /// # Errors
     ///
     /// [`ModelError`].
-    async fn owners_ahead(
-        &self,
-        soak: &SoakColumn,
-        limit: u32,
-    ) -> Result<Vec<CanonicalId>, ModelError>;
-
-    /// Seals the next pending rows behind the cursor that nobody else holds, and moves the cursor, in one transaction.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`].
-    async fn fill(
-        &self,
-        soak: &SoakColumn,
-        limit: u32,
-        seal: SealRows,
-    ) -> Result<Filled, ModelError>;
+    async fn pass(&self, soak: &SoakColumn) -> Result<Box<dyn SoakPass>, ModelError>;
 
     /// Takes the plaintext, and its ciphertext with it, of at most so many rows whose owner's keys were destroyed: what a
     /// shred did not reach, as the column did not soak then. Says of how many.
@@ -230,8 +214,7 @@ handed_on! {
     step(soak: &SoakColumn, from: &SoakRow, to: SoakState) -> bool;
     close(soak: &SoakColumn, from: &SoakRow) -> bool;
     admit_old(soak: &SoakColumn, from: &SoakRow, admit: bool) -> bool;
-    owners_ahead(soak: &SoakColumn, limit: u32) -> Vec<CanonicalId>;
-    fill(soak: &SoakColumn, limit: u32, seal: SealRows) -> Filled;
+    pass(soak: &SoakColumn) -> Box<dyn SoakPass>;
     empty_buried(soak: &SoakColumn, limit: u32) -> u64;
     rewind(soak: &SoakColumn) -> ();
     count(soak: &SoakColumn, rows: Rows) -> u64;
@@ -242,6 +225,25 @@ handed_on! {
     decrypted(soak: &SoakColumn, rows: Vec<Decrypted>) -> u64;
     drop_twin(soak: &SoakColumn, from: &SoakRow) -> bool;
     rewrite(soak: &SoakColumn) -> ();
+}
+
+/// One worker's way through the pending rows of a column. Others may be on theirs: each passes over the rows that another
+/// holds, and the cursor, which all move, is where one begins who comes later.
+#[async_trait]
+pub trait SoakPass: Send {
+    /// The owners of the next pending rows, each once; none where the pass is at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn owners_ahead(&mut self, limit: u32) -> Result<Vec<CanonicalId>, ModelError>;
+
+    /// Seals the next pending rows that nobody else holds, and moves the cursor, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn fill(&mut self, limit: u32, seal: SealRows) -> Result<Filled, ModelError>;
 }
 
 /// How far a column is, as the database says.

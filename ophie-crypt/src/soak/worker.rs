@@ -11,7 +11,7 @@ use core::{
 };
 use std::sync::Arc;
 
-use tokio::time::sleep;
+use tokio::{task::yield_now, time::sleep};
 
 use super::{
     Gate, Heartbeat, SoakColumn, SoakJobError, SoakMigration, SoakRow, SoakState, SoakStore,
@@ -282,8 +282,17 @@ impl Soaker {
         self.stop.is_stopped()
     }
 
+    pub(super) const fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Between two batches. A timer would make a millisecond of no pause.
     pub(super) async fn rest(&self) {
-        sleep(self.pause).await;
+        if self.pause.is_zero() {
+            yield_now().await;
+        } else {
+            sleep(self.pause).await;
+        }
     }
 
     /// A column whose model says that it soaks.

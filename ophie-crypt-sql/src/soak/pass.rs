@@ -1,0 +1,171 @@
+//! One worker's pass through the pending rows of a column.
+//!
+//! Invariant: rows are read, sealed and written, and the cursor is moved, in one transaction, which looks at the column's state
+//! in the statement that locks the rows. A pass only goes forward: it passes rows that others hold, and whoever is at the end
+//! looks whether any is pending. Absent: what is written (`filling`), the cursor's table (`rows`).
+
+use async_trait::async_trait;
+use ophie_crypt::{
+    CanonicalId, ModelError,
+    soak::{Filled, PlainRow, SealRows, Sealing, SoakColumn, SoakPass, SoakState},
+};
+
+use super::{
+    filling::write,
+    rows::{At, Owner, at, cursor, next, next_locked, owner},
+    shape::Shape,
+};
+use crate::{
+    Begin, Cells, Connection, Driver, Failure, Record,
+    driver::there,
+    models::{ModelTables, error},
+    run::{read, run},
+};
+
+/// See [`SoakPass`].
+struct Pass<D> {
+    driver: D,
+    column: SoakColumn,
+    /// Looked at once: if what it says is so no longer, statements fail.
+    shape: Shape,
+    /// How far this worker is, and in which state.
+    at: At,
+}
+
+impl<D: Driver> ModelTables<D> {
+    /// See [`SoakStore::pass`](ophie_crypt::soak::SoakStore::pass).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn pass(&self, soak: &SoakColumn) -> Result<Box<dyn SoakPass>, ModelError> {
+        let shape = self.shape(soak).await?;
+        let begun: Vec<At> = read(&self.driver, cursor(D::DIALECT, soak))
+            .await
+            .map_err(error)?;
+        Ok(Box::new(Pass {
+            driver: self.driver.clone(),
+            column: soak.clone(),
+            shape,
+            at: begun.into_iter().next().unwrap_or_default(),
+        }))
+    }
+}
+
+#[async_trait]
+impl<D: Driver> SoakPass for Pass<D> {
+    async fn owners_ahead(&mut self, limit: u32) -> Result<Vec<CanonicalId>, ModelError> {
+        let Self { shape, at, .. } = &*self;
+        let head = format!(
+            "SELECT DISTINCT o FROM (SELECT {} AS o FROM {} WHERE ",
+            shape.owner_bytes(""),
+            shape.table
+        );
+        let mut ahead = next(
+            shape,
+            &head,
+            &shape.pending(),
+            at.position.as_deref(),
+            limit,
+        );
+        ahead.push(") AS ahead");
+        let rows: Vec<Owner> = read(&self.driver, ahead).await.map_err(error)?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    async fn fill(&mut self, limit: u32, seal: SealRows) -> Result<Filled, ModelError> {
+        let (shape, column, from) = (self.shape.clone(), self.column.clone(), self.at.clone());
+        let filled = run(&self.driver, Begin::Write, move |tx| {
+            let (shape, column, seal) = (shape.clone(), column.clone(), seal.clone());
+            let mut from = from.clone();
+            Box::pin(async move {
+                let mut rows = next_plain::<D>(tx, &shape, &column, &from, limit).await?;
+                if rows.is_empty() {
+                    // At the end, or the column is in another state.
+                    let now = at::<D>(tx, cursor(D::DIALECT, &column)).await?;
+                    if !now.is_filled() {
+                        return Ok((Filled::default(), now));
+                    }
+                    if now.since != from.since {
+                        from = now;
+                        rows = next_plain::<D>(tx, &shape, &column, &from, limit).await?;
+                    }
+                }
+                let mut filled = Filled {
+                    admitted: true,
+                    ..Filled::default()
+                };
+                let (mut last, mut sealed) = (None, Vec::new());
+                for (row, sealing) in rows.iter().zip(seal(&rows)) {
+                    match sealing {
+                        Sealing::Sealed(new) => sealed.push((row.key.as_str(), new)),
+                        Sealing::Skip => {}
+                        Sealing::Stop => break,
+                    }
+                    filled.read = filled.read.saturating_add(1);
+                    last = Some(row.key.as_str());
+                }
+                let Some(last) = last else {
+                    return Ok((filled, from));
+                };
+                filled.written = write::<D>(tx, &shape, &column, &from, &sealed, last).await?;
+                from.position = Some(last.to_owned());
+                Ok((filled, from))
+            })
+        });
+        let (filled, at) = filled.await.map_err(error)?;
+        self.at = at;
+        Ok(filled)
+    }
+}
+
+/// The next rows, if the column is still in the state of then.
+async fn next_plain<D: Driver>(
+    tx: &mut D::Transaction,
+    shape: &Shape,
+    column: &SoakColumn,
+    from: &At,
+    limit: u32,
+) -> Result<Vec<PlainRow>, Failure> {
+    if !from.is_filled() {
+        return Ok(Vec::new());
+    }
+    let columns = format!(
+        "{} AS k, {} AS o, {} AS p",
+        shape.key_text(),
+        shape.owner_bytes(""),
+        shape.plain("")
+    );
+    let of = column.column();
+    // Names that may stand in a trigger may stand here.
+    let condition = format!(
+        "{} AND EXISTS (SELECT 1 FROM ophie_crypt_soaks AS s \
+         WHERE s.table_name = '{}' AND s.column_name = '{}' AND s.since = {})",
+        shape.pending(),
+        of.table(),
+        of.name(),
+        from.since
+    );
+    let statement = next_locked(shape, &columns, &condition, from.position.as_deref(), limit);
+    let rows: Vec<Plain> = tx.fetch(statement).await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+impl At {
+    fn is_filled(&self) -> bool {
+        self.state.is_some_and(SoakState::is_filled)
+    }
+}
+
+struct Plain(PlainRow);
+
+impl Record for Plain {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(PlainRow {
+            key: there(cells.text("k")?)?,
+            owner: owner(cells)?,
+            // No value of its type: NULL to the database, and to its codec no bytes.
+            plain: cells.bytes("p")?.unwrap_or_default().into(),
+        }))
+    }
+}
