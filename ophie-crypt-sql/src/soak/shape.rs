@@ -6,7 +6,7 @@
 use ophie_crypt::{ModelError, OwnerKind, soak::SoakColumn};
 
 use crate::{
-    Cells, Connection, Dialect, Driver, Failure, Param, Record, Statement,
+    Cells, Dialect, Driver, Failure, Param, Record, Statement,
     driver::there,
     models::{ModelTables, error, sql::quoted},
     run::read,

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Codec, CodecError, PlainBuf, Plaintext};
+use super::{Codec, CodecError, PlainBuf, Plaintext, wipe};
 
 /// UTF-8; the empty string is a value like any other.
 impl Plaintext for String {
@@ -19,13 +19,13 @@ impl Plaintext for String {
 
     fn decode(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, CodecError> {
         Self::from_utf8(core::mem::take(&mut *bytes)).map_err(|error| {
-            error.into_bytes().zeroize();
+            wipe(&mut error.into_bytes());
             CodecError::new("not UTF-8")
         })
     }
 
     fn wipe(&mut self) {
-        self.zeroize();
+        wipe(&mut core::mem::take(self).into_bytes());
     }
 }
 
@@ -47,7 +47,7 @@ impl Plaintext for Vec<u8> {
     }
 
     fn wipe(&mut self) {
-        self.zeroize();
+        wipe(self);
     }
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{Codec, CodecError, PlainBuf, Plaintext};
+use super::{Codec, CodecError, PlainBuf, Plaintext, wipe};
 
 /// A value that is stored as encrypted JSON.
 ///
@@ -63,9 +63,10 @@ impl<T: Serialize + DeserializeOwned> Plaintext for Json<T> {
         })
     }
 
-    fn decode(bytes: Zeroizing<Vec<u8>>) -> Result<Self, CodecError> {
-        serde_json::from_slice(&bytes)
-            .map(Json)
+    fn decode(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, CodecError> {
+        let read = serde_json::from_slice(&bytes);
+        wipe(&mut bytes);
+        read.map(Json)
             .map_err(|_| CodecError::new("JSON that does not fit the field's type"))
     }
 

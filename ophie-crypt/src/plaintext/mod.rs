@@ -27,7 +27,7 @@ pub use self::json::Json;
 ///
 /// ```
 /// use ophie_crypt::{Codec, CodecError, PlainBuf, Plaintext};
-/// use zeroize::{Zeroize, Zeroizing};
+/// use zeroize::Zeroizing;
 ///
 /// struct Diagnosis(String);
 ///
@@ -43,7 +43,7 @@ pub use self::json::Json;
 ///         String::decode(bytes).map(Diagnosis)
 ///     }
 ///     fn wipe(&mut self) {
-///         self.0.zeroize();
+///         self.0.wipe();
 ///     }
 /// }
 /// ```
@@ -155,13 +155,13 @@ impl CodecError {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Default)]
-pub struct PlainBuf(Zeroizing<Vec<u8>>);
+pub struct PlainBuf(Vec<u8>);
 
 impl PlainBuf {
     /// With room for `capacity` bytes.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self(Zeroizing::new(Vec::with_capacity(capacity)))
+        Self(Vec::with_capacity(capacity))
     }
 
     /// Appends bytes.
@@ -199,7 +199,7 @@ impl PlainBuf {
 
     /// Hands the bytes over unwiped: only once they are ciphertext.
     pub(crate) fn into_ciphertext(mut self) -> Vec<u8> {
-        core::mem::take(&mut *self.0)
+        core::mem::take(&mut self.0)
     }
 
     #[inline]
@@ -215,8 +215,14 @@ impl PlainBuf {
         let need = self.0.len().saturating_add(more);
         let mut larger = Vec::with_capacity(need.max(self.0.capacity().saturating_mul(2)));
         larger.extend_from_slice(&self.0);
-        self.0.zeroize();
-        *self.0 = larger;
+        wipe(&mut self.0);
+        self.0 = larger;
+    }
+}
+
+impl Drop for PlainBuf {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 
@@ -235,6 +241,14 @@ impl fmt::Debug for PlainBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PlainBuf([REDACTED])")
     }
+}
+
+/// Wipes bytes at once, and empties them: `Vec`'s own `zeroize` takes one after the other, which for a long text lasts as
+/// long as to open it.
+fn wipe(bytes: &mut Vec<u8>) {
+    bytes.as_mut_slice().zeroize();
+    bytes.spare_capacity_mut().zeroize();
+    bytes.clear();
 }
 
 /// Wipes a value when it goes, also on unwinding.
