@@ -84,7 +84,7 @@ async fn main() {
     run(format!("CREATE DATABASE {name}")).await;
     let (base, _) = server.rsplit_once('/').unwrap();
     let pool = PgPoolOptions::new()
-        .max_connections(4)
+        .max_connections(8)
         .connect(&format!("{base}/{name}"))
         .await
         .unwrap();
@@ -249,10 +249,12 @@ impl Bench {
         self.beside(&name, plain, encrypted).await;
     }
 
-    /// Rows sealed by a backfill, beside a plain UPDATE of the same rows, as many at a time, with as many random bytes.
+    /// Rows sealed by a backfill of one worker and of several, beside a plain UPDATE of the same rows by one, as many at a
+    /// time, with as many random bytes.
     async fn backfill(&self) {
         const BATCH: i64 = 500;
         const TIMES: usize = 5;
+        const WORKERS: [usize; 3] = [1, 2, 4];
         let rows: i64 = std::env::var("OPHIE_CRYPT_BENCH_BACKFILL")
             .map_or(20_000, |rows| rows.parse().unwrap());
         self.execute(
@@ -277,16 +279,17 @@ impl Bench {
         self.execute("CREATE TABLE updated (id bigint PRIMARY KEY, owner bigint NOT NULL, name text, name_ct bytea)")
             .await;
         let plain_anew = rows_anew.replace("soaking", "updated");
-        let (mut plain, mut encrypted) = (Vec::new(), Vec::new());
-        for _ in 0..TIMES {
-            for anew in [&rows_anew, &plain_anew] {
-                sqlx::raw_sql(AssertSqlSafe(anew.clone()))
-                    .execute(&self.pool)
-                    .await
-                    .unwrap();
-            }
+        let (mut plain, mut encrypted) = (Vec::new(), WORKERS.map(|_| Vec::new()));
+        let anew = async |sql: &str| {
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                .execute(&self.pool)
+                .await
+                .unwrap();
             self.execute("VACUUM ANALYZE").await;
             self.execute("CHECKPOINT").await;
+        };
+        for _ in 0..TIMES {
+            anew(&plain_anew).await;
             let sealed = self.sealed(usize::try_from(BATCH).unwrap(), 100);
             let began = Instant::now();
             for first in (1..=rows).step_by(usize::try_from(BATCH).unwrap()) {
@@ -301,23 +304,35 @@ impl Bench {
                 .unwrap();
             }
             plain.push(began.elapsed());
-            let began = Instant::now();
-            let done = soaker.backfill("soaking", "name_ct").await.unwrap();
-            encrypted.push(began.elapsed());
-            assert_eq!(i64::try_from(done.written).unwrap(), rows);
+            for (workers, times) in WORKERS.into_iter().zip(&mut encrypted) {
+                anew(&rows_anew).await;
+                let began = Instant::now();
+                let mut at_work = tokio::task::JoinSet::new();
+                for _ in 0..workers {
+                    let soaker = soaker.clone();
+                    at_work.spawn(async move { soaker.backfill("soaking", "name_ct").await });
+                }
+                let done = at_work.join_all().await.into_iter();
+                times.push(began.elapsed());
+                let written: u64 = done.map(|done| done.unwrap().written).sum();
+                assert_eq!(i64::try_from(written).unwrap(), rows);
+            }
         }
         let median = |times: &mut Vec<Duration>| {
             times.sort_unstable();
             times[TIMES / 2]
         };
-        let (plain, encrypted) = (median(&mut plain), median(&mut encrypted));
-        println!(
-            "{:<44}{:>12.1?}{:>12.1?}{:>9.2}",
-            format!("backfill of {rows} rows, {BATCH} at a time"),
-            plain,
-            encrypted,
-            encrypted.as_secs_f64() / plain.as_secs_f64()
-        );
+        let plain = median(&mut plain);
+        for (workers, times) in WORKERS.into_iter().zip(&mut encrypted) {
+            let encrypted = median(times);
+            println!(
+                "{:<44}{:>12.1?}{:>12.1?}{:>9.2}",
+                format!("backfill of {rows} rows, workers: {workers}"),
+                plain,
+                encrypted,
+                encrypted.as_secs_f64() / plain.as_secs_f64()
+            );
+        }
     }
 
     /// One row among many, each owner with a hundred.
