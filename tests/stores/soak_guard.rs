@@ -17,6 +17,7 @@ every_database!(
     the_guard_keeps_ciphertext_beside_its_plaintext,
     shapes_that_a_state_forbids_are_refused,
     plaintext_of_the_shredded_is_refused,
+    what_is_left_of_plaintext_keeps_its_ciphertext,
     values_of_every_type_go_and_come_back,
 );
 
@@ -166,6 +167,36 @@ async fn plaintext_of_the_shredded_is_refused(kind: Kind) {
         .unwrap();
     let done = soaking.soaker.backfill(TABLE, COLUMN).await.unwrap();
     assert_eq!((done.written, done.pending), (1, 0));
+}
+
+/// Statements that were bound in `Expand`, or by a hand: what is left in a retired row is emptied, or stays beside its own.
+async fn what_is_left_of_plaintext_keeps_its_ciphertext(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    soaking.insert(1, ADA, "'Mom'").await.unwrap();
+    soaking.insert(2, ADA, "'Dad'").await.unwrap();
+    soaking.until(SoakState::Retired).await;
+    for closed in [false, true] {
+        if closed {
+            let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+            assert!(soaking.models.close(&soaking.soak, &row).await.unwrap());
+        }
+        for late in [
+            "name = 'Mom', name_ct = NULL",
+            "name_ct = NULL",
+            "user_id = 8",
+        ] {
+            let late = format!("UPDATE people SET {late} WHERE id = 1");
+            assert!(soaking.run(&late).await.is_err(), "{late}, {closed}");
+        }
+        let admitted = "UPDATE people SET name_fp = NULL, user_id = 7 WHERE id = 1";
+        soaking.run(admitted).await.unwrap();
+    }
+    // With the plaintext, both may go; a row in which they do already changes as it likes.
+    let both = "UPDATE people SET name = NULL, name_ct = NULL, user_id = 8 WHERE id = 2";
+    soaking.run(both).await.unwrap();
+    assert_eq!(soaking.soaker.null_out(TABLE, COLUMN).await.unwrap(), 1);
+    let left = "name IS NULL AND user_id = 7 AND name_ct IS NOT NULL";
+    assert_eq!(soaking.count(left).await, 1);
 }
 
 #[derive(EncryptedModel)]

@@ -4,6 +4,8 @@
 //! Invariant: ciphertext never stands beside plaintext that changed without it, and the refusing trigger never touches
 //! ciphertext. Absent: when one takes the other's place (`states`).
 
+mod mysql;
+mod postgres;
 mod sqlite;
 
 use ophie_crypt::soak::{SoakColumn, SoakState};
@@ -61,10 +63,13 @@ impl<'a> Guard<'a> {
 
     /// Puts the refusing trigger up; it must be down.
     pub(super) fn refuse(&self) -> String {
-        let changed = format!("NOT ({})", self.same("plain"));
-        let (table, not_null) = (
-            &self.shape.table,
-            format!("NEW.{} IS NOT NULL", self.shape.twin),
+        let (table, column) = (&self.shape.table, &self.shape.column);
+        let not_null = format!("NEW.{} IS NOT NULL", self.shape.twin);
+        // What is left of the plaintext stands beside its own ciphertext until it goes.
+        let update = format!(
+            "{not_null} AND (NOT ({}) OR NOT ({}) OR (NEW.{column} IS NULL AND OLD.{column} IS NOT NULL))",
+            self.same("plain"),
+            self.same("owner")
         );
         match self.shape.dialect {
             Dialect::Postgres => {
@@ -78,7 +83,7 @@ END $soak$;
 CREATE TRIGGER {} BEFORE INSERT ON {table}
     FOR EACH ROW WHEN ({not_null}) EXECUTE FUNCTION {function}();
 CREATE TRIGGER {} BEFORE UPDATE ON {table}
-    FOR EACH ROW WHEN ({not_null} AND {changed}) EXECUTE FUNCTION {function}();
+    FOR EACH ROW WHEN ({update}) EXECUTE FUNCTION {function}();
 ",
                     self.trigger("ri"),
                     self.trigger("ru")
@@ -92,7 +97,6 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
                         self.trigger(name)
                     )
                 };
-                let update = format!("{not_null} AND {changed}");
                 one("ri", "INSERT", &not_null) + &one("ru", "UPDATE", &update)
             }
             Dialect::Sqlite => {
@@ -105,7 +109,6 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
                         self.trigger(name)
                     )
                 };
-                let update = format!("{not_null} AND {changed}");
                 one("ri", "INSERT", &not_null) + &one("ru", "UPDATE", &update)
             }
         }
@@ -231,164 +234,5 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
             "SELECT 1 FROM ophie_crypt_tombstones AS b WHERE b.owner = {}",
             self.shape.owner_bytes("NEW.")
         )
-    }
-
-    /// What the guard calls on PostgreSQL.
-    fn told(&self, state: SoakState, admits_old: bool) -> String {
-        let Shape {
-            column,
-            twin,
-            fingerprints,
-            ..
-        } = self.shape;
-        let empty: String = fingerprints
-            .iter()
-            .map(|name| format!("        NEW.{name} := NULL;\n"))
-            .collect();
-        let empty = if empty.is_empty() {
-            "        NULL;\n".to_owned()
-        } else {
-            empty
-        };
-        let refuse = |message: &str| {
-            format!("RAISE EXCEPTION USING MESSAGE = '{message}', ERRCODE = 'restrict_violation';")
-        };
-        format!(
-            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = {path} AS $soak$
-DECLARE
-    state CONSTANT text := '{state}';
-    admits_old CONSTANT boolean := {admits_old};
-    changed boolean := true;
-    resealed boolean := true;
-BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        changed := NOT ({plain} AND {owner});
-        resealed := NOT ({sealed});
-        IF changed AND NOT resealed THEN
-            NEW.{column} := NULL;
-        END IF;
-    END IF;
-    IF NEW.{column} IS NULL THEN
-{empty}    END IF;
-    IF changed AND NEW.{twin} IS NOT NULL THEN
-        PERFORM {buried};
-        IF FOUND THEN
-            {shredded}
-        END IF;
-        IF NEW.{column} IS NULL AND NOT admits_old AND state IN ('backfill', 'verify', 'soak', 'sealed', 'retired') THEN
-            {alone}
-        END IF;
-    END IF;
-    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
-        AND (state NOT IN ('sealed', 'retired') OR admits_old) THEN
-        {no_plaintext}
-    END IF;
-    RETURN NEW;
-END $soak$;
-",
-            function = self.function(),
-            path = self.path,
-            plain = self.same("plain"),
-            owner = self.same("owner"),
-            sealed = self.same("sealed"),
-            buried = self.buried().trim_start_matches("SELECT "),
-            shredded = refuse(SHREDDED),
-            alone = refuse(ALONE),
-            no_plaintext = refuse(NO_PLAINTEXT),
-        )
-    }
-
-    /// Its name.
-    fn function(&self) -> String {
-        format!("ophie_crypt_soak_g_{}", self.name)
-    }
-
-    /// It fires only where it would do something: ciphertext beside plaintext that stays, which a backfill writes row by
-    /// row, passes without a call.
-    fn guard_on_postgres(&self) -> String {
-        let (table, column, twin) = (&self.shape.table, &self.shape.column, &self.shape.twin);
-        let changes: Vec<String> = self
-            .shape
-            .written()
-            .map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}"))
-            .collect();
-        format!(
-            "CREATE TRIGGER {insert} BEFORE INSERT ON {table}
-    FOR EACH ROW EXECUTE FUNCTION {function}();
-CREATE TRIGGER {update} BEFORE UPDATE ON {table}
-    FOR EACH ROW WHEN (NOT ({plain} AND {owner}) OR (NEW.{column} IS NULL AND ({changes})) OR (NEW.{twin} IS NULL AND NOT ({sealed})))
-    EXECUTE FUNCTION {function}();
-",
-            insert = self.trigger("gi"),
-            update = self.trigger("gu"),
-            function = self.function(),
-            plain = self.same("plain"),
-            owner = self.same("owner"),
-            sealed = self.same("sealed"),
-            changes = changes.join(" OR "),
-        )
-    }
-
-    fn guard_on_mysql(&self) -> String {
-        let Shape {
-            table,
-            column,
-            twin,
-            fingerprints,
-            ..
-        } = self.shape;
-        let empty: String = fingerprints
-            .iter()
-            .map(|name| format!("        SET NEW.{name} = NULL;\n"))
-            .collect();
-        let empty = if empty.is_empty() {
-            String::new()
-        } else {
-            format!("    IF NEW.{column} IS NULL THEN\n{empty}    END IF;\n")
-        };
-        let refuse =
-            |message: &str| format!("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{message}';");
-        let trigger = |name: &str, operation: &str, begin: &str| {
-            format!(
-                "CREATE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH ROW BEGIN
-    DECLARE state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT (SELECT s.state FROM ophie_crypt_soaks AS s WHERE s.table_name = '{of}' AND s.column_name = '{col}');
-    DECLARE admits BIGINT DEFAULT ({admits});
-    DECLARE changed, resealed BOOLEAN DEFAULT TRUE;
-{begin}{empty}    IF changed AND NEW.{twin} IS NOT NULL THEN
-        IF EXISTS ({buried}) THEN
-            {shredded}
-        END IF;
-        IF NEW.{column} IS NULL AND admits = 0 AND state IN ('backfill', 'verify', 'soak', 'sealed', 'retired') THEN
-            {alone}
-        END IF;
-    END IF;
-    IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)
-        AND (state NOT IN ('sealed', 'retired') OR admits = 1) THEN
-        {no_plaintext}
-    END IF;
-END;
-",
-                name = self.trigger(name),
-                of = self.soak.column().table(),
-                col = self.soak.column().name(),
-                admits = self.state("s.admits_old"),
-                buried = self.buried(),
-                shredded = refuse(SHREDDED),
-                alone = refuse(ALONE),
-                no_plaintext = refuse(NO_PLAINTEXT),
-            )
-        };
-        let update = format!(
-            "    SET changed = NOT ({} AND {}), resealed = NOT ({});
-    IF changed AND NOT resealed THEN
-        SET NEW.{column} = NULL;
-    END IF;
-",
-            self.same("plain"),
-            self.same("owner"),
-            self.same("sealed")
-        );
-        trigger("gi", "INSERT", "") + &trigger("gu", "UPDATE", &update)
     }
 }

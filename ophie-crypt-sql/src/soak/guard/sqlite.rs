@@ -40,8 +40,9 @@ impl Guard<'_> {
                 (
                     ALONE,
                     format!(
-                        "{changed} AND NEW.{twin} IS NOT NULL AND {left_alone} AND ({}) = 0 \
-                         AND ({state}) IN ('backfill', 'verify', 'soak', 'sealed', 'retired')",
+                        "NEW.{twin} IS NOT NULL AND {left_alone} AND ({}) = 0 \
+                         AND ({changed} AND ({state}) IN ('backfill', 'verify', 'soak', 'sealed') \
+                         OR ({changed} OR {resealed}) AND ({state}) = 'retired')",
                         self.state("s.admits_old")
                     ),
                 ),
