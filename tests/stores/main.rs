@@ -125,6 +125,8 @@ mod soak_releases;
 #[cfg(test)]
 mod soak_rows;
 #[cfg(test)]
+mod soak_steps;
+#[cfg(test)]
 mod soaking;
 mod stores;
 #[cfg(test)]

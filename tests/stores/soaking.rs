@@ -199,7 +199,8 @@ impl Soaking {
         let waits = match self.kind {
             _ if is_postgres(self.kind) => {
                 "SELECT COUNT(*) FROM pg_locks WHERE NOT granted \
-                 AND relation = CAST('people' AS regclass) AND mode = 'ShareRowExclusiveLock'"
+                 AND relation = CAST('people' AS regclass) \
+                 AND mode IN ('AccessExclusiveLock', 'ShareRowExclusiveLock')"
             }
             _ if is_mariadb(self.kind) => {
                 "SELECT COUNT(*) FROM information_schema.processlist \

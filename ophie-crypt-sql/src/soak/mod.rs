@@ -2,6 +2,7 @@
 //!
 //! Invariant: a job writes a row only where what it read of it still stands. Absent: keys, and what is decided (the core).
 
+mod barrier;
 mod expanding;
 mod filling;
 mod guard;

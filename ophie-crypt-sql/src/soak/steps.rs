@@ -1,15 +1,15 @@
 //! The steps between states.
 //!
 //! Invariant: a step is taken from the version that was looked at, or not at all; the triggers change with the state, and
-//! what a step needs of the rows is looked for while nobody writes them.
-//! Absent: whether one may step (the core), the first step (`expanding`), rows (`rows`, `jobs`).
+//! what a step needs of the rows is looked for while nobody writes them, or where nobody can take it away any more
+//! (`barrier`). Absent: whether one may step (the core), the first step (`expanding`), rows (`rows`, `jobs`).
 
 use ophie_crypt::{
     ModelError,
     soak::{SoakColumn, SoakRow, SoakState},
 };
 
-use super::{guard::Guard, shape::Shape, states::Number};
+use super::{barrier::Barred, guard::Guard, shape::Shape, states::Number};
 use crate::{
     Begin, Connection, Dialect, Driver, Failure, Statement, Transaction,
     models::{ModelTables, error, sql::waits_briefly},
@@ -51,13 +51,30 @@ impl<D: Driver> ModelTables<D> {
             (SoakState::Sealed, SoakState::Soak) => Some(shape.undecrypted()),
             _ => None,
         };
-        // What the guard is told takes no lock: where it must not be passed any more, there is a hindrance to look for.
+        let hindrance = hindrance.map(|condition| rows(&shape, &condition));
+        let (stands, stepping) = (standing(D::DIALECT, from), stepping(D::DIALECT, from, to));
+        let hindrance = match hindrance {
+            Some(hindrance) if D::DIALECT == Dialect::Postgres => {
+                let admits_old = from.admits_old && to != SoakState::Retired;
+                return self
+                    .barred(Barred {
+                        shape: &shape,
+                        guard: &guard,
+                        from,
+                        meanwhile: (to, admits_old),
+                        then: (to, from.admits_old),
+                        hindrance,
+                        stepping,
+                    })
+                    .await;
+            }
+            hindrance => hindrance,
+        };
+        // What the guard is told takes no lock.
         let locked = D::DIALECT == Dialect::MySql
             || from.state == SoakState::Retired
             || to == SoakState::Plain
             || hindrance.is_some();
-        let hindrance = hindrance.map(|condition| rows(&shape, &condition));
-        let (stands, stepping) = (standing(D::DIALECT, from), stepping(D::DIALECT, from, to));
         let table = shape.table.clone();
         let done = run(&self.driver, Begin::Write, move |tx| {
             let (sql, hindrance) = (sql.clone(), hindrance.clone());
@@ -157,7 +174,8 @@ impl<D: Driver> ModelTables<D> {
         admit: bool,
     ) -> Result<bool, ModelError> {
         let (shape, path) = (self.shape(soak).await?, self.search_path().await?);
-        let telling = Guard::new(&shape, soak, &path).tell(from.state, admit);
+        let guard = Guard::new(&shape, soak, &path);
+        let telling = guard.tell(from.state, admit);
         // Who writes the table may hold its state.
         let waits = waits_briefly(D::DIALECT);
         let sql = format!(
@@ -172,6 +190,20 @@ impl<D: Driver> ModelTables<D> {
         // To old binaries, ciphertext alone is NULL.
         let locked = admit && from.state == SoakState::Sealed;
         let undecrypted = rows(&shape, &shape.undecrypted());
+        if locked && D::DIALECT == Dialect::Postgres {
+            return self
+                .barred(Barred {
+                    shape: &shape,
+                    guard: &guard,
+                    from,
+                    // There, neither of the two is written alone.
+                    meanwhile: (SoakState::Soak, false),
+                    then: (from.state, admit),
+                    hindrance: undecrypted,
+                    stepping: admitting,
+                })
+                .await;
+        }
         let table = shape.table.clone();
         let done = run(&self.driver, Begin::Write, move |tx| {
             let (admitting, undecrypted) = (admitting.clone(), undecrypted.clone());
@@ -219,8 +251,8 @@ fn anew(dialect: Dialect, guard: &Guard<'_>, state: SoakState, admits_old: bool)
     .concat()
 }
 
-/// Until the transaction ends, or until writers are let in, nobody else writes the table. What is written is waited for,
-/// not for long.
+/// Until the transaction ends, or until writers are let in, nobody else writes the table, and triggers may be changed. What
+/// is written is waited for, not for long.
 pub(super) async fn keep_writers_out<D: Driver>(
     tx: &mut D::Transaction,
     table: &str,
@@ -234,7 +266,8 @@ pub(super) async fn keep_writers_out<D: Driver>(
              ophie_crypt_soak_heartbeats READ, ophie_crypt_tombstones AS b READ; \
              SET SESSION lock_wait_timeout = DEFAULT"
         ),
-        Dialect::Postgres => format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"),
+        // At once as triggers need it: who has read the table and waits to write it would be in each other's way.
+        Dialect::Postgres => format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"),
     };
     match tx.batch(sql).await {
         Err(failure) if D::DIALECT == Dialect::MySql => {

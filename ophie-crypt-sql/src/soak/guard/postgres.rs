@@ -5,7 +5,7 @@
 use ophie_crypt::soak::SoakState;
 
 use super::{ALONE, Guard, NO_PLAINTEXT, SHREDDED};
-use crate::soak::shape::Shape;
+use crate::{Dialect, Statement, soak::shape::Shape};
 
 impl Guard<'_> {
     /// What the guard calls on PostgreSQL.
@@ -73,6 +73,15 @@ END $soak$;
             alone = refuse(ALONE),
             no_plaintext = refuse(NO_PLAINTEXT),
         )
+    }
+
+    /// Which transaction told it last.
+    pub(in crate::soak) fn told_by(&self) -> Statement {
+        let sql = format!(
+            "SELECT CAST(xmin AS text) AS word FROM pg_proc WHERE oid = CAST('{}' AS regproc)",
+            self.function()
+        );
+        Statement::new(Dialect::Postgres, sql)
     }
 
     /// Its name.
