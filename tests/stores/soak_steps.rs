@@ -1,13 +1,20 @@
 //! Steps while others read and write the table, and steps that are cut off.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
 use ophie_crypt::soak::SoakState;
 
 use crate::{
-    soaking::{ADA, COLUMN, Soaking, TABLE, is_postgres},
+    soaking::{ADA, COLUMN, Soaking, TABLE, is_mariadb, is_postgres},
     world::Kind,
 };
 
 every_database!(
+    a_step_that_is_cut_off_leaves_a_trigger_that_refuses,
+    no_moment_of_a_step_is_without_a_trigger,
     of_two_tools_that_look_at_rows_one_steps,
     who_reads_before_it_writes_is_no_victim_of_a_step,
     who_writes_goes_on_while_a_step_looks_at_all_rows,
@@ -138,4 +145,104 @@ async fn of_two_tools_that_look_at_rows_one_steps(kind: Kind) {
     let back = soaking.models.step(&soaking.soak, &row, SoakState::Soak);
     assert!(back.await.unwrap());
     assert!(soaking.run(&alone).await.is_err(), "plaintext counts");
+}
+
+/// Where each statement counts at once: seen from beside, while triggers come and go.
+async fn no_moment_of_a_step_is_without_a_trigger(kind: Kind) {
+    if !is_mariadb(kind) {
+        return; // elsewhere a step is one transaction
+    }
+    let soaking = Arc::new(Soaking::new(kind).await);
+    soaking.until(SoakState::Retired).await;
+    let (ends, beside) = (Arc::new(AtomicBool::new(false)), Arc::clone(&soaking));
+    let ended = Arc::clone(&ends);
+    let watching = tokio::spawn(async move {
+        let one_of = |kinds: &str| {
+            format!(
+                "SELECT COUNT(*) FROM information_schema.triggers WHERE event_object_schema = database() \
+                 AND trigger_name REGEXP '^zz_ophie_crypt_soak_{kinds}_'"
+            )
+        };
+        let mut looks = 0;
+        while !ended.load(SeqCst) {
+            for kinds in ["[gr]i", "[gr]u"] {
+                assert!(beside.database.number(&one_of(kinds)).await > 0, "{kinds}");
+            }
+            looks += 1;
+        }
+        looks
+    });
+    for _ in 0..6 {
+        for to in [None, None, Some(SoakState::Sealed), Some(SoakState::Retired)] {
+            let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+            let done = match to {
+                None => soaking.models.close(&soaking.soak, &row).await,
+                Some(to) => soaking.models.step(&soaking.soak, &row, to).await,
+            };
+            assert!(done.unwrap());
+        }
+    }
+    ends.store(true, SeqCst);
+    assert!(watching.await.unwrap() > 0);
+}
+
+/// Between any two statements that change triggers; called again, it goes to its end.
+async fn a_step_that_is_cut_off_leaves_a_trigger_that_refuses(kind: Kind) {
+    if !is_mariadb(kind) {
+        return; // elsewhere a step is one transaction
+    }
+    let soaking = Soaking::new(kind).await;
+    soaking.insert(1, ADA, "'Mom'").await.unwrap();
+    soaking.until(SoakState::Retired).await;
+    let guard = "SELECT MIN(trigger_name) FROM information_schema.triggers \
+                 WHERE event_object_schema = database() AND trigger_name LIKE 'zz\\_ophie\\_crypt\\_soak\\_gi%'";
+    let guard = soaking.database.text(guard).await;
+    soaking.run("CREATE TABLE others (id INT)").await.unwrap();
+    let refuses = async |cut: &str| {
+        for plain in [
+            format!("INSERT INTO people (id, user_id, name) VALUES (2, {ADA}, 'late')"),
+            "UPDATE people SET name = 'late' WHERE id = 1".to_owned(),
+        ] {
+            assert!(soaking.run(&plain).await.is_err(), "{plain}, {cut}");
+        }
+    };
+    let step = async |to: Option<SoakState>| {
+        let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+        match to {
+            None => soaking.models.close(&soaking.soak, &row).await,
+            Some(SoakState::Dropped) => soaking.models.drop_twin(&soaking.soak, &row).await,
+            Some(to) => soaking.models.step(&soaking.soak, &row, to).await,
+        }
+    };
+    for (to, cuts) in [(None, ["_ri_", "_ru_"]), (Some(SoakState::Sealed), ["_gi_", "_gu_"])] {
+        for cut in cuts {
+            // A name that another table has.
+            let name = guard.replace("_gi_", cut);
+            let clash = format!("CREATE TRIGGER {name} BEFORE INSERT ON others FOR EACH ROW SET @cut = 1");
+            soaking.run(&clash).await.unwrap();
+            let done = step(to).await;
+            assert!(done.is_err(), "{done:?}, {cut}");
+            refuses(cut).await;
+            soaking.run(&format!("DROP TRIGGER {name}")).await.unwrap();
+        }
+        assert!(step(to).await.unwrap());
+        refuses("its end").await;
+    }
+    assert!(step(Some(SoakState::Retired)).await.unwrap());
+    let empty = "UPDATE people SET name = NULL";
+    soaking.run(empty).await.unwrap();
+    soaking.watch.stop().await.unwrap();
+    let needs = "ALTER TABLE people ADD CONSTRAINT needs CHECK (name IS NULL OR id > 0)";
+    soaking.run(needs).await.unwrap();
+    step(Some(SoakState::Dropped)).await.expect_err("a CHECK names it");
+    refuses("the column").await;
+    for by_hand in ["DROP CONSTRAINT needs", "DROP COLUMN name"] {
+        soaking.run(&format!("ALTER TABLE people {by_hand}")).await.unwrap();
+    }
+    let sealed = soaking.sealed("Mom");
+    let row = format!("INSERT INTO people (id, user_id, name_ct) VALUES (3, {ADA}, {sealed})");
+    soaking.run(&row).await.expect_err("its triggers name it yet");
+    assert!(step(Some(SoakState::Dropped)).await.unwrap());
+    soaking.run(&row).await.unwrap();
+    assert_eq!(soaking.state().await, SoakState::Dropped);
 }

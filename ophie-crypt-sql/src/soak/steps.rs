@@ -131,8 +131,7 @@ impl<D: Driver> ModelTables<D> {
                 shape.table, shape.twin
             ),
         };
-        // The refusing trigger first: where each statement counts at once, there is no moment without one.
-        let sql = [default, guard.admit(), guard.refuse(), guard.lower()].concat();
+        let sql = default + &closing(D::DIALECT, &guard);
         let closing = "UPDATE ophie_crypt_soaks SET closed = 1 \
                        WHERE table_name = $1 AND column_name = $2 AND version = $3 AND state = 'retired'";
         let closing = Statement::new(D::DIALECT, closing)
@@ -235,20 +234,22 @@ impl<D: Driver> ModelTables<D> {
     }
 }
 
-/// The guard, whatever stands. Where each statement counts at once, one that is cut off leaves a table that refuses
-/// plaintext, and never one without a trigger.
+/// The guard, whatever stands. Where each statement counts at once, there is no moment with neither of the triggers.
 fn anew(dialect: Dialect, guard: &Guard<'_>, state: SoakState, admits_old: bool) -> String {
-    let first = match dialect {
-        Dialect::MySql => guard.admit() + &guard.refuse(),
-        Dialect::Postgres | Dialect::Sqlite => String::new(),
-    };
-    [
-        first,
-        guard.lower(),
-        guard.raise(state, admits_old),
-        guard.admit(),
-    ]
-    .concat()
+    let (raise, admit) = (guard.raise(state, admits_old), guard.admit());
+    match dialect {
+        Dialect::MySql => raise + &admit,
+        Dialect::Postgres | Dialect::Sqlite => guard.lower() + &raise + &admit,
+    }
+}
+
+/// The refusing trigger, whatever stands; the same holds of it.
+fn closing(dialect: Dialect, guard: &Guard<'_>) -> String {
+    let (refuse, lower) = (guard.refuse(), guard.lower());
+    match dialect {
+        Dialect::MySql => refuse + &lower,
+        Dialect::Postgres | Dialect::Sqlite => guard.admit() + &refuse + &lower,
+    }
 }
 
 /// Until the transaction ends, or until writers are let in, nobody else writes the table, and triggers may be changed. What
@@ -308,7 +309,7 @@ pub(super) async fn any<D: Driver>(
 }
 
 /// Of rows that meet a condition, at most one.
-fn rows(shape: &Shape, condition: &str) -> Statement {
+pub(super) fn rows(shape: &Shape, condition: &str) -> Statement {
     let sql = format!(
         "SELECT count(*) AS number FROM (SELECT 1 AS one FROM {} WHERE {condition} LIMIT 1) AS found",
         shape.table

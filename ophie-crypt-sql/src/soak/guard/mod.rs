@@ -43,7 +43,7 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Puts the guard up; it must be down.
+    /// Puts the guard up; it must be down, but on MariaDB, where it takes the place of one that stands.
     pub(super) fn raise(&self, state: SoakState, admits_old: bool) -> String {
         match self.shape.dialect {
             Dialect::MySql => self.guard_on_mysql(),
@@ -61,7 +61,7 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Puts the refusing trigger up; it must be down.
+    /// Puts the refusing trigger up; it must be down, but on MariaDB, where it takes the place of one that stands.
     pub(super) fn refuse(&self) -> String {
         let (table, column) = (&self.shape.table, &self.shape.column);
         let not_null = format!("NEW.{} IS NOT NULL", self.shape.twin);
@@ -92,7 +92,7 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
             Dialect::MySql => {
                 let one = |name: &str, operation: &str, condition: &str| {
                     format!(
-                        "CREATE TRIGGER {} BEFORE {operation} ON {table} FOR EACH ROW BEGIN\n    IF {condition} THEN\n        \
+                        "CREATE OR REPLACE TRIGGER {} BEFORE {operation} ON {table} FOR EACH ROW BEGIN\n    IF {condition} THEN\n        \
                          SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{RETIRED}';\n    END IF;\nEND;\n",
                         self.trigger(name)
                     )

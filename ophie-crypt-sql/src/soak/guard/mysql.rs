@@ -27,7 +27,7 @@ impl Guard<'_> {
             |message: &str| format!("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{message}';");
         let trigger = |name: &str, operation: &str, begin: &str| {
             format!(
-                "CREATE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH ROW BEGIN
+                "CREATE OR REPLACE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH ROW BEGIN
     DECLARE state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT (SELECT s.state FROM ophie_crypt_soaks AS s WHERE s.table_name = '{of}' AND s.column_name = '{col}');
     DECLARE admits BIGINT DEFAULT ({admits});
     DECLARE changed, resealed BOOLEAN DEFAULT TRUE;
