@@ -92,8 +92,42 @@ impl<D: Driver> ModelTables<D> {
         let waits = waits_briefly(D::DIALECT);
         let head = format!("{waits}UPDATE {table} SET {twin} = NULL WHERE {condition} AND ");
         let mut statement = Statement::new(D::DIALECT, head);
-        among(&mut statement, &shape, &found);
+        among(&mut statement, &shape, found.iter().map(|row| &*row.key));
         self.write(statement).await
+    }
+
+    /// See [`SoakStore::empty_sealed`](ophie_crypt::soak::SoakStore::empty_sealed).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    pub async fn empty_sealed(
+        &self,
+        soak: &SoakColumn,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, ModelError> {
+        let shape = self.shape(soak).await?;
+        let (cursor, after) = (cursor(D::DIALECT, soak), after.map(str::to_owned));
+        let emptied = run(&self.driver, Begin::Write, move |tx| {
+            let (shape, cursor, after) = (shape.clone(), cursor.clone(), after.clone());
+            Box::pin(async move {
+                if at::<D>(tx, cursor).await?.state != Some(SoakState::Expand) {
+                    return Ok(Vec::new());
+                }
+                let (key, any) = (shape.key_text(), format!("({})", shape.any_sealed()));
+                let found = next_locked(&shape, &format!("{key} AS k"), &any, after.as_deref(), limit);
+                let found: Vec<Key> = tx.fetch(found).await?;
+                let keys: Vec<String> = found.into_iter().map(|row| row.0).collect();
+                if !keys.is_empty() {
+                    let mut statement = Statement::new(D::DIALECT, unsealing(&shape));
+                    among(&mut statement, &shape, keys.iter().map(String::as_str));
+                    tx.execute(statement).await?;
+                }
+                Ok(keys)
+            })
+        });
+        emptied.await.map_err(error)
     }
 
     /// See [`SoakStore::decrypted`](ophie_crypt::soak::SoakStore::decrypted).
@@ -300,6 +334,14 @@ impl Record for Both {
     }
 }
 
+struct Key(String);
+
+impl Record for Key {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self(there(cells.text("k")?)?))
+    }
+}
+
 /// Rows with both, locked.
 async fn both<D: Driver>(
     tx: &mut D::Transaction,
@@ -324,7 +366,7 @@ fn of_keys(shape: &Shape, rows: &[Both]) -> Statement {
     let (columns, table) = (columns(shape), &shape.table);
     let head = format!("SELECT {columns} FROM {table} WHERE ");
     let mut statement = Statement::new(shape.dialect, head);
-    among(&mut statement, shape, rows);
+    among(&mut statement, shape, rows.iter().map(|row| &*row.key));
     statement.push(&format!(" ORDER BY {}", shape.order()));
     statement
 }
@@ -342,14 +384,23 @@ fn emptying(shape: &Shape, rows: &[Both]) -> Statement {
             "UPDATE {table} SET {twin} = NULL WHERE {twin} IS NOT NULL AND {column} IS NOT NULL AND "
         ),
     );
-    among(&mut statement, shape, rows);
+    among(&mut statement, shape, rows.iter().map(|row| &*row.key));
     statement
 }
 
-fn among(statement: &mut Statement, shape: &Shape, rows: &[Both]) {
+/// Takes ciphertext and fingerprints where what follows holds.
+pub(super) fn unsealing(shape: &Shape) -> String {
+    let empty: Vec<String> = shape
+        .written()
+        .map(|name| format!("{name} = NULL"))
+        .collect();
+    format!("UPDATE {} SET {} WHERE ", shape.table, empty.join(", "))
+}
+
+fn among<'r>(statement: &mut Statement, shape: &Shape, keys: impl Iterator<Item = &'r str>) {
     statement.push(&format!("{} IN (", shape.key.name));
-    for (n, row) in rows.iter().enumerate() {
-        let place = statement.place(row.key.as_str());
+    for (n, key) in keys.enumerate() {
+        let place = statement.place(key);
         statement.push(if n == 0 { "" } else { ", " });
         statement.push(&shape.key_of(&place));
     }

@@ -9,7 +9,7 @@ use ophie_crypt::{
     soak::{SoakColumn, SoakRow, SoakState},
 };
 
-use super::{barrier::Barred, guard::Guard, shape::Shape, states::Number};
+use super::{barrier::Barred, guard::Guard, jobs::unsealing, shape::Shape, states::Number};
 use crate::{
     Begin, Connection, Dialect, Driver, Failure, Statement, Transaction,
     models::{ModelTables, error, sql::waits_briefly},
@@ -34,11 +34,7 @@ impl<D: Driver> ModelTables<D> {
             (SoakState::Retired, _) => anew(D::DIALECT, &guard, to, from.admits_old),
             (_, SoakState::Plain) => {
                 // Nothing keeps it beside its plaintext from here on, and a soak may begin again.
-                let names = core::iter::once(&shape.column).chain(&shape.fingerprints);
-                let empty: Vec<String> = names.map(|name| format!("{name} = NULL")).collect();
-                let (table, empty) = (&shape.table, empty.join(", "));
-                let any = shape.any_sealed();
-                let emptying = format!("UPDATE {table} SET {empty} WHERE {any};\n");
+                let emptying = unsealing(&shape) + &shape.any_sealed() + ";\n";
                 [guard.lower(), guard.admit(), emptying].concat()
             }
             // A step that was cut off may have left those of another state, where DDL cannot be taken back.

@@ -92,6 +92,15 @@ macro_rules! soak_store {
                 self.tables.empty_buried(soak, limit).await
             }
 
+            async fn empty_sealed(
+                &self,
+                soak: &$crate::private::ophie_crypt::soak::SoakColumn,
+                after: Option<&str>,
+                limit: u32,
+            ) -> Result<Vec<String>, $crate::private::ophie_crypt::ModelError> {
+                self.tables.empty_sealed(soak, after, limit).await
+            }
+
             async fn rewind(
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,

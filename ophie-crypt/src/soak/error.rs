@@ -137,6 +137,9 @@ pub enum SoakJobError {
     /// Nothing was reserved under an owner's key.
     #[error("nothing was reserved under an owner's key; see why")]
     Reserve(#[from] ReserveError),
+    /// It was [stopped](super::SoakStop) before its step.
+    #[error("the tool was stopped before the step; what it did stays done, so call it again")]
+    Stopped,
     /// A value was not sealed or opened.
     #[error("a value was not sealed or opened")]
     Value(#[source] Error),

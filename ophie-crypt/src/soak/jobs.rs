@@ -53,6 +53,32 @@ impl Soaker {
         Ok(done)
     }
 
+    /// What the step to `Plain` would otherwise do while the table is locked.
+    pub(super) async fn empty_sealed(&self, soak: &SoakColumn) -> Result<(), SoakJobError> {
+        let total = self.store.count(soak, Rows::All).await?;
+        let (mut done, mut after): (u64, Option<String>) = (0, None);
+        loop {
+            if self.is_stopped() {
+                return Err(SoakJobError::Stopped);
+            }
+            let emptied = self.store.empty_sealed(soak, after.as_deref(), self.batch);
+            match emptied.await {
+                Err(ModelError::Busy) => tokio::time::sleep(RETRY).await,
+                Err(error) => return Err(error.into()),
+                Ok(keys) => {
+                    let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+                    done = done.saturating_add(count);
+                    after = match keys.into_iter().next_back() {
+                        None => return Ok(()),
+                        last => last,
+                    };
+                }
+            }
+            self.tell(done, total);
+            self.rest().await;
+        }
+    }
+
     /// The way back from `Retired`: after the step to `Sealed`, gives every row its plaintext back, and a new envelope with
     /// it; also a row whose plaintext says something else than its ciphertext, which counts: a release that knows no
     /// plaintext wrote it. What does not open is left, and verify names it. Says how many rows got plaintext.

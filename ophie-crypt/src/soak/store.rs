@@ -112,6 +112,19 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn empty_buried(&self, soak: &SoakColumn, limit: u32) -> Result<u64, ModelError>;
 
+    /// Takes ciphertext and fingerprints of at most so many rows behind a key, which nobody else holds, in `Expand`: where
+    /// no release writes any. Gives the keys of these rows, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn empty_sealed(
+        &self,
+        soak: &SoakColumn,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, ModelError>;
+
     /// Puts the cursor back to the first row.
     ///
     /// # Errors
@@ -216,6 +229,7 @@ handed_on! {
     admit_old(soak: &SoakColumn, from: &SoakRow, admit: bool) -> bool;
     pass(soak: &SoakColumn) -> Box<dyn SoakPass>;
     empty_buried(soak: &SoakColumn, limit: u32) -> u64;
+    empty_sealed(soak: &SoakColumn, after: Option<&str>, limit: u32) -> Vec<String>;
     rewind(soak: &SoakColumn) -> ();
     count(soak: &SoakColumn, rows: Rows) -> u64;
     page(soak: &SoakColumn, after: Option<&str>, limit: u32) -> Vec<SoakedRow>;

@@ -221,7 +221,7 @@ impl Soaker {
     /// Steps to the next state, or back to the one before, once what must hold does: see [`unmet`](Self::unmet).
     ///
     /// From `Retired` to `Dropped`, it is [`drop_twin`](Self::drop_twin); from `Plain`, [`expand`](Self::expand). To `Plain`,
-    /// it empties the encrypted column and its fingerprints, in one statement while the table is locked.
+    /// it empties the encrypted column and its fingerprints: in batches, and what is left while the table is locked.
     ///
     /// # Errors
     ///
@@ -232,6 +232,9 @@ impl Soaker {
             return Err(not_now(&soak.column(), &row));
         }
         self.check_gates(&soak, &row, to).await?;
+        if to == SoakState::Plain {
+            self.empty_sealed(&soak).await?;
+        }
         done(self.store.step(&soak, &row, to).await?)
     }
 
