@@ -49,11 +49,20 @@ async fn the_guard_keeps_ciphertext_beside_its_plaintext(kind: Kind) {
             .unwrap();
         assert_eq!(soaking.count(beside).await, i64::from(stays), "{change}");
     }
-    // Who changes both is believed, and a fingerprint never stands without ciphertext.
-    let other = soaking.sealed("Dad");
-    let both = format!("UPDATE people SET name = 'Dad', name_ct = {other}");
-    soaking.run(&both).await.unwrap();
-    assert_eq!(soaking.count(beside).await, 1);
+    // Who changes both is believed. A fingerprint that was forgotten then is none of this value, and is filled again; and it
+    // never stands without ciphertext.
+    let (dad, ben) = (soaking.sealed("Dad"), soaking.sealed("Ben"));
+    let other = soaking.literal(&[2; 17]);
+    for (change, stays) in [
+        (format!("name = 'Dad', name_ct = {dad}"), false),
+        (format!("name_fp = {fp}"), true),
+        (format!("name = 'Ben', name_ct = {ben}, name_fp = {other}"), true),
+        (format!("name_ct = {}", soaking.sealed("Ben")), true),
+    ] {
+        soaking.run(&format!("UPDATE people SET {change}")).await.unwrap();
+        assert_eq!(soaking.count(beside).await, i64::from(stays), "{change}");
+        assert_eq!(soaking.count("name_ct IS NOT NULL").await, 1, "{change}");
+    }
     soaking
         .run("UPDATE people SET name_ct = NULL")
         .await

@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::time::timeout;
 
 use crate::{
-    soaking::{ADA, COLUMN, Person, Soaking, TABLE, is_postgres},
+    soaking::{ADA, COLUMN, Person, Soaking, TABLE, is_mariadb, is_postgres},
     world::Kind,
 };
 
@@ -155,6 +155,39 @@ async fn what_would_come_back_as_something_else_does_not_soak(kind: Kind) {
             let narrow = "ALTER TABLE people ALTER COLUMN name TYPE CHAR(9)";
             soaking.run(narrow).await.unwrap();
             cannot(soaking.models.expand(&soaking.soak).await);
+            let wide = "ALTER TABLE people ALTER COLUMN name TYPE TEXT; CREATE TABLE heirs () INHERITS (people)";
+            soaking.run(wide).await.unwrap();
+            cannot(soaking.models.expand(&soaking.soak).await);
+            let alone = "DROP TABLE heirs; CREATE TABLE ancestors (); ALTER TABLE people INHERIT ancestors";
+            soaking.run(alone).await.unwrap();
+            cannot(soaking.models.expand(&soaking.soak).await);
+            soaking.run("DROP TABLE people").await.unwrap();
+            let parts = "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT) PARTITION BY HASH (id); \
+                         CREATE TABLE parts PARTITION OF people FOR VALUES WITH (MODULUS 1, REMAINDER 0)";
+            soaking.run(parts).await.unwrap();
+            assert!(soaking.models.expand(&soaking.soak).await.unwrap());
+        }
+        // Foreign keys write without a trigger.
+        _ if is_mariadb(kind) => {
+            let soaking = Soaking::new(kind).await;
+            soaking
+                .run("CREATE TABLE users (id BIGINT PRIMARY KEY)")
+                .await
+                .unwrap();
+            for (rule, soaks) in [
+                ("ON UPDATE CASCADE", false),
+                ("ON DELETE CASCADE", true),
+            ] {
+                let key = format!("ALTER TABLE people ADD CONSTRAINT of_user FOREIGN KEY (user_id) REFERENCES users (id) {rule}");
+                soaking.run(&key).await.unwrap();
+                let expanded = soaking.models.expand(&soaking.soak).await;
+                match soaks {
+                    true => assert!(expanded.unwrap()),
+                    false => cannot(expanded),
+                }
+                let drop = "ALTER TABLE people DROP FOREIGN KEY of_user";
+                soaking.run(drop).await.unwrap();
+            }
         }
         // Its texts are no UTF-8 below.
         Kind::SqlxSqlite => {

@@ -221,10 +221,17 @@ async fn a_default_is_no_plaintext_that_is_refused(kind: Kind) {
     let soaking = Soaking::of(kind, models(), TABLE, COLUMN, people).await;
     if !is_mariadb(kind) && !is_postgres(kind) {
         assert!(soaking.soaker.expand(TABLE, COLUMN).await.is_err());
-        let people =
-            "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT, name TEXT) WITHOUT ROWID";
-        let soaking = Soaking::of(kind, models(), TABLE, COLUMN, people).await;
-        assert!(soaking.soaker.expand(TABLE, COLUMN).await.is_err());
+        for (columns, soaks) in [
+            ("(id INTEGER PRIMARY KEY, user_id BIGINT, name TEXT) WITHOUT ROWID", false),
+            ("(rowid TEXT PRIMARY KEY, user_id BIGINT, name TEXT)", false),
+            ("(rowid INTEGER, id TEXT, user_id BIGINT, name TEXT, PRIMARY KEY (rowid, id))", false),
+            ("(RowId INTEGER PRIMARY KEY, user_id BIGINT, name TEXT)", true),
+        ] {
+            let people = format!("CREATE TABLE people {columns}");
+            let soaking = Soaking::of(kind, models(), TABLE, COLUMN, &people).await;
+            let expanded = soaking.soaker.expand(TABLE, COLUMN).await;
+            assert_eq!(expanded.is_ok(), soaks, "{columns}");
+        }
         return;
     }
     soaking.until(SoakState::Retired).await;

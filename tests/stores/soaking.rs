@@ -273,6 +273,7 @@ async fn a_column_goes_all_the_way_and_back(kind: Kind) {
     );
     let report = soaking.soaker.verify(TABLE, COLUMN).await.unwrap();
     assert!(report.is_clean() && report.rows == 3, "{report:?}");
+    assert_eq!(report.pending, 0, "each has its fingerprint yet");
     while let Some(back) = soaking
         .state()
         .await

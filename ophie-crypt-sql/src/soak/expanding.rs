@@ -10,13 +10,15 @@ use ophie_crypt::{
 
 use super::{
     guard::Guard,
+    jobs::unsealing,
     shape::Shape,
+    states::Number,
     steps::{any, keep_writers_out, let_writers_in},
 };
 use crate::{
     Begin, Cells, Connection, Dialect, Driver, Failure, Record, Statement, Transaction,
     driver::there,
-    models::{ModelTables, POSTGRES_OWNER, error},
+    models::{ModelTables, POSTGRES_OWNER, error, sql::quoted},
     run::{read, run},
 };
 
@@ -128,6 +130,31 @@ impl<D: Driver> ModelTables<D> {
             Dialect::Postgres if codec == "uuid" && shape.twin_type != "uuid" => {
                 return cannot("its plaintext column is no `uuid`; make it one first");
             }
+            Dialect::Postgres => {
+                let table = quoted(D::DIALECT, soak.column().table());
+                let inherits = Statement::new(D::DIALECT, INHERITS).bind(table.as_str());
+                if self.finds(inherits).await? {
+                    return cannot(
+                        "its table inherits from another, or another from it, and triggers are not inherited",
+                    );
+                }
+            }
+            Dialect::MySql => {
+                let (schema, table) = match soak.column().table().rsplit_once('.') {
+                    Some((schema, table)) => (Some(schema), table),
+                    None => (None, soak.column().table()),
+                };
+                let cascades = Statement::new(D::DIALECT, CASCADES)
+                    .bind(schema)
+                    .bind(table)
+                    .bind(soak.owner().name())
+                    .bind(soak.twin());
+                if self.finds(cascades).await? {
+                    return cannot(
+                        "a foreign key changes its plaintext column or its owner, and fires no trigger; let it restrict changes first",
+                    );
+                }
+            }
             Dialect::Sqlite => {
                 let statement = Statement::new(D::DIALECT, NOT_ON_SQLITE)
                     .bind(soak.column().table())
@@ -143,6 +170,11 @@ impl<D: Driver> ModelTables<D> {
                             "its table is WITHOUT ROWID, and the guard names rows by their rowid",
                         );
                     }
+                    Some(found) if found.has_other_rowid => {
+                        return cannot(
+                            "its table has a column of the name rowid that is not its integer key, and the guard names rows by their rowid",
+                        );
+                    }
                     Some(found) if found.has_default => {
                         return cannot(
                             "its plaintext column has a DEFAULT, which would be written where no plaintext may; take it away first",
@@ -151,22 +183,43 @@ impl<D: Driver> ModelTables<D> {
                     _ => {}
                 }
             }
-            _ => {}
         }
         Ok(shape)
     }
+
+    /// Whether it counts any.
+    async fn finds(&self, counting: Statement) -> Result<bool, ModelError> {
+        let found: Vec<Number> = read(&self.driver, counting).await.map_err(error)?;
+        Ok(found.first().is_none_or(|found| found.0 > 0))
+    }
 }
+
+/// Tables above or below one, other than those of which it is a part.
+const INHERITS: &str = "\
+    SELECT count(*) AS number FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid \
+    WHERE CAST(CAST($1 AS text) AS regclass) IN (i.inhrelid, i.inhparent) AND NOT c.relispartition";
+
+/// Foreign keys that write a table's columns: of its schema, its name, and two of them.
+const CASCADES: &str = "\
+    SELECT count(*) AS number FROM information_schema.key_column_usage AS k \
+    JOIN information_schema.referential_constraints AS r ON r.constraint_schema = k.constraint_schema \
+    AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name \
+    WHERE k.table_schema = coalesce($1, database()) AND k.table_name = $2 AND k.column_name IN ($3, $4) \
+    AND (r.update_rule IN ('CASCADE', 'SET NULL') OR r.delete_rule = 'SET NULL')";
 
 /// What keeps a column from soaking there: of the table, the plaintext column and the codec.
 const NOT_ON_SQLITE: &str = "\
     SELECT (SELECT count(*) FROM pragma_encoding WHERE encoding <> 'UTF-8' AND $3 IN ('text', 'json')) AS wide, \
            (SELECT count(*) FROM pragma_table_list WHERE lower(name) = lower($1) AND wr = 1) AS without_rowid, \
+           (SELECT count(*) FROM pragma_table_xinfo($1) WHERE lower(name) = 'rowid' AND NOT (pk = 1 AND upper(type) = 'INTEGER' \
+            AND (SELECT count(*) FROM pragma_table_info($1) WHERE pk > 0) = 1)) AS other_rowid, \
            (SELECT count(*) FROM pragma_table_info($1) WHERE lower(name) = lower($2) \
             AND dflt_value IS NOT NULL AND upper(dflt_value) <> 'NULL') AS defaults";
 
 struct NotOnSqlite {
     is_wide: bool,
     has_no_rowid: bool,
+    has_other_rowid: bool,
     has_default: bool,
 }
 
@@ -176,6 +229,7 @@ impl Record for NotOnSqlite {
         Ok(Self {
             is_wide: is_any("wide")?,
             has_no_rowid: is_any("without_rowid")?,
+            has_other_rowid: is_any("other_rowid")?,
             has_default: is_any("defaults")?,
         })
     }
@@ -212,11 +266,19 @@ fn expanding(soak: &SoakColumn, shape: &Shape, guard: &Guard<'_>) -> String {
             "ALTER TABLE {table} ALTER COLUMN {twin} DROP NOT NULL;\n"
         ));
     }
-    for (name, kind) in missing(soak, shape) {
+    let missing: Vec<_> = missing(soak, shape).collect();
+    for (name, kind) in &missing {
         sql.push_str(&format!(
             "ALTER TABLE {} ADD COLUMN {name} {kind};\n",
             shape.table
         ));
+    }
+    if missing.len() < shape.written().count() {
+        // Late statements of a soak of before wrote it, and nothing has kept it beside its plaintext since. What stands
+        // alone is left to verify.
+        let (twin, any) = (&shape.twin, shape.any_sealed());
+        let unsealing = unsealing(shape);
+        sql.push_str(&format!("{unsealing}{twin} IS NOT NULL AND ({any});\n"));
     }
     sql.push_str(&guard.check());
     sql.push_str(&guard.lower());

@@ -3,7 +3,7 @@
 //! Invariant: plaintext goes only where ciphertext is, and ciphertext is as it was afterwards. Absent: SQL (`store`).
 
 use super::{
-    Gate, Rows, SoakColumn, SoakJobError, SoakState, Soaker, Wrong,
+    Gate, Rows, SoakColumn, SoakJobError, SoakRow, SoakState, Soaker, Wrong,
     seal::{Looked, RETRY, Sessions},
     worker::not_now,
 };
@@ -38,6 +38,7 @@ impl Soaker {
                     return Err(SoakJobError::NullOutTouches { column });
                 }
                 Ok(Some(0)) => {
+                    self.still(&soak, &row).await?;
                     // At the end: what others held is looked for from the beginning.
                     self.store.rewind(&soak).await?;
                     if self.store.count(&soak, Rows::WithTwin).await? == 0 || done == passed {
@@ -88,9 +89,9 @@ impl Soaker {
     /// [`SoakJobError`]; what was done stays done. [`SoakJobError::DoesNotFit`] if the plaintext column does not take a
     /// value, at the end.
     pub async fn decrypt_back(&self, table: &str, column: &str) -> Result<u64, SoakJobError> {
-        let (soak, row) = self.known(table, column).await?;
-        if row.state != SoakState::Sealed {
-            return Err(not_now(&soak.column(), &row));
+        let (soak, at) = self.known(table, column).await?;
+        if at.state != SoakState::Sealed {
+            return Err(not_now(&soak.column(), &at));
         }
         let total = self.store.count(&soak, Rows::Undecrypted).await?;
         let mut sessions = Sessions::new(&self.keyring, false);
@@ -120,7 +121,7 @@ impl Soaker {
             done = done.saturating_add(decrypted);
             if decrypted < all {
                 for key in keys {
-                    match self.decrypt_one(&soak, &mut sessions, &key).await? {
+                    match self.decrypt_one(&soak, &at, &mut sessions, &key).await? {
                         One::Changed => {}
                         One::Decrypted => done = done.saturating_add(1),
                         One::Unfit => {
@@ -146,6 +147,7 @@ impl Soaker {
     async fn decrypt_one(
         &self,
         soak: &SoakColumn,
+        at: &SoakRow,
         sessions: &mut Sessions,
         key: &str,
     ) -> Result<One, SoakJobError> {
@@ -166,10 +168,21 @@ impl Soaker {
             Err(ModelError::Busy) => return Err(ModelError::Busy.into()),
             _ => {}
         }
-        // A database that does not answer says so here.
+        // A database that does not answer says so here, and so does another tool.
+        self.still(soak, at).await?;
         let still = self.store.reread(soak, key).await?;
         let same = still.is_some_and(|row| row.sealed == old);
         Ok(if same { One::Unfit } else { One::Changed })
+    }
+
+    /// Whether the column is where it was when the job began.
+    async fn still(&self, soak: &SoakColumn, at: &SoakRow) -> Result<(), SoakJobError> {
+        let column = soak.column();
+        let (_, now) = self.known(column.table(), column.name()).await?;
+        if (now.state, now.since) == (at.state, at.since) {
+            return Ok(());
+        }
+        Err(SoakJobError::Interrupted)
     }
 
     /// Drops the plaintext column, for good, and writes the table anew; gives the places where plaintext may still lie.

@@ -117,7 +117,7 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
     /// Takes the guard down, if it is up.
     pub(super) fn lower(&self) -> String {
         let names: &[&str] = match self.shape.dialect {
-            Dialect::Sqlite => &["gi", "gu", "ge", "gf", "gn"],
+            Dialect::Sqlite => &["gi", "gu", "ge", "gf", "gn", "gs"],
             Dialect::MySql | Dialect::Postgres => &["gi", "gu"],
         };
         self.drop(names, "g")
@@ -217,6 +217,19 @@ CREATE TRIGGER {} BEFORE UPDATE ON {table}
         }
         // Without plaintext, the ciphertext is all there is: it is left for its owner.
         format!("({same} OR NEW.{} IS NULL)", self.shape.twin)
+    }
+
+    /// Whether it is that of a plaintext of before, where both plaintext and ciphertext are new: one that an UPDATE forgot.
+    /// Plaintext that comes back has its own, and a retired row gets no other.
+    fn forgotten(&self, fingerprint: &str, state: &str) -> String {
+        let (twin, is) = (
+            &self.shape.twin,
+            self.shape.dialect.of("<=>", "IS NOT DISTINCT FROM", "IS"),
+        );
+        format!(
+            "OLD.{twin} IS NOT NULL AND NEW.{twin} IS NOT NULL AND NEW.{fingerprint} {is} OLD.{fingerprint} \
+             AND {state} <> 'retired'"
+        )
     }
 
     /// The state, or whether old binaries are admitted.

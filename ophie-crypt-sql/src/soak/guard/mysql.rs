@@ -56,12 +56,21 @@ END;
                 no_plaintext = refuse(NO_PLAINTEXT),
             )
         };
+        let forgotten: String = fingerprints
+            .iter()
+            .map(|name| {
+                let forgotten = self.forgotten(name, "state");
+                format!(
+                    "    IF changed AND resealed AND {forgotten} THEN\n        SET NEW.{name} = NULL;\n    END IF;\n"
+                )
+            })
+            .collect();
         let update = format!(
             "    SET changed = NOT ({} AND {}), resealed = NOT ({});
     IF changed AND NOT resealed THEN
         SET NEW.{column} = NULL;
     END IF;
-",
+{forgotten}",
             self.same("plain"),
             self.same("owner"),
             self.same("sealed")

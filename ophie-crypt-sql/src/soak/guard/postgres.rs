@@ -25,6 +25,17 @@ impl Guard<'_> {
         } else {
             empty
         };
+        let forgotten: String = fingerprints
+            .iter()
+            .map(|name| {
+                let forgotten = self.forgotten(name, "state");
+                format!("            IF {forgotten} THEN\n                NEW.{name} := NULL;\n            END IF;\n")
+            })
+            .collect();
+        let forgotten = match forgotten.is_empty() {
+            true => forgotten,
+            false => format!("        IF changed AND resealed THEN\n{forgotten}        END IF;\n"),
+        };
         let refuse = |message: &str| {
             format!("RAISE EXCEPTION USING MESSAGE = '{message}', ERRCODE = 'restrict_violation';")
         };
@@ -43,7 +54,7 @@ BEGIN
         IF changed AND NOT resealed THEN
             NEW.{column} := NULL;
         END IF;
-    END IF;
+{forgotten}    END IF;
     IF NEW.{column} IS NULL THEN
 {empty}    END IF;
     IF changed AND NEW.{twin} IS NOT NULL THEN

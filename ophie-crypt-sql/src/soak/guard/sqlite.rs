@@ -84,6 +84,19 @@ impl Guard<'_> {
             all.join(", "),
         );
         if !empty.is_empty() {
+            let forgotten = |name: &String| self.forgotten(name, &format!("({state})"));
+            let kept: Vec<String> = fingerprints
+                .iter()
+                .map(|name| format!("{name} = iif({}, NULL, {name})", forgotten(name)))
+                .collect();
+            let forgotten: Vec<String> = fingerprints.iter().map(forgotten).collect();
+            sql.push_str(&format!(
+                "CREATE TRIGGER {} AFTER UPDATE ON {table} WHEN {changed} AND {resealed} AND ({}) BEGIN\n    \
+                 UPDATE {table} SET {} WHERE rowid = NEW.rowid;\nEND;\n",
+                self.trigger("gs"),
+                forgotten.join(" OR "),
+                kept.join(", ")
+            ));
             // Of a row that has no ciphertext no fingerprint vouches for anything.
             for (name, operation) in [("gf", "INSERT"), ("gn", "UPDATE")] {
                 sql.push_str(&format!(
