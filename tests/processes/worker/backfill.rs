@@ -1,5 +1,7 @@
 //! Seals the plaintext of a table in a soak, until it is killed or done.
 
+use std::time::Duration;
+
 use ophie_crypt::{
     EncryptedModel, KeyStore, Models,
     soak::{SoakStore, Soaker},
@@ -55,5 +57,6 @@ async fn soaker(settings: &Settings, store: impl KeyStore, models: impl SoakStor
     let keyring = settings.keyring_on(store).await;
     Soaker::new(&keyring, models)
         .batch(settings.number("batch"))
+        .pause(Duration::ZERO)
         .watch(|progress| say(progress.done))
 }
