@@ -1,4 +1,5 @@
-//! The release's statements in Diesel, on the rows that SQLx writes too.
+//! The release's statements in Diesel, on the rows that SQLx writes too: `#[diesel(embed)]`, one struct for reading and
+//! inserting, and one for changing.
 
 #![allow(unnameable_types, reason = "`table!` makes public columns")]
 
@@ -10,7 +11,7 @@ use ophie_crypt_diesel::{BlindIndex, Owner, Soak};
 
 use super::Connected;
 
-#[derive(Debug, EncryptedModel, Insertable)]
+#[derive(Debug, EncryptedModel, Insertable, Queryable, Selectable)]
 #[crypt(table = "people")]
 #[diesel(table_name = people)]
 pub struct Embedded {
@@ -60,6 +61,10 @@ impl Diesel {
         Self(Mutex::new(connection))
     }
 
+    pub(super) fn connection(&mut self) -> &mut Connected {
+        self.0.get_mut().unwrap()
+    }
+
     pub(super) fn write(
         &mut self,
         id: i32,
@@ -67,7 +72,7 @@ impl Diesel {
         name: Option<&str>,
         there: bool,
     ) -> Result<usize, diesel::result::Error> {
-        let connection = self.0.get_mut().unwrap();
+        let connection = self.connection();
         let value = name.map_or_else(Soak::null, embedded::name);
         let fp = name.map(embedded::name_fp).transpose()?;
         if there {

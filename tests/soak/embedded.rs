@@ -1,142 +1,97 @@
-//! The same field under Diesel: `#[diesel(embed)]`, one struct for reading, inserting and changing.
+//! The field under Diesel in every state: what is written is read again, and found by its fingerprint.
 
-#![allow(unnameable_types, reason = "`table!` makes public columns")]
-
-use diesel::{connection::SimpleConnection, prelude::*};
-use ophie_crypt::{
-    EncryptedModel, Keyring, LocalKms, MemoryKeyStore, Models, Purpose,
-    soak::{SoakState, SoakWatch, Soaker},
-};
+use diesel::prelude::*;
+use ophie_crypt::soak::SoakState;
 use ophie_crypt_diesel::{Owner, Soak};
-use ophie_crypt_sqlx::SqliteModels;
-use ophie_crypt_tests::sqlite::Database;
 
-#[derive(Debug, EncryptedModel, Insertable, Queryable, Selectable)]
-#[crypt(table = "people")]
-#[diesel(table_name = people)]
-pub struct Person {
-    #[crypt(plain)]
-    pub id: i32,
-    pub user_id: Owner<i64>,
-    #[diesel(embed)]
-    #[crypt(column = "name_ct", soak(twin = "name", floor = "expand"))]
-    pub name: Soak<String, person::name>,
+use super::{
+    diesel_writer::{Diesel, Embedded, embedded, people},
+    world::World,
+};
+
+const OWNER: i64 = 7;
+
+/// What a reader is given.
+fn read(diesel: &mut Diesel) -> Vec<(i32, Option<String>)> {
+    let rows = people::table.order(people::id).select(Embedded::as_select());
+    let rows: Vec<Embedded> = rows.load(diesel.connection()).unwrap();
+    let served = |row: Embedded| (row.id, row.name.expose_secret().cloned());
+    rows.into_iter().map(served).collect()
 }
 
-#[derive(AsChangeset, Debug, EncryptedModel)]
-#[crypt(like = Person)]
-#[diesel(table_name = people)]
-pub struct Edit {
-    #[diesel(embed)]
-    pub name: Soak<String, person::name>,
-}
-
-diesel::table! {
-    use diesel::sql_types::{BigInt, Integer, Nullable, Text};
-    use ophie_crypt_diesel::Ciphertext;
-    use super::person;
-
-    people (id) {
-        id -> Integer,
-        user_id -> BigInt,
-        name -> Nullable<Text>,
-        name_ct -> Nullable<Ciphertext<person::name>>,
-    }
+/// Ids of the rows that a look-up finds: pending ones by their plaintext.
+fn found(diesel: &mut Diesel, name: &str) -> Vec<i32> {
+    let pending = people::name_fp.is_null().and(people::name.eq(embedded::name(name).twin()));
+    let is = people::name_fp.eq(embedded::name_fp(name).unwrap());
+    let rows = people::table.filter(is.or(pending)).order(people::id).select(people::id);
+    rows.load(diesel.connection()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_struct_in_every_state() {
-    let database = Database::create().await;
-    let models = SqliteModels::new(database.pool().clone(), Models::new().with::<Person>());
-    models.migrate().await.unwrap();
-    let mut db = SqliteConnection::establish(&database.path().display().to_string()).unwrap();
-    db.batch_execute(
-        "PRAGMA busy_timeout = 5000; CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT); \
-         INSERT INTO people VALUES (1, 7, 'before')",
-    )
-    .unwrap();
-    let watch = SoakWatch::new(models.clone()).unwrap();
-    let keyring = Keyring::builder()
-        .kms(LocalKms::ephemeral().unwrap())
-        .key_store(MemoryKeyStore::new())
-        .soak_watch(watch.clone())
-        .build()
-        .unwrap();
-    let soaker = Soaker::new(&keyring, models);
+    let world = World::new().await;
+    world.run("INSERT INTO people (id, user_id, name) VALUES (1, 7, 'before'), (2, 7, ''), (3, 7, NULL)").await.unwrap();
+    let (soaker, process) = (world.soaker(), world.process());
     soaker.expand("people", "name_ct").await.unwrap();
-    watch.beat().await.unwrap();
-    let session = keyring
-        .open_or_provision(&7_i64, Purpose::new("test"))
-        .await
-        .unwrap();
-    let mut state = SoakState::Expand;
-    let mut expected = vec!["before".to_owned()];
+    process.watch.beat().await.unwrap();
+    let session = process.session(OWNER).await.unwrap();
+    let mut diesel = Diesel::new(world.database.url());
+    let mut expected = vec![(1, Some("before".to_owned())), (2, Some(String::new())), (3, None)];
+    let mut id = 10;
     loop {
-        let id = i32::try_from(expected.len()).unwrap() + 1;
-        let served = session.scope_sync(|| {
-            let new = Person {
+        let state = world.state().await;
+        let edited = format!("edited in {state}");
+        session.scope_sync(|| {
+            for (name, change) in [(Some("new"), None), (Some("x"), Some(Some(&*edited))), (Some(""), Some(None))] {
+                diesel.write(id, OWNER, name, false).unwrap();
+                if let Some(change) = change {
+                    diesel.write(id, OWNER, change, true).unwrap();
+                }
+                expected.push((id, change.unwrap_or(name).map(str::to_owned)));
+                id += 1;
+            }
+            // By value, and not by reference.
+            let null = Embedded {
                 id,
-                user_id: Owner(7),
-                name: person::name("new"),
+                user_id: Owner(OWNER),
+                name: Soak::null(),
+                name_fp: None,
             };
-            let inserted = match id % 2 {
-                0 => diesel::insert_into(people::table)
-                    .values(&new)
-                    .execute(&mut db),
-                _ => diesel::insert_into(people::table)
-                    .values(new)
-                    .execute(&mut db),
-            };
-            inserted.unwrap();
-            let edit = Edit {
-                name: person::name(format!("edited in {state}")),
-            };
-            diesel::update(people::table.find(id))
-                .set(&edit)
-                .execute(&mut db)
-                .unwrap();
-            let rows = people::table.order(people::id).select(Person::as_select());
-            let rows: Vec<Person> = rows.load(&mut db).unwrap();
-            rows.iter()
-                .map(|row| row.name.expose_secret().clone())
-                .collect::<Vec<_>>()
+            diesel::insert_into(people::table).values(null).execute(diesel.connection()).unwrap();
+            expected.push((id, None));
+            id += 1;
+            assert_eq!(read(&mut diesel), expected, "{state}");
+            for name in ["before", "", "new", &edited, "x"] {
+                let ids = expected.iter().filter(|(_, value)| value.as_deref() == Some(name));
+                let ids: Vec<i32> = ids.map(|(id, _)| *id).collect();
+                assert_eq!(found(&mut diesel, name), ids, "{name} in {state}");
+            }
         });
-        expected.push(format!("edited in {state}"));
-        assert_eq!(served, expected);
-        let (plain, sealed): (i64, i64) = (
-            people::table
-                .filter(people::id.eq(id).and(people::name.is_not_null()))
-                .count()
-                .get_result(&mut db)
-                .unwrap(),
-            people::table
-                .filter(people::id.eq(id).and(people::name_ct.is_not_null()))
-                .count()
-                .get_result(&mut db)
-                .unwrap(),
-        );
-        assert_eq!(
-            (plain == 1, sealed == 1),
-            (state.writes_twin(), state.writes_sealed())
-        );
+        let rows = people::table.filter(people::name.is_not_null()).count();
+        let plain: i64 = rows.get_result(diesel.connection()).unwrap();
+        let rows = people::table.filter(people::name_ct.is_not_null()).count();
+        let sealed: i64 = rows.get_result(diesel.connection()).unwrap();
+        let values = expected.iter().filter(|(_, name)| name.is_some()).count();
+        let values = i64::try_from(values).unwrap();
+        assert_eq!(plain == values, state.writes_twin(), "{state}");
+        assert_eq!(sealed > 0, state.writes_sealed(), "{state}");
         let Some(next) = state.next().filter(|next| *next < SoakState::Dropped) else {
             break;
         };
         if state.is_filled() {
-            soaker.backfill("people", "name_ct").await.unwrap();
+            assert_eq!(soaker.backfill("people", "name_ct").await.unwrap().pending, 0);
         }
         if next == SoakState::Retired {
-            soaker
-                .admit_old_binaries("people", "name_ct", false)
-                .await
-                .unwrap();
-            watch.beat().await.unwrap();
+            soaker.admit_old_binaries("people", "name_ct", false).await.unwrap();
+            process.watch.beat().await.unwrap();
         }
         if matches!(next, SoakState::Soak | SoakState::Retired) {
             assert!(soaker.verify("people", "name_ct").await.unwrap().is_clean());
         }
         soaker.step("people", "name_ct", next).await.unwrap();
-        watch.beat().await.unwrap();
-        state = next;
+        process.watch.beat().await.unwrap();
     }
+    soaker.null_out("people", "name_ct").await.unwrap();
+    session.scope_sync(|| assert_eq!(read(&mut diesel), expected, "without plaintext"));
+    assert_eq!(process.watch.counts(&world.soak.column()), Default::default());
 }

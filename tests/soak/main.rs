@@ -39,6 +39,8 @@ macro_rules! on {
             mod controls;
             #[path = "diesel_writer.rs"]
             mod diesel_writer;
+            #[path = "embedded.rs"]
+            mod embedded;
 
             #[path = "fields.rs"]
             mod fields;
@@ -64,8 +66,6 @@ on! {
 
 #[cfg(test)]
 mod before;
-#[cfg(test)]
-mod embedded;
 #[cfg(test)]
 mod files;
 #[cfg(test)]

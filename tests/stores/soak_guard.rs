@@ -5,7 +5,7 @@
     reason = "models: their fields are columns, which nothing here reads"
 )]
 
-use ophie_crypt::{EncryptedModel, ModelInfo, Models, soak::SoakState};
+use ophie_crypt::{EncryptedModel, Json, ModelInfo, Models, soak::SoakState};
 use ophie_crypt_sqlx::{Owner, Soak};
 
 use crate::{
@@ -220,50 +220,94 @@ struct Kinds {
     yes: Soak<Option<bool>, kinds::yes>,
     #[crypt(column = "uid_ct", soak(twin = "uid"))]
     uid: Soak<Option<uuid::Uuid>, kinds::uid>,
+    #[crypt(column = "doc_ct", soak(twin = "doc"))]
+    doc: Soak<Option<Json<serde_json::Value>>, kinds::doc>,
+    #[crypt(column = "score_ct", soak(twin = "score"))]
+    score: Soak<Option<f64>, kinds::score>,
 }
 
 const KINDS: ModelInfo = Kinds::MODEL;
 
 async fn values_of_every_type_go_and_come_back(kind: Kind) {
-    let (bytes, uid, made) = match kind {
-        _ if is_postgres(kind) => ("BYTEA", "UUID", "'00112233-4455-6677-8899-aabbccddeeff'"),
-        _ if is_mariadb(kind) => ("BLOB", "BINARY(16)", "x'00112233445566778899aabbccddeeff'"),
-        _ => ("BLOB", "BLOB", "x'00112233445566778899aabbccddeeff'"),
+    let (bytes, uid, doc, made) = match kind {
+        _ if is_postgres(kind) => (
+            "BYTEA",
+            "UUID",
+            "JSONB",
+            "'00112233-4455-6677-8899-aabbccddeeff'",
+        ),
+        _ if is_mariadb(kind) => (
+            "BLOB",
+            "BINARY(16)",
+            "JSON",
+            "x'00112233445566778899aabbccddeeff'",
+        ),
+        _ => ("BLOB", "BLOB", "TEXT", "x'00112233445566778899aabbccddeeff'"),
     };
     let table = format!(
-        "CREATE TABLE kinds (id INT PRIMARY KEY, user_id BIGINT NOT NULL, bytes {bytes}, number BIGINT, yes BOOLEAN, uid {uid})"
+        "CREATE TABLE kinds (id INT PRIMARY KEY, user_id BIGINT NOT NULL, bytes {bytes}, number BIGINT, yes BOOLEAN, uid {uid}, \
+         doc {doc}, score DOUBLE PRECISION)"
     );
-    for (column, value) in [
-        ("bytes", "bytes"),
-        ("number", "-9007199254740993"),
-        ("yes", "TRUE"),
-        ("uid", made),
+    // JSON's null is no NULL, and its "" is neither.
+    let docs = ["'null'", r#"'""'"#, r#"'{"b": [1, null, "\u00e9"], "a": 0.1}'"#];
+    // Of these, PostgreSQL alone gives the bytes.
+    let scores = ["0.1", "'-0'", "'NaN'", "'-Infinity'", "5e-324", "1.7976931348623157e308"];
+    for (column, values) in [
+        ("bytes", ["bytes"].as_slice()),
+        ("number", &["-9007199254740993"]),
+        ("yes", &["TRUE", "FALSE"]),
+        ("uid", &[made]),
+        ("doc", &docs),
+        ("score", &scores),
     ] {
         let sealed = format!("{column}_ct");
         let models = Models::new().with::<Kinds>();
         let soaking = Soaking::of(kind, models, KINDS.table(), &sealed, &table).await;
-        let value = match value {
-            "bytes" => soaking.literal(&[0, 255, b'\'']),
-            value => value.to_owned(),
+        if column == "score" && !is_postgres(kind) {
+            let expanded = soaking.soaker.expand("kinds", &sealed).await;
+            assert!(expanded.is_err(), "its bytes are not those of the codec");
+            continue;
+        }
+        let mut id = 0;
+        let mut put = async |value: &str| {
+            id += 1;
+            let row = format!(
+                "INSERT INTO kinds (id, user_id, {column}) VALUES ({id}, {ADA}, {value})"
+            );
+            soaking.run(&row).await.unwrap();
         };
-        let rows = format!(
-            "INSERT INTO kinds (id, user_id, {column}) VALUES (1, {ADA}, {value}), (2, {ADA}, NULL)"
-        );
-        soaking.run(&rows).await.unwrap();
+        let bytes = soaking.literal(&[0, 255, b'\'']);
+        let values: Vec<&str> = values
+            .iter()
+            .map(|value| if *value == "bytes" { &*bytes } else { value })
+            .collect();
+        for value in &values {
+            put(value).await;
+        }
+        put("NULL").await;
+        let count = i64::try_from(values.len()).unwrap();
         soaking.until(SoakState::Retired).await;
+        let whole = format!("SELECT COUNT(*) FROM kinds WHERE {sealed} IS NOT NULL");
+        assert_eq!(soaking.database.number(&whole).await, count, "{column}");
         soaking.soaker.null_out("kinds", &sealed).await.unwrap();
         let gone = format!("SELECT COUNT(*) FROM kinds WHERE {column} IS NULL");
-        assert_eq!(soaking.database.number(&gone).await, 2);
+        assert_eq!(soaking.database.number(&gone).await, count + 1);
         soaking
             .soaker
             .step("kinds", &sealed, SoakState::Sealed)
             .await
             .unwrap();
-        assert_eq!(
-            soaking.soaker.decrypt_back("kinds", &sealed).await.unwrap(),
-            1
-        );
-        let back = format!("SELECT COUNT(*) FROM kinds WHERE {column} = {value} AND id = 1");
-        assert_eq!(soaking.database.number(&back).await, 1, "{column}");
+        let back = soaking.soaker.decrypt_back("kinds", &sealed).await;
+        assert_eq!(i64::try_from(back.unwrap()).unwrap(), count, "{column}");
+        for (id, value) in (1..).zip(values) {
+            let same = match column {
+                "score" => format!("float8send({column}) = float8send({value})"),
+                _ => format!("{column} = {value}"),
+            };
+            let back = format!("SELECT COUNT(*) FROM kinds WHERE {same} AND id = {id}");
+            assert_eq!(soaking.database.number(&back).await, 1, "{column}: {value}");
+        }
+        let null = format!("SELECT COUNT(*) FROM kinds WHERE {column} IS NULL");
+        assert_eq!(soaking.database.number(&null).await, 1, "{column}");
     }
 }
