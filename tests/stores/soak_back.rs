@@ -5,11 +5,9 @@
     reason = "models: their fields are columns, which nothing here reads"
 )]
 
-use std::sync::{Arc, Mutex};
-
 use ophie_crypt::{
     CanonicalId, Models,
-    soak::{Beat, Gate, SoakJobError, SoakState, SoakWatch, Soaker},
+    soak::{Beat, Gate, SoakJobError, SoakState, SoakWatch},
 };
 
 use crate::{
@@ -24,8 +22,6 @@ every_database!(
     a_process_that_ends_leaves_what_it_counted,
     a_shred_in_retired_stands_in_no_way,
     a_soak_that_begins_again_finds_no_ciphertext_of_before,
-    a_job_says_that_another_tool_moved_the_column,
-    before_a_column_is_plain_again_its_ciphertext_goes_in_batches,
     a_column_that_is_not_dropped_is_not_said_to_be,
     a_process_goes_by_a_state_only_once_it_has_said_so,
     a_soak_that_has_begun_is_not_begun_again,
@@ -286,102 +282,6 @@ async fn a_soak_that_begins_again_finds_no_ciphertext_of_before(kind: Kind) {
     let empty = "name = 'Dad' AND name_ct IS NULL AND name_fp IS NULL";
     assert_eq!(soaking.count(empty).await, 2);
     assert_eq!(soaking.count("id = 3 AND name_ct IS NOT NULL").await, 1);
-}
-
-/// The step itself, while it has the table, finds only what others held.
-async fn before_a_column_is_plain_again_its_ciphertext_goes_in_batches(kind: Kind) {
-    let soaking = Soaking::new(kind).await;
-    for id in 0..40 {
-        soaking.insert(id, ADA, "'Mom'").await.unwrap();
-    }
-    soaking.until(SoakState::Backfill).await;
-    soaking.soaker.backfill(TABLE, COLUMN).await.unwrap();
-    for state in [SoakState::DualWrite, SoakState::Expand] {
-        soaking.soaker.step(TABLE, COLUMN, state).await.unwrap();
-        soaking.watch.beat().await.unwrap();
-    }
-    soaking.watch.stop().await.unwrap(); // its floor
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let stops = soaking.soaker.clone().batch(7);
-    let (stop, told) = (stops.stop_handle(), Arc::clone(&seen));
-    let stops = stops.watch(move |progress| {
-        let mut told = told.lock().unwrap();
-        told.push((progress.done, progress.total));
-        if told.len() == 3 {
-            stop.stop();
-        }
-    });
-    let stopped = stops.step(TABLE, COLUMN, SoakState::Plain).await;
-    assert!(matches!(stopped, Err(SoakJobError::Stopped)), "{stopped:?}");
-    assert_eq!(*seen.lock().unwrap(), [(7, 40), (14, 40), (21, 40)]);
-    assert_eq!(soaking.state().await, SoakState::Expand);
-    assert_eq!(soaking.count("name_ct IS NULL AND name_fp IS NULL").await, 21);
-    // Another tool: each batch behind the one before.
-    let soaker = Soaker::new(&soaking.keyring, soaking.models.clone()).batch(7);
-    soaker.step(TABLE, COLUMN, SoakState::Plain).await.unwrap();
-    assert_eq!(soaking.state().await, SoakState::Plain);
-    assert_eq!(soaking.count("name = 'Mom' AND name_ct IS NULL AND name_fp IS NULL").await, 40);
-    // Elsewhere nothing is taken.
-    soaking.soaker.expand(TABLE, COLUMN).await.unwrap();
-    soaking.until(SoakState::DualWrite).await;
-    let sealed = soaking.sealed("Mom");
-    let change = format!("UPDATE people SET name_ct = {sealed} WHERE id = 1");
-    soaking.run(&change).await.unwrap();
-    let emptied = soaking.models.empty_sealed(&soaking.soak, None, 7).await;
-    assert!(emptied.unwrap().is_empty());
-    assert_eq!(soaking.count("name_ct IS NOT NULL").await, 1);
-}
-
-/// After its first batch.
-async fn a_job_says_that_another_tool_moved_the_column(kind: Kind) {
-    let soaking = Soaking::new(kind).await;
-    for id in 1..=3 {
-        soaking.insert(id, ADA, "'Mom'").await.unwrap();
-    }
-    soaking.until(SoakState::Retired).await;
-    for (job, to) in [
-        ("null-out", SoakState::Sealed),
-        ("decrypt-back", SoakState::Retired),
-    ] {
-        if to == SoakState::Retired {
-            let empty = "UPDATE people SET name = NULL, name_ct = name_ct";
-            soaking.run(empty).await.unwrap();
-            for (id, name) in [(1, "Mom"), (2, "Dad"), (3, "Ben")] {
-                let (sealed, fp) = (soaking.sealed(name), soaking.fingerprint(name));
-                let late = format!(
-                    "UPDATE people SET name_ct = {sealed}, name_fp = {fp} WHERE id = {id}"
-                );
-                soaking.run(&late).await.unwrap();
-            }
-        }
-        let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
-        let (models, soak, here) = (
-            soaking.models.clone(),
-            soaking.soak.clone(),
-            tokio::runtime::Handle::current(),
-        );
-        let moves = Soaker::new(&soaking.keyring, soaking.models.clone()).batch(1);
-        let moves = moves.watch(move |progress| {
-            if progress.done != 1 {
-                return;
-            }
-            tokio::task::block_in_place(|| {
-                here.block_on(async {
-                    assert!(models.step(&soak, &row, to).await.unwrap());
-                    if to == SoakState::Retired {
-                        let rows = models.soaks().await.unwrap();
-                        assert!(models.close(&soak, &rows[0]).await.unwrap());
-                    }
-                });
-            });
-        });
-        let done = match to {
-            SoakState::Sealed => moves.null_out(TABLE, COLUMN).await,
-            _ => moves.decrypt_back(TABLE, COLUMN).await,
-        };
-        assert!(matches!(done, Err(SoakJobError::Interrupted)), "{done:?}, {job}");
-        assert_eq!(soaking.state().await, to);
-    }
 }
 
 async fn a_column_that_is_not_dropped_is_not_said_to_be(kind: Kind) {

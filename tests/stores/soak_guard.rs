@@ -56,10 +56,16 @@ async fn the_guard_keeps_ciphertext_beside_its_plaintext(kind: Kind) {
     for (change, stays) in [
         (format!("name = 'Dad', name_ct = {dad}"), false),
         (format!("name_fp = {fp}"), true),
-        (format!("name = 'Ben', name_ct = {ben}, name_fp = {other}"), true),
+        (
+            format!("name = 'Ben', name_ct = {ben}, name_fp = {other}"),
+            true,
+        ),
         (format!("name_ct = {}", soaking.sealed("Ben")), true),
     ] {
-        soaking.run(&format!("UPDATE people SET {change}")).await.unwrap();
+        soaking
+            .run(&format!("UPDATE people SET {change}"))
+            .await
+            .unwrap();
         assert_eq!(soaking.count(beside).await, i64::from(stays), "{change}");
         assert_eq!(soaking.count("name_ct IS NOT NULL").await, 1, "{change}");
     }
@@ -242,16 +248,32 @@ async fn values_of_every_type_go_and_come_back(kind: Kind) {
             "JSON",
             "x'00112233445566778899aabbccddeeff'",
         ),
-        _ => ("BLOB", "BLOB", "TEXT", "x'00112233445566778899aabbccddeeff'"),
+        _ => (
+            "BLOB",
+            "BLOB",
+            "TEXT",
+            "x'00112233445566778899aabbccddeeff'",
+        ),
     };
     let table = format!(
         "CREATE TABLE kinds (id INT PRIMARY KEY, user_id BIGINT NOT NULL, bytes {bytes}, number BIGINT, yes BOOLEAN, uid {uid}, \
          doc {doc}, score DOUBLE PRECISION)"
     );
     // JSON's null is no NULL, and its "" is neither.
-    let docs = ["'null'", r#"'""'"#, r#"'{"b": [1, null, "\u00e9"], "a": 0.1}'"#];
+    let docs = [
+        "'null'",
+        r#"'""'"#,
+        r#"'{"b": [1, null, "\u00e9"], "a": 0.1}'"#,
+    ];
     // Of these, PostgreSQL alone gives the bytes.
-    let scores = ["0.1", "'-0'", "'NaN'", "'-Infinity'", "5e-324", "1.7976931348623157e308"];
+    let scores = [
+        "0.1",
+        "'-0'",
+        "'NaN'",
+        "'-Infinity'",
+        "5e-324",
+        "1.7976931348623157e308",
+    ];
     for (column, values) in [
         ("bytes", ["bytes"].as_slice()),
         ("number", &["-9007199254740993"]),
@@ -271,9 +293,8 @@ async fn values_of_every_type_go_and_come_back(kind: Kind) {
         let mut id = 0;
         let mut put = async |value: &str| {
             id += 1;
-            let row = format!(
-                "INSERT INTO kinds (id, user_id, {column}) VALUES ({id}, {ADA}, {value})"
-            );
+            let row =
+                format!("INSERT INTO kinds (id, user_id, {column}) VALUES ({id}, {ADA}, {value})");
             soaking.run(&row).await.unwrap();
         };
         let bytes = soaking.literal(&[0, 255, b'\'']);

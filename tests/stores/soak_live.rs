@@ -158,7 +158,8 @@ async fn what_would_come_back_as_something_else_does_not_soak(kind: Kind) {
             let wide = "ALTER TABLE people ALTER COLUMN name TYPE TEXT; CREATE TABLE heirs () INHERITS (people)";
             soaking.run(wide).await.unwrap();
             cannot(soaking.models.expand(&soaking.soak).await);
-            let alone = "DROP TABLE heirs; CREATE TABLE ancestors (); ALTER TABLE people INHERIT ancestors";
+            let alone =
+                "DROP TABLE heirs; CREATE TABLE ancestors (); ALTER TABLE people INHERIT ancestors";
             soaking.run(alone).await.unwrap();
             cannot(soaking.models.expand(&soaking.soak).await);
             soaking.run("DROP TABLE people").await.unwrap();
@@ -174,11 +175,10 @@ async fn what_would_come_back_as_something_else_does_not_soak(kind: Kind) {
                 .run("CREATE TABLE users (id BIGINT PRIMARY KEY)")
                 .await
                 .unwrap();
-            for (rule, soaks) in [
-                ("ON UPDATE CASCADE", false),
-                ("ON DELETE CASCADE", true),
-            ] {
-                let key = format!("ALTER TABLE people ADD CONSTRAINT of_user FOREIGN KEY (user_id) REFERENCES users (id) {rule}");
+            for (rule, soaks) in [("ON UPDATE CASCADE", false), ("ON DELETE CASCADE", true)] {
+                let key = format!(
+                    "ALTER TABLE people ADD CONSTRAINT of_user FOREIGN KEY (user_id) REFERENCES users (id) {rule}"
+                );
                 soaking.run(&key).await.unwrap();
                 let expanded = soaking.models.expand(&soaking.soak).await;
                 match soaks {

@@ -222,10 +222,19 @@ async fn a_default_is_no_plaintext_that_is_refused(kind: Kind) {
     if !is_mariadb(kind) && !is_postgres(kind) {
         assert!(soaking.soaker.expand(TABLE, COLUMN).await.is_err());
         for (columns, soaks) in [
-            ("(id INTEGER PRIMARY KEY, user_id BIGINT, name TEXT) WITHOUT ROWID", false),
+            (
+                "(id INTEGER PRIMARY KEY, user_id BIGINT, name TEXT) WITHOUT ROWID",
+                false,
+            ),
             ("(rowid TEXT PRIMARY KEY, user_id BIGINT, name TEXT)", false),
-            ("(rowid INTEGER, id TEXT, user_id BIGINT, name TEXT, PRIMARY KEY (rowid, id))", false),
-            ("(RowId INTEGER PRIMARY KEY, user_id BIGINT, name TEXT)", true),
+            (
+                "(rowid INTEGER, id TEXT, user_id BIGINT, name TEXT, PRIMARY KEY (rowid, id))",
+                false,
+            ),
+            (
+                "(RowId INTEGER PRIMARY KEY, user_id BIGINT, name TEXT)",
+                true,
+            ),
         ] {
             let people = format!("CREATE TABLE people {columns}");
             let soaking = Soaking::of(kind, models(), TABLE, COLUMN, &people).await;

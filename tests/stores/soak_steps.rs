@@ -1,11 +1,11 @@
-//! Steps while others read and write the table, and steps that are cut off.
+//! Steps while others read and write the table, and steps and jobs that are cut off.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use ophie_crypt::soak::SoakState;
+use ophie_crypt::soak::{SoakJobError, SoakState, Soaker};
 
 use crate::{
     soaking::{ADA, COLUMN, Soaking, TABLE, is_mariadb, is_postgres},
@@ -13,7 +13,9 @@ use crate::{
 };
 
 every_database!(
+    a_job_says_that_another_tool_moved_the_column,
     a_step_that_is_cut_off_leaves_a_trigger_that_refuses,
+    before_a_column_is_plain_again_its_ciphertext_goes_in_batches,
     no_moment_of_a_step_is_without_a_trigger,
     of_two_tools_that_look_at_rows_one_steps,
     who_reads_before_it_writes_is_no_victim_of_a_step,
@@ -76,7 +78,9 @@ async fn who_writes_goes_on_while_a_step_looks_at_all_rows(kind: Kind) {
     soaking.until(SoakState::Sealed).await;
     let sealed = soaking.sealed("Mom");
     let row = |id: i64, name: &str, sealed: &str| {
-        format!("INSERT INTO people (id, user_id, name, name_ct) VALUES ({id}, {ADA}, {name}, {sealed})")
+        format!(
+            "INSERT INTO people (id, user_id, name, name_ct) VALUES ({id}, {ADA}, {name}, {sealed})"
+        )
     };
     let refused = soaking.soaker.admit_old_binaries(TABLE, COLUMN, false);
     refused.await.unwrap();
@@ -92,7 +96,10 @@ async fn who_writes_goes_on_while_a_step_looks_at_all_rows(kind: Kind) {
             }
         });
         looks(&soaking, &going).await;
-        let written = format!("SET LOCAL lock_timeout = '20s'; {}", row(id, "NULL", "NULL"));
+        let written = format!(
+            "SET LOCAL lock_timeout = '20s'; {}",
+            row(id, "NULL", "NULL")
+        );
         soaking.database.hold(&written).await.commit().await;
         let both = format!("UPDATE people SET user_id = {ADA} WHERE id = {id}");
         soaking.run(&both).await.unwrap();
@@ -129,8 +136,7 @@ async fn of_two_tools_that_look_at_rows_one_steps(kind: Kind) {
     let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
     let held = soaking.database.hold(TOMBSTONES).await;
     let (models, soak, looked) = (soaking.models.clone(), soaking.soak.clone(), row.clone());
-    let going =
-        tokio::spawn(async move { models.step(&soak, &looked, SoakState::Soak).await });
+    let going = tokio::spawn(async move { models.step(&soak, &looked, SoakState::Soak).await });
     looks(&soaking, &going).await;
     let on = soaking.models.step(&soaking.soak, &row, SoakState::Retired);
     assert!(!on.await.unwrap(), "a row is pending");
@@ -139,7 +145,10 @@ async fn of_two_tools_that_look_at_rows_one_steps(kind: Kind) {
     let alone = format!("INSERT INTO people (id, user_id, name_ct) VALUES (2, {ADA}, {sealed})");
     soaking.run(&alone).await.unwrap();
     held.commit().await;
-    assert!(!going.await.unwrap().unwrap(), "a row came in behind its look");
+    assert!(
+        !going.await.unwrap().unwrap(),
+        "a row came in behind its look"
+    );
     assert_eq!(soaking.state().await, SoakState::Sealed);
     soaking.run("DELETE FROM people").await.unwrap();
     let back = soaking.models.step(&soaking.soak, &row, SoakState::Soak);
@@ -173,7 +182,12 @@ async fn no_moment_of_a_step_is_without_a_trigger(kind: Kind) {
         looks
     });
     for _ in 0..6 {
-        for to in [None, None, Some(SoakState::Sealed), Some(SoakState::Retired)] {
+        for to in [
+            None,
+            None,
+            Some(SoakState::Sealed),
+            Some(SoakState::Retired),
+        ] {
             let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
             let done = match to {
                 None => soaking.models.close(&soaking.soak, &row).await,
@@ -214,11 +228,15 @@ async fn a_step_that_is_cut_off_leaves_a_trigger_that_refuses(kind: Kind) {
             Some(to) => soaking.models.step(&soaking.soak, &row, to).await,
         }
     };
-    for (to, cuts) in [(None, ["_ri_", "_ru_"]), (Some(SoakState::Sealed), ["_gi_", "_gu_"])] {
+    for (to, cuts) in [
+        (None, ["_ri_", "_ru_"]),
+        (Some(SoakState::Sealed), ["_gi_", "_gu_"]),
+    ] {
         for cut in cuts {
             // A name that another table has.
             let name = guard.replace("_gi_", cut);
-            let clash = format!("CREATE TRIGGER {name} BEFORE INSERT ON others FOR EACH ROW SET @cut = 1");
+            let clash =
+                format!("CREATE TRIGGER {name} BEFORE INSERT ON others FOR EACH ROW SET @cut = 1");
             soaking.run(&clash).await.unwrap();
             let done = step(to).await;
             assert!(done.is_err(), "{done:?}, {cut}");
@@ -234,15 +252,129 @@ async fn a_step_that_is_cut_off_leaves_a_trigger_that_refuses(kind: Kind) {
     soaking.watch.stop().await.unwrap();
     let needs = "ALTER TABLE people ADD CONSTRAINT needs CHECK (name IS NULL OR id > 0)";
     soaking.run(needs).await.unwrap();
-    step(Some(SoakState::Dropped)).await.expect_err("a CHECK names it");
+    step(Some(SoakState::Dropped))
+        .await
+        .expect_err("a CHECK names it");
     refuses("the column").await;
     for by_hand in ["DROP CONSTRAINT needs", "DROP COLUMN name"] {
-        soaking.run(&format!("ALTER TABLE people {by_hand}")).await.unwrap();
+        soaking
+            .run(&format!("ALTER TABLE people {by_hand}"))
+            .await
+            .unwrap();
     }
     let sealed = soaking.sealed("Mom");
     let row = format!("INSERT INTO people (id, user_id, name_ct) VALUES (3, {ADA}, {sealed})");
-    soaking.run(&row).await.expect_err("its triggers name it yet");
+    soaking
+        .run(&row)
+        .await
+        .expect_err("its triggers name it yet");
     assert!(step(Some(SoakState::Dropped)).await.unwrap());
     soaking.run(&row).await.unwrap();
     assert_eq!(soaking.state().await, SoakState::Dropped);
+}
+
+/// The step itself, while it has the table, finds only what others held.
+async fn before_a_column_is_plain_again_its_ciphertext_goes_in_batches(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for id in 0..40 {
+        soaking.insert(id, ADA, "'Mom'").await.unwrap();
+    }
+    soaking.until(SoakState::Backfill).await;
+    soaking.soaker.backfill(TABLE, COLUMN).await.unwrap();
+    for state in [SoakState::DualWrite, SoakState::Expand] {
+        soaking.soaker.step(TABLE, COLUMN, state).await.unwrap();
+        soaking.watch.beat().await.unwrap();
+    }
+    soaking.watch.stop().await.unwrap(); // its floor
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let stops = soaking.soaker.clone().batch(7);
+    let (stop, told) = (stops.stop_handle(), Arc::clone(&seen));
+    let stops = stops.watch(move |progress| {
+        let mut told = told.lock().unwrap();
+        told.push((progress.done, progress.total));
+        if told.len() == 3 {
+            stop.stop();
+        }
+    });
+    let stopped = stops.step(TABLE, COLUMN, SoakState::Plain).await;
+    assert!(matches!(stopped, Err(SoakJobError::Stopped)), "{stopped:?}");
+    assert_eq!(*seen.lock().unwrap(), [(7, 40), (14, 40), (21, 40)]);
+    assert_eq!(soaking.state().await, SoakState::Expand);
+    assert_eq!(
+        soaking.count("name_ct IS NULL AND name_fp IS NULL").await,
+        21
+    );
+    // Another tool: each batch behind the one before.
+    let soaker = Soaker::new(&soaking.keyring, soaking.models.clone()).batch(7);
+    soaker.step(TABLE, COLUMN, SoakState::Plain).await.unwrap();
+    assert_eq!(soaking.state().await, SoakState::Plain);
+    assert_eq!(
+        soaking
+            .count("name = 'Mom' AND name_ct IS NULL AND name_fp IS NULL")
+            .await,
+        40
+    );
+    // Elsewhere nothing is taken.
+    soaking.soaker.expand(TABLE, COLUMN).await.unwrap();
+    soaking.until(SoakState::DualWrite).await;
+    let sealed = soaking.sealed("Mom");
+    let change = format!("UPDATE people SET name_ct = {sealed} WHERE id = 1");
+    soaking.run(&change).await.unwrap();
+    let emptied = soaking.models.empty_sealed(&soaking.soak, None, 7).await;
+    assert!(emptied.unwrap().is_empty());
+    assert_eq!(soaking.count("name_ct IS NOT NULL").await, 1);
+}
+
+/// After its first batch.
+async fn a_job_says_that_another_tool_moved_the_column(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for id in 1..=3 {
+        soaking.insert(id, ADA, "'Mom'").await.unwrap();
+    }
+    soaking.until(SoakState::Retired).await;
+    for (job, to) in [
+        ("null-out", SoakState::Sealed),
+        ("decrypt-back", SoakState::Retired),
+    ] {
+        if to == SoakState::Retired {
+            let empty = "UPDATE people SET name = NULL, name_ct = name_ct";
+            soaking.run(empty).await.unwrap();
+            for (id, name) in [(1, "Mom"), (2, "Dad"), (3, "Ben")] {
+                let (sealed, fp) = (soaking.sealed(name), soaking.fingerprint(name));
+                let late =
+                    format!("UPDATE people SET name_ct = {sealed}, name_fp = {fp} WHERE id = {id}");
+                soaking.run(&late).await.unwrap();
+            }
+        }
+        let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+        let (models, soak, here) = (
+            soaking.models.clone(),
+            soaking.soak.clone(),
+            tokio::runtime::Handle::current(),
+        );
+        let moves = Soaker::new(&soaking.keyring, soaking.models.clone()).batch(1);
+        let moves = moves.watch(move |progress| {
+            if progress.done != 1 {
+                return;
+            }
+            tokio::task::block_in_place(|| {
+                here.block_on(async {
+                    assert!(models.step(&soak, &row, to).await.unwrap());
+                    if to == SoakState::Retired {
+                        let rows = models.soaks().await.unwrap();
+                        assert!(models.close(&soak, &rows[0]).await.unwrap());
+                    }
+                });
+            });
+        });
+        let done = match to {
+            SoakState::Sealed => moves.null_out(TABLE, COLUMN).await,
+            _ => moves.decrypt_back(TABLE, COLUMN).await,
+        };
+        assert!(
+            matches!(done, Err(SoakJobError::Interrupted)),
+            "{done:?}, {job}"
+        );
+        assert_eq!(soaking.state().await, to);
+    }
 }

@@ -116,7 +116,13 @@ impl<D: Driver> ModelTables<D> {
                     return Ok(Vec::new());
                 }
                 let (key, any) = (shape.key_text(), format!("({})", shape.any_sealed()));
-                let found = next_locked(&shape, &format!("{key} AS k"), &any, after.as_deref(), limit);
+                let found = next_locked(
+                    &shape,
+                    &format!("{key} AS k"),
+                    &any,
+                    after.as_deref(),
+                    limit,
+                );
                 let found: Vec<Key> = tx.fetch(found).await?;
                 let keys: Vec<String> = found.into_iter().map(|row| row.0).collect();
                 if !keys.is_empty() {
