@@ -99,8 +99,13 @@ async fn no_column_is_dropped_that_a_process_still_knows(kind: Kind) {
     let soaking = Soaking::new(kind).await;
     soaking.insert(1, ADA, "'Mom'").await.unwrap();
     soaking.until(SoakState::Retired).await;
-    soaking.soaker.null_out(TABLE, COLUMN).await.unwrap();
     let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    soaking.watch.stop().await.unwrap();
+    let dropped = soaking.models.drop_twin(&soaking.soak, &row).await;
+    assert!(!dropped.unwrap(), "a row has plaintext");
+    assert_eq!(soaking.count("name = 'Mom'").await, 1);
+    soaking.watch.beat().await.unwrap();
+    soaking.soaker.null_out(TABLE, COLUMN).await.unwrap();
     // It has come since the tool looked.
     let dropped = soaking.models.drop_twin(&soaking.soak, &row).await;
     assert!(!dropped.unwrap());

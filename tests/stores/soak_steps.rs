@@ -140,11 +140,22 @@ async fn of_two_tools_that_look_at_rows_one_steps(kind: Kind) {
     looks(&soaking, &going).await;
     let on = soaking.models.step(&soaking.soak, &row, SoakState::Retired);
     assert!(!on.await.unwrap(), "a row is pending");
-    // By the guard of `Sealed`, which the other tool has brought back.
+    // It has looked, and is held up before it steps: by the guard of `Sealed`, which the other tool has brought back, a row
+    // comes in.
+    let late = soaking
+        .database
+        .hold("SELECT 1 FROM ophie_crypt_soaks FOR UPDATE");
+    let late = late.await;
+    held.commit().await;
+    let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock' AND wait_event IN ('transactionid', 'tuple')";
+    while soaking.database.number(waits).await == 0 {
+        assert!(!going.is_finished(), "it did not wait");
+    }
     let sealed = soaking.sealed("late");
     let alone = format!("INSERT INTO people (id, user_id, name_ct) VALUES (2, {ADA}, {sealed})");
     soaking.run(&alone).await.unwrap();
-    held.commit().await;
+    late.commit().await;
     assert!(
         !going.await.unwrap().unwrap(),
         "a row came in behind its look"
