@@ -181,8 +181,8 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn decrypted(&self, soak: &SoakColumn, rows: Vec<Decrypted>) -> Result<u64, ModelError>;
 
-    /// Drops the plaintext column and the triggers, from `Retired` to `Dropped`; says no if the column was moved, has
-    /// plaintext, or if a live process knows it.
+    /// [Closes](Self::close) the column, and drops its plaintext and the triggers, from `Retired` to `Dropped`; says no if the
+    /// column was moved, has plaintext, or if a live process knows it.
     ///
     /// # Errors
     ///
