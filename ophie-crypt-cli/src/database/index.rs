@@ -80,7 +80,8 @@ impl Database {
         })
     }
 
-    fn table(&self, name: &str) -> String {
+    /// With its schema, if it is named with one.
+    pub(super) fn table(&self, name: &str) -> String {
         let parts: Vec<_> = name.split('.').map(|part| self.quoted(part)).collect();
         parts.join(".")
     }

@@ -5,6 +5,7 @@
 
 mod evidence;
 mod index;
+mod indexed;
 mod schema;
 mod settings;
 
