@@ -116,8 +116,10 @@ async fn a_table_of_another_schema_is_looked_at() {
             .await;
         let other = look().await;
         let well = match kind {
-            Kind::Postgres => "ALTER TABLE elsewhere.notes DROP COLUMN text_fp, ADD COLUMN text_fp bytea; \
-                 CREATE INDEX notes_fp ON elsewhere.notes (owner, text_fp)",
+            Kind::Postgres => {
+                "ALTER TABLE elsewhere.notes DROP COLUMN text_fp, ADD COLUMN text_fp bytea; \
+                 CREATE INDEX notes_fp ON elsewhere.notes (owner, text_fp)"
+            }
             _ => "ALTER TABLE elsewhere.notes MODIFY text_fp binary(17), ADD KEY (owner, text_fp)",
         };
         place.execute(well).await;
@@ -133,12 +135,7 @@ async fn a_table_of_another_schema_is_looked_at() {
             "failed",
             "elsewhere.notes.text_fp: there is no such column",
         );
-        is(
-            &other,
-            "models",
-            "failed",
-            "elsewhere.notes.text_fp: it is",
-        );
+        is(&other, "models", "failed", "elsewhere.notes.text_fp: it is");
         is(
             &other,
             "indexes",

@@ -30,6 +30,13 @@ async fn the_tables_come_up_once(kind: Kind) {
         .says("run `ophie-crypt migrate`");
     let print = place.stock(&["migrate", "--print"]).await.ends(0);
     assert!(print.out.contains("ophie_crypt_owners ("));
+    let print = ["migrate", "--print", "--json"];
+    let missing = place.stock(&print).await.ends(0).json();
+    let first = &missing["missing"][0]["sql"];
+    assert!(
+        missing["from"] == 0 && first.as_str().unwrap().contains("ophie_crypt_owners ("),
+        "{missing}"
+    );
     let dry = place
         .stock(&["migrate", "--dry-run", "--json"])
         .await
@@ -53,6 +60,8 @@ async fn the_tables_come_up_once(kind: Kind) {
             .out
             .is_empty()
     );
+    let missing = place.stock(&print).await.ends(0).json();
+    assert_eq!(missing["missing"], serde_json::json!([]));
     let status = place.stock(&["status", "--json"]).await.ends(0).json();
     assert_eq!(status["schema_version"], up["to"]);
     assert_eq!(status["newest_schema_version"], up["to"]);

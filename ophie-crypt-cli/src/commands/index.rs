@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{error::Error, output::Report, world::World};
+use crate::{database::Shown, error::Error, output::Report, world::World};
 
 /// Of a fingerprint, behind its byte of the generation.
 const ALL_BITS: u32 = 128;
@@ -14,7 +14,11 @@ pub(super) async fn plan(
     owner_column: &str,
 ) -> Result<Report, Error> {
     let database = world.rows_database().await?;
-    let shown = database.shown(table, column, owner_column).await?;
+    let bar = world.output.progress("counting", Some(Shown::QUESTIONS));
+    let answered = || bar.done(1);
+    let shown = database.shown(table, column, owner_column, answered);
+    let shown = shown.await?;
+    drop(bar);
     let filled = shown.rows.saturating_sub(shown.nulls);
     let mut lines = vec![
         format!(

@@ -30,9 +30,8 @@ impl Database {
             let parts = self.parts(model.table()).await?;
             // Another struct of the table may have said so already.
             for mistake in found(model, &columns, &parts) {
-                let same = |known: &Mistake| {
-                    known.column == mistake.column && known.what == mistake.what
-                };
+                let same =
+                    |known: &Mistake| known.column == mistake.column && known.what == mistake.what;
                 if !mistakes.iter().any(same) {
                     mistakes.push(mistake);
                 }

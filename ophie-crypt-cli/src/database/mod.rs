@@ -12,7 +12,7 @@ mod settings;
 use core::{str::FromStr, time::Duration};
 use std::sync::Arc;
 
-pub(crate) use self::evidence::Counted;
+pub(crate) use self::{evidence::Counted, index::Shown};
 use ophie_crypt::{
     AuditStore, Ledger, LedgerError, ModelError, Models, RotationStore, RowStore, ShredStore,
     StoreError, soak::SoakStore,
