@@ -8,8 +8,8 @@ use crate::{config::Setting, error::Error, world::World};
 ///
 /// # Errors
 ///
-/// [`Error::NotConfirmed`], [`Error::OtherConfirmed`].
-pub(crate) fn confirm(
+/// [`Error::NotConfirmed`], [`Error::OtherConfirmed`], [`Error::Interrupted`].
+pub(crate) async fn confirm(
     world: &World,
     database: &Setting,
     what: &str,
@@ -18,7 +18,7 @@ pub(crate) fn confirm(
     said: Option<&str>,
 ) -> Result<(), Error> {
     match said {
-        Some(said) if said == name => return Ok(()),
+        Some(said) if said == name => return world.stop.unless_stopped(),
         Some(_) => {
             return Err(Error::OtherConfirmed {
                 flag,
@@ -29,9 +29,8 @@ pub(crate) fn confirm(
     }
     let at = database.whereabouts();
     let question = format!("In {at}, {what} cannot be undone. Type {name} to go on:");
-    match world.output.ask(&question) {
-        // Ctrl-C does not end a program that waits for a line.
-        Some(answer) if answer == name && !world.stop.is_asked() => Ok(()),
+    match world.stop.or_left(answer(world, question)).await? {
+        Some(answer) if answer == name => Ok(()),
         _ => Err(Error::NotConfirmed {
             at: at.to_owned(),
             what: what.to_owned(),
@@ -39,4 +38,12 @@ pub(crate) fn confirm(
             name: name.to_owned(),
         }),
     }
+}
+
+/// What is typed. Ctrl-C does not end a program that waits for a line: a thread does, which the process does not wait for.
+async fn answer(world: &World, question: String) -> Result<Option<String>, Error> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let output = world.output.clone();
+    std::thread::spawn(move || tell.send(output.ask(&question)));
+    Ok(told.await.unwrap_or(None))
 }

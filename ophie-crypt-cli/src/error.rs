@@ -62,6 +62,8 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("stopped; what was begun is done, and the same command goes on from there")]
+    Interrupted,
     #[error("the keyring was not built; see why")]
     Keyring(#[from] BuildError),
     #[error("the KMS was not set up; see why")]
@@ -142,6 +144,7 @@ impl Error {
             | Self::Soak(
                 SoakJobError::Gates { .. } | SoakJobError::Model(ModelError::CannotSoak { .. }),
             ) => Exit::Refused,
+            Self::Interrupted => Exit::Interrupted,
             Self::Soak(SoakJobError::DoesNotFit { .. }) => Exit::Findings,
             _ => Exit::Failed,
         }
@@ -154,6 +157,7 @@ impl Error {
             Self::Config(_) => "config",
             Self::Database(_) => "database",
             Self::File { .. } => "file",
+            Self::Interrupted => "interrupted",
             Self::Keyring(_)
             | Self::Provision(_)
             | Self::Rotation(_)

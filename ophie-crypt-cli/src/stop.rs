@@ -1,9 +1,9 @@
-//! Ctrl-C: the first one stops between two batches, the second one at once.
+//! Ctrl-C: the first one stops between two batches, and at once where nothing is written; the second one at once.
 //!
-//! Invariant: what was under way when it came is done or was not begun. Absent: what a batch is (`commands`).
+//! Invariant: what was written when it came is written whole. Absent: what a batch is (`commands`).
 
 use core::{
-    future::Future as _,
+    future::Future,
     task::{Context, Waker},
 };
 use std::sync::{
@@ -13,7 +13,7 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-use crate::error::Exit;
+use crate::error::{Error, Exit};
 
 /// Between two looks.
 const STEP: core::time::Duration = core::time::Duration::from_millis(200);
@@ -72,6 +72,46 @@ impl Stop {
             biased;
             () = self.0.between.notified() => None,
             done = work => Some(done),
+        }
+    }
+
+    /// What the work gives, which may be left anywhere: it is, as soon as that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`], and those of the work.
+    pub(crate) async fn or_left<T, E: Into<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            done = work => done.map_err(Into::into),
+            () = self.asked() => Err(Error::Interrupted),
+        }
+    }
+
+    /// The same of a part of the work that [`unless_asked`](Self::unless_asked) was given: all of that ends then.
+    pub(crate) async fn reading<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.asked() => {
+                self.0.between.notify_one();
+                core::future::pending().await
+            }
+        }
+    }
+
+    /// Before something that is done whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] if it is not to begin.
+    pub(crate) fn unless_stopped(&self) -> Result<(), Error> {
+        match self.is_asked() {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
         }
     }
 

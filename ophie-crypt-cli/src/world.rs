@@ -66,7 +66,8 @@ impl World {
     /// [`Error`].
     pub(crate) async fn keys_database(&self, create: bool) -> Result<Database, Error> {
         let setting = self.keys_url()?;
-        Ok(Database::connect(setting.key, &setting.value, create).await?)
+        let connected = Database::connect(setting.key, &setting.value, create);
+        self.stop.or_left(connected).await
     }
 
     /// The setting that says where the keys are.
@@ -97,7 +98,8 @@ impl World {
     /// [`Error`].
     pub(crate) async fn rows_database(&self) -> Result<Database, Error> {
         let setting = self.config.rows_url()?;
-        Ok(Database::connect(setting.key, &setting.value, false).await?)
+        let connected = Database::connect(setting.key, &setting.value, false);
+        self.stop.or_left(connected).await
     }
 
     /// Refuses a program that knows no models, and one that would not know where they are.
@@ -141,7 +143,7 @@ impl World {
     /// [`Error`].
     pub(crate) async fn ledger(&self) -> Result<Option<Arc<dyn Ledger>>, Error> {
         match self.config.setting("ledger") {
-            Some(setting) => Ok(Some(ledger(setting).await?)),
+            Some(setting) => self.stop.or_left(ledger(setting)).await.map(Some),
             None => Ok(None),
         }
     }
@@ -152,7 +154,8 @@ impl World {
     ///
     /// [`Error`], also if none is named.
     pub(crate) async fn needed_ledger(&self) -> Result<Arc<dyn Ledger>, Error> {
-        ledger(self.config.needed("ledger")?).await
+        let setting = self.config.needed("ledger")?;
+        self.stop.or_left(ledger(setting)).await
     }
 
     /// Makes the ledger, if it is not there.
@@ -233,6 +236,7 @@ impl World {
             audit = audit.ledger(ledger.clone());
             keyring = keyring.restore_guard(RestoreGuard::new(keys.shreds.clone(), ledger));
         }
+        self.stop.unless_stopped()?;
         let audit = audit.start().await?;
         let sink = Reasoned {
             audit: audit.clone(),

@@ -197,6 +197,13 @@ impl Evidence {
         )
     }
 
+    /// How many records there are, of whatever time.
+    #[must_use]
+    pub fn records(&self) -> String {
+        let cells = self.texts(&["count(*)"]);
+        format!("SELECT {cells} FROM ophie_crypt_audit_records")
+    }
+
     /// Sessions of the period by day of the week, from Monday, and hour.
     #[must_use]
     pub fn week(&self) -> String {

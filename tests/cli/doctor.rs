@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use crate::{
     on_each_database,
-    place::{Kind, Place, Program},
+    place::{Kind, Place, Program, Rows},
+    soaking::people,
 };
 
 on_each_database! {
     each_check_finds_what_is_wrong
+    indexes_that_are_missing_or_go_are_named
 }
 
 fn state(found: &Value, check: &str) -> Vec<(String, String)> {
@@ -32,11 +34,168 @@ fn is(found: &Value, check: &str, word: &str, text: &str) {
     );
 }
 
+const INDEX: &str = "CREATE INDEX notes_fp ON notes (owner, text_fp)";
+
+/// The answers of `indexes`, and what a release finds.
+async fn indexes(place: &Place, release: &'static str) -> Vec<(String, String)> {
+    let mut command = place.command(Program::Release(release), &["doctor", "--json"]);
+    state(&place.ended(&mut command).await.json(), "indexes")
+}
+
+async fn indexes_that_are_missing_or_go_are_named(kind: Kind) {
+    let place = Place::new(kind).await;
+    let found = indexes(&place, "").await;
+    assert!(
+        matches!(&found[..], [(state, text)] if state == "warning"
+            && text.starts_with("notes.text_fp: no index") && text.contains("(owner, text_fp)")),
+        "{found:?}"
+    );
+    // Behind another column than the owner, it finds nothing.
+    place
+        .execute("CREATE INDEX notes_other ON notes (id, text_fp)")
+        .await;
+    assert_eq!(indexes(&place, "").await, found);
+    place.execute(INDEX).await;
+    let found = indexes(&place, "").await;
+    assert!(
+        matches!(&found[..], [(state, _)] if state == "ok"),
+        "{found:?}"
+    );
+    // A plaintext column that is to go, and what is unique by it.
+    people(&place).await;
+    let unique = |found: &[(String, String)]| {
+        let named = found.iter().filter(|(state, text)| {
+            state == "warning" && text.starts_with("people.name: the unique index `")
+        });
+        named.count()
+    };
+    assert_eq!(unique(&indexes(&place, "soaking").await), 0);
+    place
+        .execute("CREATE INDEX people_owner ON people (owner, name)")
+        .await;
+    assert_eq!(unique(&indexes(&place, "soaking").await), 0);
+    place
+        .execute("CREATE UNIQUE INDEX people_name ON people (owner, name)")
+        .await;
+    let found = indexes(&place, "soaking").await;
+    assert!(
+        unique(&found) == 1 && found.iter().any(|(_, text)| text.contains("`people_name`")),
+        "{found:?}"
+    );
+    if kind == Kind::Postgres {
+        let more = "ALTER TABLE people ADD CONSTRAINT of_owner UNIQUE (name, owner); \
+                    CREATE UNIQUE INDEX folded ON people (owner, lower(name))";
+        place.execute(more).await;
+        assert_eq!(unique(&indexes(&place, "soaking").await), 3);
+    }
+}
+
+/// Models name tables with their schemas, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_another_schema_is_looked_at() {
+    for kind in [Kind::MariaDb, Kind::Postgres] {
+        let place = Place::new(kind).await;
+        place.execute(INDEX).await;
+        let bytes = match kind {
+            Kind::Postgres => "bytea",
+            _ => "blob",
+        };
+        // No other test has a schema of this name, but on MariaDB it would be theirs, too.
+        let schema = format!(
+            "CREATE SCHEMA elsewhere; \
+             CREATE TABLE elsewhere.notes (id bigint PRIMARY KEY, owner bigint NOT NULL, text {bytes})"
+        );
+        place.execute(&schema).await;
+        let look = async || {
+            let mut command = place.command(Program::Release("elsewhere"), &["doctor", "--json"]);
+            place.ended(&mut command).await.json()
+        };
+        let lacks = look().await;
+        place
+            .execute("ALTER TABLE elsewhere.notes ADD COLUMN text_fp varchar(17)")
+            .await;
+        let other = look().await;
+        let well = match kind {
+            Kind::Postgres => {
+                "ALTER TABLE elsewhere.notes DROP COLUMN text_fp, ADD COLUMN text_fp bytea; \
+                 CREATE INDEX notes_fp ON elsewhere.notes (owner, text_fp)"
+            }
+            _ => "ALTER TABLE elsewhere.notes MODIFY text_fp binary(17), ADD KEY (owner, text_fp)",
+        };
+        place.execute(well).await;
+        let well = look().await;
+        let gone = match kind {
+            Kind::Postgres => "DROP SCHEMA elsewhere CASCADE",
+            _ => "DROP SCHEMA elsewhere",
+        };
+        place.execute(gone).await;
+        is(
+            &lacks,
+            "models",
+            "failed",
+            "elsewhere.notes.text_fp: there is no such column",
+        );
+        is(&other, "models", "failed", "elsewhere.notes.text_fp: it is");
+        is(
+            &other,
+            "indexes",
+            "warning",
+            "elsewhere.notes.text_fp: no index",
+        );
+        is(&well, "models", "ok", "");
+        is(&well, "indexes", "ok", "");
+        is(
+            &look().await,
+            "models",
+            "failed",
+            "elsewhere.notes.*: there is no such table",
+        );
+    }
+}
+
+/// What prints plans is loaded into each session, or it is not there.
+#[tokio::test]
+async fn plans_in_the_log_are_named() {
+    let place = Place::new(Kind::Postgres).await;
+    let Rows::Postgres(rows) = &place.rows else {
+        unreachable!()
+    };
+    let set = |setting: &str| {
+        let name = rows.name();
+        let sql = format!("ALTER DATABASE \"{name}\" SET {setting}");
+        let place = &place;
+        async move { place.execute(&sql).await }
+    };
+    let named = async || {
+        let found = place.run(&["doctor", "--json"]).await.json();
+        let logs = state(&found, "logs").into_iter();
+        let mut named: Vec<_> = logs
+            .filter_map(|(_, text)| Some(text.strip_prefix("auto_explain.")?.to_owned()))
+            .collect();
+        named.sort();
+        named
+    };
+    assert!(named().await.is_empty());
+    set("session_preload_libraries = 'auto_explain'").await;
+    assert!(named().await.is_empty());
+    set("auto_explain.log_min_duration = 0").await;
+    let found = named().await;
+    assert!(
+        found[0].starts_with("log_min_duration = 0 prints plans"),
+        "{found:?}"
+    );
+    set("auto_explain.log_min_duration = -1").await;
+    assert!(named().await.is_empty());
+}
+
 async fn each_check_finds_what_is_wrong(kind: Kind) {
     let place = Place::new(kind).await;
+    place.execute(INDEX).await;
     let well = place.run(&["doctor", "--json"]).await;
     let found = well.json();
-    for check in ["database", "tables", "clock", "kms", "ledger", "models"] {
+    for check in [
+        "database", "tables", "clock", "kms", "ledger", "models", "indexes",
+    ] {
         is(&found, check, "ok", "");
     }
     let logs = state(&found, "logs");
@@ -77,8 +236,12 @@ async fn each_check_finds_what_is_wrong(kind: Kind) {
         Kind::Postgres | Kind::Sqlite => "text",
     };
     // In one call: SQLite looks for duplicates in what a connection remembers of the table.
+    let without = match kind {
+        Kind::MariaDb => "DROP INDEX notes_fp ON notes",
+        Kind::Postgres | Kind::Sqlite => "DROP INDEX notes_fp",
+    };
     let changed = format!(
-        "ALTER TABLE notes DROP COLUMN text_fp; ALTER TABLE notes RENAME COLUMN text TO text_was; ALTER TABLE notes ADD COLUMN text {text}"
+        "{without}; ALTER TABLE notes DROP COLUMN text_fp; ALTER TABLE notes RENAME COLUMN text TO text_was; ALTER TABLE notes ADD COLUMN text {text}"
     );
     place.execute(&changed).await;
     std::fs::set_permissions(

@@ -151,7 +151,11 @@ async fn documented_shapes_are_what_is_printed() {
             "x",
         ],
     );
-    for (command, more) in runs.into_iter().chain([restore, destroy]) {
+    let adopt = (
+        "restore adopt",
+        vec!["--yes-restore", installation.as_str()],
+    );
+    for (command, more) in runs.into_iter().chain([restore, adopt, destroy]) {
         let words: Vec<_> = command.split(' ').chain(more).chain(["--json"]).collect();
         let printed = place.run(&words).await.json();
         is_documented(command, &printed);

@@ -138,6 +138,10 @@ async fn lived(place: &Place) {
         .await
         .ends(0);
     place.run(&["sweep"]).await.ends(0);
+    // Or it would be a finding.
+    place
+        .execute("CREATE INDEX notes_fp ON notes (owner, text_fp)")
+        .await;
 }
 
 async fn what_is_there_is_counted_and_owners_are_not_named(kind: Kind) {

@@ -8,6 +8,7 @@ use tokio::{process::Child, time::timeout};
 use crate::{
     on_each_database,
     place::{Kind, Place, Program},
+    soaking::stopped::stopped_at,
 };
 
 on_each_database! {
@@ -134,7 +135,12 @@ async fn a_rotation_goes_through_its_states(kind: Kind) {
         (&early["destroyed"], &early["waits_for"]),
         (&0.into(), &"horizon".into())
     );
-    let destroy = [&destroy[..], &["--yes-destroy", "int:7", "--json"]].concat();
+    let confirmed = [&destroy[..], &["--yes-destroy", "int:7"]].concat();
+    if kind == Kind::Postgres {
+        stopped_at(&place, "notes", &confirmed).await;
+        assert_eq!(states(&place).await, ["sealing", "retired"]);
+    }
+    let destroy = [&confirmed[..], &["--json"]].concat();
     loop {
         let gone = place.run(&destroy).await;
         if gone.code != 5 || gone.json()["waits_for"] != "transactions" {

@@ -1,6 +1,6 @@
 //! `soak` and `plan`: a column from plaintext to ciphertext and back, call by call.
 
-mod stopped;
+pub(crate) mod stopped;
 
 use std::sync::Arc;
 
@@ -100,10 +100,16 @@ async fn run(place: &Place, release: &'static str, words: &[&str]) -> Ended {
 /// One call, of the release that soaks. What it prints is what the reference says.
 async fn soak(place: &Place, word: &str, more: &[&str]) -> Ended {
     let ended = run(place, "soaking", &[&["soak", word, NAME], more].concat()).await;
-    if ended.code < 2 && word != "admit-old" {
+    if ended.code < 2 {
         is_documented(&format!("soak {word}"), &ended.json());
     }
     ended
+}
+
+/// What it says to people.
+pub(crate) async fn said(place: &Place, words: &[&str], code: i32) -> Ended {
+    let mut command = place.command(Program::Release("soaking"), words);
+    place.ended(&mut command).await.ends(code)
 }
 
 /// The one column of the plan.
@@ -225,8 +231,10 @@ async fn a_column_goes_through_all_states(kind: Kind) {
     next(&place, "seal", &[], "sealed").await;
     watch.beat().await.unwrap();
 
-    let held = soak(&place, "retire", &[]).await.ends(4).json();
-    assert_eq!(unmet(&held), ["no-old-binaries", "verified"]);
+    for more in [&["--dry-run"][..], &[]] {
+        let held = soak(&place, "retire", more).await.ends(4).json();
+        assert_eq!(unmet(&held), ["no-old-binaries", "verified"]);
+    }
     next(&place, "refuse-old", &[], "sealed").await;
     watch.beat().await.unwrap();
     next(&place, "verify", &WHY, "sealed").await;
@@ -354,6 +362,11 @@ async fn the_way_back_brings_every_plaintext(kind: Kind) {
     let place = Place::new(kind).await;
     people(&place).await;
     to(&place, "retired").await;
+    for word in ["admit-old", "refuse-old"] {
+        for more in [&["--dry-run"][..], &[]] {
+            soak(&place, word, more).await.ends(4).says("leads nowhere");
+        }
+    }
     soak(&place, "back", &[]).await.ends(2).says("--reason");
     assert_eq!(planned(&place).await["state"], "retired");
     let dry = soak(&place, "back", &["--dry-run"]).await.ends(0).json();
@@ -366,9 +379,25 @@ async fn the_way_back_brings_every_plaintext(kind: Kind) {
         (&back["state"], &back["done"], &back["left"]),
         (&"sealed".into(), &ROWS.into(), &0.into())
     );
-    soak(&place, "admit-old", &[]).await.ends(4).says("verify");
+    for more in [&["--dry-run"][..], &[]] {
+        let held = soak(&place, "admit-old", more).await.ends(4).json();
+        is_documented("soak admit-old", &held);
+        assert_eq!(unmet(&held), ["verified"]);
+    }
     soak(&place, "verify", &WHY).await.ends(0);
+    said(&place, &["soak", "admit-old", NAME, "--dry-run"], 0)
+        .await
+        .says("would be admitted");
+    assert_eq!(planned(&place).await["admits_old"], false);
     soak(&place, "admit-old", &[]).await.ends(0);
+    assert_eq!(planned(&place).await["admits_old"], true);
+    said(&place, &["soak", "refuse-old", NAME, "--dry-run"], 0)
+        .await
+        .says("would be refused");
+    assert_eq!(planned(&place).await["admits_old"], true);
+    said(&place, &["soak", "admit-old", NAME], 0)
+        .await
+        .says("are admitted already");
     for state in [
         "soak",
         "verify",

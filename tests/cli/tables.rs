@@ -30,6 +30,13 @@ async fn the_tables_come_up_once(kind: Kind) {
         .says("run `ophie-crypt migrate`");
     let print = place.stock(&["migrate", "--print"]).await.ends(0);
     assert!(print.out.contains("ophie_crypt_owners ("));
+    let print = ["migrate", "--print", "--json"];
+    let missing = place.stock(&print).await.ends(0).json();
+    let first = &missing["missing"][0]["sql"];
+    assert!(
+        missing["from"] == 0 && first.as_str().unwrap().contains("ophie_crypt_owners ("),
+        "{missing}"
+    );
     let dry = place
         .stock(&["migrate", "--dry-run", "--json"])
         .await
@@ -53,6 +60,8 @@ async fn the_tables_come_up_once(kind: Kind) {
             .out
             .is_empty()
     );
+    let missing = place.stock(&print).await.ends(0).json();
+    assert_eq!(missing["missing"], serde_json::json!([]));
     let status = place.stock(&["status", "--json"]).await.ends(0).json();
     assert_eq!(status["schema_version"], up["to"]);
     assert_eq!(status["newest_schema_version"], up["to"]);
@@ -66,6 +75,13 @@ async fn the_tables_come_up_once(kind: Kind) {
 
 async fn an_index_is_planned_by_counts(kind: Kind) {
     let place = Place::new(kind).await;
+    let plan = ["index", "plan", "notes", "plain", "--owner-column", "owner"];
+    let recommended = async || {
+        let words = [&plan[..], &["--json"]].concat();
+        let found = place.stock(&words).await.ends(0).json();
+        found["recommended_bits"].clone()
+    };
+    assert_eq!(recommended().await, serde_json::Value::Null);
     let mut rows = vec![format!("(1, '{CANARY}')"); 6];
     rows.extend(
         [
@@ -84,7 +100,6 @@ async fn an_index_is_planned_by_counts(kind: Kind) {
             rows.join(", ")
         ))
         .await;
-    let plan = ["index", "plan", "notes", "plain", "--owner-column", "owner"];
     let found = place
         .stock(&[&plan[..], &["--json"]].concat())
         .await
@@ -106,7 +121,9 @@ async fn an_index_is_planned_by_counts(kind: Kind) {
         .await
         .ends(0)
         .says("most frequent, 1: 6 rows (54.5%)")
-        .says("do not index it");
+        .says("do not index it")
+        .says("recommended: no index");
+    assert_eq!(recommended().await, 0);
     // An expression, if the name were not quoted.
     let quote = match kind {
         Kind::Postgres => "\"",
@@ -126,6 +143,16 @@ async fn an_index_is_planned_by_counts(kind: Kind) {
             .says("there is no table");
     }
     assert_eq!(place.count("SELECT count(*) FROM notes").await, 12);
+    // Among so many others, that value is one of them.
+    let others: Vec<_> = (0..60).map(|at| format!("(1, 'name {at}')")).collect();
+    let others = others.join(", ");
+    place
+        .execute(&format!("INSERT INTO notes (owner, plain) VALUES {others}"))
+        .await;
+    assert_eq!(recommended().await, 128);
+    let said = place.stock(&plan).await.ends(0);
+    said.says("most frequent, 1: 6 rows (8.4%)")
+        .says("recommended: all 128 bits");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Databases that are put back to before shreds, for real: what comes back without the restore guard, and what does
-//! not with it.
+//! not with it. And a replica that follows, for which jobs wait (`lagging`).
 //!
 //! Needs PostgreSQL's programs. Absent: the steps of a shred (`stores/shredder.rs`), processes that are killed
 //! (`processes/shredding.rs`).
@@ -14,6 +14,7 @@
 )]
 
 mod cluster;
+mod lagging;
 mod two_shares;
 mod world;
 

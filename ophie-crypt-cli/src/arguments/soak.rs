@@ -155,6 +155,9 @@ pub(crate) struct Batches {
     /// Rest between two batches
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 5)]
     pub(crate) pause_ms: u64,
+    /// Wait between two batches while a replica is further behind; PostgreSQL knows, to a role with pg_monitor
+    #[arg(long, value_name = "MILLISECONDS")]
+    pub(crate) max_lag_ms: Option<u64>,
 }
 
 /// A table and a column.

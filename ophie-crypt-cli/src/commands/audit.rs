@@ -8,7 +8,7 @@ use ophie_crypt::{
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::PAGE;
+use super::{PAGE, watched::Records};
 use crate::{
     arguments::Audit,
     clock::micros,
@@ -137,9 +137,10 @@ fn moment(micros: i64) -> String {
 }
 
 async fn verify(world: &World, known: &[String]) -> Result<Report, Error> {
-    let audit = world.keys().await?.audit;
+    let database = world.keys_database(false).await?;
     let master = world.master().await?;
-    let mut verifier = AuditVerifier::new(audit, master.kms).app(world.app());
+    let records = Records::of(world, &database).await?;
+    let mut verifier = AuditVerifier::new(records, master.kms).app(world.app());
     let ledger = world.ledger().await?;
     if let Some(ledger) = &ledger {
         verifier = verifier.ledger(Arc::clone(ledger));
@@ -151,9 +152,8 @@ async fn verify(world: &World, known: &[String]) -> Result<Report, Error> {
         })?;
         verifier = verifier.known(head);
     }
-    let bar = world.output.progress("verifying", None);
     let report = verifier.verify().await?;
-    drop(bar);
+    drop(verifier);
     let writers: Vec<_> = report
         .writers
         .iter()

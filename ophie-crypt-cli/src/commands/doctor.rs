@@ -244,6 +244,20 @@ async fn rows(world: &World, checks: &mut Checks) {
         }
         Err(error) => checks.failed("models", &error),
     }
+    match database.index_mistakes(&world.application.models).await {
+        Ok(mistakes) if mistakes.is_empty() => checks.add(
+            "indexes",
+            State::Fine,
+            "look-ups of the models have theirs, and none is unique by plaintext",
+        ),
+        Ok(mistakes) => {
+            for mistake in mistakes {
+                let text = format!("{}: {}", mistake.column, mistake.what);
+                checks.add("indexes", State::Warning, text);
+            }
+        }
+        Err(error) => checks.failed("indexes", &error),
+    }
 }
 
 /// A key that protects nothing is wrapped, unwrapped and thrown away.

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::{error::Error, output::Report, world::World};
+use crate::{database::Shown, error::Error, output::Report, world::World};
+
+/// Of a fingerprint, behind its byte of the generation.
+const ALL_BITS: u32 = 128;
 
 pub(super) async fn plan(
     world: &World,
@@ -11,7 +14,11 @@ pub(super) async fn plan(
     owner_column: &str,
 ) -> Result<Report, Error> {
     let database = world.rows_database().await?;
-    let shown = database.shown(table, column, owner_column).await?;
+    let bar = world.output.progress("counting", Some(Shown::QUESTIONS));
+    let answered = || bar.done(1);
+    let shown = database.shown(table, column, owner_column, answered);
+    let shown = shown.await?;
+    drop(bar);
     let filled = shown.rows.saturating_sub(shown.nulls);
     let mut lines = vec![
         format!(
@@ -41,6 +48,8 @@ pub(super) async fn plan(
     let most = shown.most.first().copied().unwrap_or(0);
     let learns = learns(filled, shown.fingerprints, shown.alone, most);
     lines.push(format!("who reads the column learns: {learns}"));
+    let bits = recommended_bits(filled, most);
+    lines.push(format!("recommended: {}", recommended(bits)));
     lines.push(
         "counted byte by byte; the normalisers `name` and `email` make more values equal"
             .to_owned(),
@@ -50,8 +59,39 @@ pub(super) async fn plan(
         "rows": shown.rows, "nulls": shown.nulls, "owners": shown.owners,
         "fingerprints": shown.fingerprints, "alone": shown.alone,
         "uniform_owners": shown.uniform_owners, "most_frequent": shown.most, "learns": learns,
+        "recommended_bits": bits,
     });
     Ok(Report::fine(lines.join("\n"), json))
+}
+
+/// Bits of a fingerprint: all, or none where one value is to be told by its share alone. Cut short, the rows of one value
+/// would still have one fingerprint, and others with them: the greatest share never falls.
+const fn recommended_bits(rows: i64, most: i64) -> Option<u32> {
+    if rows == 0 {
+        None
+    } else if is_skewed(rows, most) {
+        Some(0)
+    } else {
+        Some(ALL_BITS)
+    }
+}
+
+const fn recommended(bits: Option<u32>) -> &'static str {
+    match bits {
+        None => "nothing yet, as nothing was counted",
+        Some(0) => {
+            "no index; open the rows and filter. Fewer bits would not help: rows of one value stay together however short their fingerprint is"
+        }
+        Some(_) => {
+            "all 128 bits, which each index has. Fewer would hide which rows are equal by false matches alone, and every look-up would pay for them; \
+             see the manual's page on fingerprints"
+        }
+    }
+}
+
+/// Whether one value stands on a tenth of the rows.
+const fn is_skewed(rows: i64, most: i64) -> bool {
+    most.saturating_mul(10) >= rows
 }
 
 /// What the manual's page on fingerprints says of columns like this.
@@ -62,7 +102,7 @@ fn learns(rows: i64, fingerprints: i64, alone: i64, most: i64) -> &'static str {
     if alone == rows {
         return "that each value stands once for its owner, and nothing else";
     }
-    if most.saturating_mul(10) >= rows {
+    if is_skewed(rows, most) {
         return "which rows of an owner are equal, and one value by how often it stands: do not index it, or know who could guess it";
     }
     if fingerprints.saturating_mul(10) <= rows {
@@ -88,6 +128,15 @@ mod tests {
             (share(1, 3), share(3, 3), share(0, 0)),
             ("33.3%".into(), "100.0%".into(), "0.0%".into())
         );
+    }
+
+    #[test]
+    fn a_column_is_indexed_whole_or_not_at_all() {
+        assert_eq!(recommended_bits(0, 0), None);
+        assert_eq!(recommended_bits(1000, 100), Some(0));
+        assert_eq!(recommended_bits(1000, 99), Some(128));
+        assert!(recommended(Some(0)).starts_with("no index"));
+        assert!(recommended(Some(128)).starts_with("all 128 bits"));
     }
 
     #[test]

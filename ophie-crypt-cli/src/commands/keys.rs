@@ -8,7 +8,7 @@ use ophie_crypt::{
 };
 use serde_json::{Value, json};
 
-use super::{everyone, rewrap, rotate};
+use super::{everyone, rewrap, rotate, watched::Watched};
 use crate::{
     arguments::{Keys, Unwraps},
     confirm::confirm,
@@ -198,7 +198,8 @@ async fn shred(
         "--yes-shred",
         &name,
         yes.as_deref(),
-    )?;
+    )
+    .await?;
     let id = keys.rotation.shred(&owner.0).await?;
     let id = id.ok_or(ophie_crypt::ShredError::UnknownOwner)?.to_string();
     let text = format!(
@@ -246,16 +247,27 @@ async fn destroy(
         "--yes-destroy",
         &name,
         yes.as_deref(),
-    )?;
+    )
+    .await?;
     let unlocked = world.unlock(&keys, unwraps.reason.as_deref()).await?;
     let rows = world
         .rows_database()
         .await?
         .rows(world.application.models.clone());
+    // Each generation is looked for in the owner's rows, and then in everybody's.
+    let models = &world.application.models;
+    let twice = retired.len().saturating_mul(2);
+    let of_deks = models.sealed_columns().count().saturating_mul(twice);
+    let of_index = models.indexed_columns().count();
+    let of_index = of_index.saturating_mul(index_keys.len());
+    let counts = super::count(of_deks.saturating_add(of_index));
+    let rows = Watched::new(world, rows, "looking for values", Some(counts));
     let rotation = Rotation::new(unlocked.keyring.clone(), keys.rotation.clone(), rows);
-    let done = rotation.destroy(&owner.0, retired_for).await;
+    let destroying = rotation.destroy(&owner.0, retired_for);
+    let done = world.stop.unless_asked(destroying).await;
+    drop(rotation);
     unlocked.close().await;
-    let progress = done?;
+    let progress = done.ok_or(Error::Interrupted)??;
     let waits = progress.waits_for.map(waits_for);
     let mut text = format!("{} generations of {name} are destroyed", progress.destroyed);
     if let Some(waits) = waits {

@@ -10,15 +10,23 @@ use crate::{
     world::World,
 };
 
-/// Prints what is missing.
-pub(super) async fn print(world: &World) -> Result<(), Error> {
+/// What is missing: for people as it is, for programs as one object.
+pub(super) async fn print(world: &World) -> Result<Option<Report>, Error> {
     let database = world.keys_database(false).await?;
-    let done = database.schema_version().await?;
-    for migration in missing(&database, done) {
+    let from = database.schema_version().await?;
+    if world.output.is_json() {
+        let missing = missing(&database, from);
+        let missing: Vec<_> = missing
+            .map(|migration| json!({"migration": migration.name(), "sql": migration.up()}))
+            .collect();
+        let json = json!({"database": database.name(), "from": from, "missing": missing});
+        return Ok(Some(Report::fine(String::new(), json)));
+    }
+    for migration in missing(&database, from) {
         let text = format!("-- {}\n{}\n", migration.name(), migration.up().trim_end());
         Output::raw(text.as_bytes());
     }
-    Ok(())
+    Ok(None)
 }
 
 pub(super) async fn migrate(
@@ -33,6 +41,7 @@ pub(super) async fn migrate(
         world.config.needed("ledger")?;
     }
     if !dry_run {
+        world.stop.unless_stopped()?;
         database.migrate().await?;
         if world.config.setting("keys_url").is_some()
             && world.config.setting("database_url").is_some()

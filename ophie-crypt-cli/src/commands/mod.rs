@@ -17,6 +17,7 @@ mod shell;
 mod soak;
 mod status;
 mod sweep;
+mod watched;
 
 pub(crate) use self::report::Flags as ReportFlags;
 
@@ -25,7 +26,7 @@ use ophie_crypt::{CanonicalId, RotationStore, StoreError, Which};
 
 use crate::{
     application::Application,
-    arguments::{Arguments, Command, Index, Migrate},
+    arguments::{Arguments, Command, Index, Keys, Migrate},
     config::Config,
     error::{Error, Exit},
     output::{Output, Report},
@@ -100,32 +101,56 @@ async fn begin(
         output: output.clone(),
         stop: Stop::listen(),
     };
-    let report = match arguments.command {
+    let command = arguments.command;
+    match only_reads(&command) {
+        true => world.stop.or_left(report_of(&world, command)).await,
+        false => report_of(&world, command).await,
+    }
+}
+
+/// Whether it changes nothing, so that it may be left anywhere.
+const fn only_reads(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Audit(_)
+            | Command::Doctor
+            | Command::Index(_)
+            | Command::Keys(Keys::List { .. })
+            | Command::Migrate { print: true, .. }
+            | Command::Plan
+            | Command::Report(_)
+            | Command::Status
+    )
+}
+
+/// What a subcommand did; nothing of one that has printed it already.
+async fn report_of(world: &World, command: Command) -> Result<Option<Report>, Error> {
+    let report = match command {
         Command::Migrate {
             command: Some(Migrate::Add(add)),
             ..
-        } => add::add(&world, &add).await,
-        Command::Migrate { print: true, .. } => return migrate::print(&world).await.map(|()| None),
+        } => add::add(world, &add).await,
+        Command::Migrate { print: true, .. } => return migrate::print(world).await,
         Command::Migrate {
             dry_run,
             create_ledger,
             ..
-        } => migrate::migrate(&world, dry_run, create_ledger).await,
-        Command::Status => status::status(&world).await,
-        Command::Keys(command) => keys::run(&world, command).await,
-        Command::Sweep { dry_run } => sweep::sweep(&world, dry_run).await,
-        Command::Audit(command) => audit::run(&world, command).await,
-        Command::Restore(command) => restore::run(&world, command).await,
+        } => migrate::migrate(world, dry_run, create_ledger).await,
+        Command::Status => status::status(world).await,
+        Command::Keys(command) => keys::run(world, command).await,
+        Command::Sweep { dry_run } => sweep::sweep(world, dry_run).await,
+        Command::Audit(command) => audit::run(world, command).await,
+        Command::Restore(command) => restore::run(world, command).await,
         Command::Index(Index::Plan {
             table,
             column,
             owner_column,
-        }) => index::plan(&world, &table, &column, &owner_column).await,
-        Command::Soak(command) => soak::run(&world, command).await,
-        Command::Plan => plan::plan(&world).await,
-        Command::Doctor => doctor::doctor(&world).await,
-        Command::Report(flags) => report::report(&world, &flags).await,
-        Command::Completions { .. } | Command::Man => return Ok(None), // done above
+        }) => index::plan(world, &table, &column, &owner_column).await,
+        Command::Soak(command) => soak::run(world, command).await,
+        Command::Plan => plan::plan(world).await,
+        Command::Doctor => doctor::doctor(world).await,
+        Command::Report(flags) => report::report(world, &flags).await,
+        Command::Completions { .. } | Command::Man => return Ok(None), // printed before
     };
     report.map(Some)
 }

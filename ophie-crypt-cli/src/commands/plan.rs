@@ -71,9 +71,9 @@ async fn of(column: &Column) -> Result<(String, Value), Error> {
     };
     let unmet = match (&column.row, next) {
         (Some(_), Some(next)) if state != SoakState::Plain => {
-            let stepper = column.stepper()?;
-            stepper.stop_handle().stop(); // it waits for nobody
-            stepper.unmet(column.table(), column.name(), next).await?
+            let looker = column.looker()?;
+            looker.stop_handle().stop(); // it waits for nobody
+            looker.unmet(column.table(), column.name(), next).await?
         }
         _ => Vec::new(),
     };

@@ -23,10 +23,11 @@ pub(super) async fn run(world: &World, command: Restore) -> Result<Report, Error
 async fn run_one(world: &World, settle: &Settle, adopts: bool) -> Result<Report, Error> {
     let keys = world.keys().await?;
     let ledger = world.needed_ledger().await?;
-    let before = keys.shreds.installation().await?;
+    let stop = &world.stop;
+    let before = stop.or_left(keys.shreds.installation()).await?;
     let (id, end, known) = (
         hex(&before.id),
-        ledger.head().await?.position(),
+        stop.or_left(ledger.head()).await?.position(),
         before.ledger.position(),
     );
     let (mut destroyed, mut epoch) = (None, before.epoch);
@@ -38,14 +39,17 @@ async fn run_one(world: &World, settle: &Settle, adopts: bool) -> Result<Report,
             ),
         };
         let yes = settle.yes_restore.as_deref();
-        confirm(world, world.keys_url()?, &what, "--yes-restore", &id, yes)?;
+        confirm(world, world.keys_url()?, &what, "--yes-restore", &id, yes).await?;
+        // Left anywhere, it is as after kill -9: nothing opens before the ledger has the epoch, and the same call goes on.
+        let bar = world.output.progress("settling", None);
         match adopts {
-            true => drop(restore_adopt(&*keys.shreds, &*ledger).await?),
+            true => drop(stop.or_left(restore_adopt(&*keys.shreds, &*ledger)).await?),
             false => {
-                let owners = restore_replay(&*keys.shreds, &*ledger).await?;
-                destroyed = Some(super::count(owners));
+                let replayed = restore_replay(&*keys.shreds, &*ledger);
+                destroyed = Some(super::count(stop.or_left(replayed).await?));
             }
         }
+        drop(bar);
         epoch = keys.shreds.installation().await?.epoch;
     }
     let mut text = format!(

@@ -1,24 +1,19 @@
 //! `sweep`: what shreds leave to be done, and rows whose horizon has passed.
 //!
 //! Invariant: it reaches what the application named, and nothing is noted as done that it could not reach. Absent: the
-//! steps themselves (`ophie_crypt::Shredder`).
+//! steps themselves (`ophie_crypt::Shredder`), who watches them (`watched`).
 
-use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use ophie_crypt::{
-    CanonicalId, ColumnRef, IndexedColumn, IndexedRow, KeyId, ModelError, ModelStore, Models,
-    Reindex, Reseal, RowStore, Shredder, Shreds, Worked,
-};
+use ophie_crypt::{ShredStore, Shredder, Shreds, StoreError, Worked};
 use serde_json::json;
 
-use super::{count, status::all_shreds};
+use super::{count, status::all_shreds, watched::Watched};
 use crate::{
     error::{Error, Exit},
-    output::{Progress, Report},
+    output::Report,
     owner::OwnerName,
-    stop::Stop,
     world::World,
 };
 
@@ -28,10 +23,7 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
     let ledger = world.needed_ledger().await?;
     let horizon = world.horizon()?;
     if dry_run {
-        let due = count(all_shreds(&*keys.shreds, Shreds::Due).await?.len());
-        let after = i64::try_from(horizon.as_micros()).unwrap_or(i64::MAX);
-        let sweepable = Shreds::Sweepable { after, again: 0 };
-        let sweepable = count(all_shreds(&*keys.shreds, sweepable).await?.len());
+        let (due, sweepable) = waiting(&*keys.shreds, horizon).await?;
         let text = format!("{due} shreds to finish, {sweepable} owners behind the horizon");
         let json = json!({"due": due, "sweepable": sweepable, "dry_run": true});
         return Ok(Report::fine(text, json));
@@ -40,11 +32,14 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
         .rows_database()
         .await?
         .rows(world.application.models.clone());
-    let watched = Watched {
-        rows,
-        stop: world.stop.clone(),
-        bar: world.output.progress("rows", None),
+    let shreds = match world.output.is_watched() {
+        true => {
+            let (due, sweepable) = waiting(&*keys.shreds, horizon).await?;
+            Some(due.saturating_add(sweepable))
+        }
+        false => None,
     };
+    let watched = Watched::new(world, rows, "shreds", shreds);
     let mut shredder = Shredder::builder(Arc::clone(&keys.shreds), ledger)
         .horizon(horizon)
         .rows(watched);
@@ -108,123 +103,10 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
     Ok(Report::fine(lines.join("\n"), json).ends(exit))
 }
 
-/// The rows, and who watches each batch of them.
-struct Watched {
-    rows: Arc<dyn RowStore>,
-    stop: Stop,
-    bar: Progress,
-}
-
-impl Watched {
-    fn batch(&self, rows: u64) -> u64 {
-        self.bar.done(rows);
-        self.stop.batch_is_done();
-        rows
-    }
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched(..)")
-    }
-}
-
-#[async_trait]
-impl ModelStore for Watched {
-    fn models(&self) -> &Models {
-        self.rows.models()
-    }
-
-    async fn sealed_under(
-        &self,
-        owner: &CanonicalId,
-        column: &ColumnRef,
-        key_id: KeyId,
-        after: Option<&[u8]>,
-        limit: u32,
-    ) -> Result<Vec<Vec<u8>>, ModelError> {
-        self.rows
-            .sealed_under(owner, column, key_id, after, limit)
-            .await
-    }
-
-    async fn replace(
-        &self,
-        owner: &CanonicalId,
-        column: &ColumnRef,
-        reseals: &[Reseal],
-    ) -> Result<u64, ModelError> {
-        self.rows.replace(owner, column, reseals).await
-    }
-
-    async fn moment(&self) -> Result<u64, ModelError> {
-        self.rows.moment().await
-    }
-
-    async fn count_under(
-        &self,
-        owner: Option<&CanonicalId>,
-        column: &ColumnRef,
-        key_id: KeyId,
-        since: u64,
-    ) -> Result<Option<u64>, ModelError> {
-        self.rows.count_under(owner, column, key_id, since).await
-    }
-
-    async fn indexed_under(
-        &self,
-        owner: &CanonicalId,
-        column: &IndexedColumn,
-        generation: u8,
-        after: Option<&IndexedRow>,
-        limit: u32,
-    ) -> Result<Vec<IndexedRow>, ModelError> {
-        let rows = &self.rows;
-        rows.indexed_under(owner, column, generation, after, limit)
-            .await
-    }
-
-    async fn reindex(
-        &self,
-        owner: &CanonicalId,
-        column: &IndexedColumn,
-        reindexes: &[Reindex],
-    ) -> Result<u64, ModelError> {
-        self.rows.reindex(owner, column, reindexes).await
-    }
-
-    async fn count_indexed(
-        &self,
-        owner: &CanonicalId,
-        column: &ColumnRef,
-        generation: u8,
-        since: u64,
-    ) -> Result<Option<u64>, ModelError> {
-        let rows = &self.rows;
-        rows.count_indexed(owner, column, generation, since).await
-    }
-}
-
-#[async_trait]
-impl RowStore for Watched {
-    async fn bury(&self, owner: &CanonicalId) -> Result<(), ModelError> {
-        self.rows.bury(owner).await
-    }
-
-    async fn writers(&self) -> Result<Vec<String>, ModelError> {
-        self.rows.writers().await
-    }
-
-    async fn tombstone(
-        &self,
-        owner: &CanonicalId,
-        table: &str,
-        limit: u32,
-    ) -> Result<u64, ModelError> {
-        Ok(self.batch(self.rows.tombstone(owner, table, limit).await?))
-    }
-
-    async fn sweep(&self, owner: &CanonicalId, table: &str, limit: u32) -> Result<u64, ModelError> {
-        Ok(self.batch(self.rows.sweep(owner, table, limit).await?))
-    }
+/// Shreds to finish, and owners behind the horizon.
+async fn waiting(store: &dyn ShredStore, horizon: Duration) -> Result<(u64, u64), StoreError> {
+    let due = all_shreds(store, Shreds::Due).await?;
+    let after = i64::try_from(horizon.as_micros()).unwrap_or(i64::MAX);
+    let sweepable = all_shreds(store, Shreds::Sweepable { after, again: 0 }).await?;
+    Ok((count(due.len()), count(sweepable.len())))
 }

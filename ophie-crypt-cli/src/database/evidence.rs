@@ -2,6 +2,8 @@
 //!
 //! Invariant: as of the statements (`ophie_crypt_sql::Evidence`). Absent: what is made of them.
 
+use ophie_crypt_sql::Evidence;
+
 use super::{Database, DatabaseError, number};
 
 /// A row of texts.
@@ -52,6 +54,18 @@ impl Database {
     pub(crate) async fn counted(&self, sql: String) -> Result<Vec<Counted>, DatabaseError> {
         let rows = self.texts(sql, &[]).await.map_err(DatabaseError::Failed)?;
         Ok(rows.into_iter().map(Counted).collect())
+    }
+
+    /// How many records the audit has.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub(crate) async fn audit_records(&self) -> Result<u64, DatabaseError> {
+        let evidence = Evidence::new(self.dialect(), 0..0);
+        let rows = self.counted(evidence.records()).await?;
+        let records = rows.first().map_or(0, |row| row.number(0));
+        Ok(u64::try_from(records).unwrap_or(0))
     }
 
     /// The database's own name and its server's version.

@@ -22,8 +22,13 @@ pub(crate) struct Shown {
     pub(crate) uniform_owners: i64,
 }
 
+impl Shown {
+    /// How many questions it takes, each of which reads the table.
+    pub(crate) const QUESTIONS: u64 = 3;
+}
+
 impl Database {
-    /// Counts.
+    /// Counts, and calls what is given after each question.
     ///
     /// # Errors
     ///
@@ -33,6 +38,7 @@ impl Database {
         table: &str,
         column: &str,
         owner: &str,
+        answered: impl Fn(),
     ) -> Result<Shown, DatabaseError> {
         let (name, value, whose) = (self.table(table), self.quoted(column), self.quoted(owner));
         // A collation would take `a` for `A`, and json has no equality.
@@ -65,9 +71,12 @@ impl Database {
             owner: owner.to_owned(),
             source,
         };
-        let counts = self.texts(counts, &[]).await.map_err(no_column)?;
-        let alone = self.texts(alone, &[]).await.map_err(no_column)?;
-        let most = self.texts(most, &[]).await.map_err(no_column)?;
+        let counts = self.texts(counts, &[]).await.map_err(&no_column)?;
+        answered();
+        let alone = self.texts(alone, &[]).await.map_err(&no_column)?;
+        answered();
+        let most = self.texts(most, &[]).await.map_err(&no_column)?;
+        answered();
         let count = |at: usize| number(counts.first().and_then(|row| row.get(at)));
         Ok(Shown {
             rows: count(0),
@@ -80,7 +89,8 @@ impl Database {
         })
     }
 
-    fn table(&self, name: &str) -> String {
+    /// With its schema, if it is named with one.
+    pub(super) fn table(&self, name: &str) -> String {
         let parts: Vec<_> = name.split('.').map(|part| self.quoted(part)).collect();
         parts.join(".")
     }

@@ -5,13 +5,14 @@
 
 mod evidence;
 mod index;
+mod indexed;
 mod schema;
 mod settings;
 
 use core::{str::FromStr, time::Duration};
 use std::sync::Arc;
 
-pub(crate) use self::evidence::Counted;
+pub(crate) use self::{evidence::Counted, index::Shown};
 use ophie_crypt::{
     AuditStore, Ledger, LedgerError, ModelError, Models, RotationStore, RowStore, ShredStore,
     StoreError, soak::SoakStore,

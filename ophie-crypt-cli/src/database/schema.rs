@@ -37,23 +37,51 @@ impl Database {
         Ok(!self.columns("ophie_crypt_soaks").await?.is_empty())
     }
 
+    /// Names of the columns of a table; none of one that is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub(super) async fn column_names(&self, table: &str) -> Result<Vec<String>, DatabaseError> {
+        let columns = self.columns(table).await?.into_iter();
+        Ok(columns.map(|Column(name, ..)| name).collect())
+    }
+
     async fn columns(&self, table: &str) -> Result<Vec<Column>, DatabaseError> {
         let sql = self.of(
             "SELECT CAST(column_name AS CHAR), CAST(column_type AS CHAR), CAST(is_nullable AS CHAR) \
-             FROM information_schema.columns WHERE table_schema = database() AND table_name = ?",
+             FROM information_schema.columns \
+             WHERE table_schema = coalesce(nullif(?, ''), database()) AND table_name = ?",
             "SELECT CAST(attname AS text), format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'NO' ELSE 'YES' END \
-             FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(quote_ident($1)) AND attnum > 0 AND NOT attisdropped",
-            "SELECT name, type, CASE \"notnull\" WHEN 1 THEN 'NO' ELSE 'YES' END FROM pragma_table_info(?)",
+             FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+            "SELECT name, type, CASE \"notnull\" WHEN 1 THEN 'NO' ELSE 'YES' END \
+             FROM pragma_table_info(?2, coalesce(nullif(?1, ''), 'main'))",
         );
-        let rows = self.texts(sql.to_owned(), &[table]).await;
-        let rows = rows.map_err(DatabaseError::Failed)?;
-        let columns = rows.into_iter().filter_map(|row| {
+        let columns = self.of_table(sql, table).await?.into_iter();
+        let columns = columns.filter_map(|row| {
             let mut cells = row.into_iter().flatten();
             let name = cells.next()?;
             let kind = cells.next()?.to_lowercase();
             Some(Column(name, kind, cells.next()? == "YES"))
         });
         Ok(columns.collect())
+    }
+
+    /// Rows about a table, which the models may name with its schema. Parameters are the schema, or an empty text, and the
+    /// name; on PostgreSQL it is one, for `to_regclass`.
+    pub(super) async fn of_table(
+        &self,
+        sql: &str,
+        table: &str,
+    ) -> Result<Vec<Vec<Option<String>>>, DatabaseError> {
+        let quoted = self.table(table);
+        let (schema, name) = table.rsplit_once('.').unwrap_or(("", table));
+        let params = match self {
+            Self::Postgres(_) => vec![quoted.as_str()],
+            Self::MySql(_) | Self::Sqlite(_) => vec![schema, name],
+        };
+        let rows = self.texts(sql.to_owned(), &params).await;
+        rows.map_err(DatabaseError::Failed)
     }
 
     fn compared(&self, model: &ModelInfo, columns: &[Column]) -> Vec<Mistake> {

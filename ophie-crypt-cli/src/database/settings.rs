@@ -21,7 +21,8 @@ impl Database {
              ('general_log', 'slow_query_log', 'log_output')",
             "SELECT name, setting FROM pg_catalog.pg_settings WHERE name IN ('log_statement', 'log_min_duration_statement', \
              'log_min_duration_sample', 'log_transaction_sample_rate', 'log_parameter_max_length', \
-             'log_parameter_max_length_on_error', 'log_error_verbosity', 'log_min_error_statement')",
+             'log_parameter_max_length_on_error', 'log_error_verbosity', 'log_min_error_statement', \
+             'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length')",
             "SELECT '', '' WHERE 1 = 0", // SQLite has no log
         );
         let rows = match self.texts(sql.to_owned(), &[]).await {
@@ -103,6 +104,19 @@ fn leaks(settings: &[(String, String)]) -> Vec<Leak> {
             "the text of statements that fail, with what is written in it; bind values, never write them in",
         );
     }
+    // Known where its library is loaded. Before PostgreSQL 16, it printed no parameters as such.
+    if value("auto_explain.log_min_duration").is_some_and(|least| !least.starts_with('-')) {
+        add(
+            "auto_explain.log_min_duration",
+            "plans of slow statements, in which parameters stand as constants; set it to -1",
+        );
+        if value("auto_explain.log_parameter_max_length").is_some_and(|length| length != "0") {
+            add(
+                "auto_explain.log_parameter_max_length",
+                "parameters of statements whose plans are logged; set it to 0",
+            );
+        }
+    }
     if on("general_log") {
         add(
             "general_log",
@@ -141,6 +155,8 @@ mod tests {
             ("log_parameter_max_length_on_error", "0"),
             ("log_error_verbosity", "terse"),
             ("log_min_error_statement", "panic"),
+            ("auto_explain.log_min_duration", "-1"),
+            ("auto_explain.log_parameter_max_length", "0"),
             ("general_log", "OFF"),
             ("slow_query_log", "0"),
         ];
@@ -154,6 +170,7 @@ mod tests {
             ("log_parameter_max_length_on_error", "-1"),
             ("log_error_verbosity", "default"),
             ("log_min_error_statement", "error"),
+            ("auto_explain.log_min_duration", "250"),
             ("general_log", "ON"),
             ("slow_query_log", "1"),
         ] {
@@ -161,6 +178,13 @@ mod tests {
                 quiet.map(|(known, value)| (known, if known == name { loud } else { value }));
             assert_eq!(names(&settings), [name]);
         }
+        // What prints nothing by itself.
+        let parameters = ("auto_explain.log_parameter_max_length", "-1");
+        assert!(names(&[parameters]).is_empty());
+        assert_eq!(
+            names(&[("auto_explain.log_min_duration", "0"), parameters]),
+            ["auto_explain.log_min_duration", parameters.0]
+        );
         let without_parameters = [("log_statement", "all"), ("log_parameter_max_length", "0")];
         assert!(names(&without_parameters).is_empty());
     }

@@ -50,6 +50,11 @@ impl Output {
         self.json = json;
     }
 
+    /// Whether one is.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Never to be printed.
     pub(crate) fn hide_url(&mut self, url: &str) {
         self.scrub.add_url(url);
@@ -108,7 +113,12 @@ impl Output {
 
     /// A bar, if somebody sees it.
     pub(crate) fn progress(&self, what: &'static str, all: Option<u64>) -> Progress {
-        Progress::new(what, all, !self.json && io::stderr().is_terminal())
+        Progress::new(what, all, self.is_watched())
+    }
+
+    /// Whether somebody sees bars: what they need alone is counted for nobody else.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.json && io::stderr().is_terminal()
     }
 
     /// A line from the terminal; `None` where there is none to ask.

@@ -7,6 +7,7 @@ mod expanding;
 mod filling;
 mod guard;
 mod jobs;
+mod lag;
 mod pass;
 mod rows;
 mod shape;

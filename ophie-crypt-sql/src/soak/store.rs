@@ -172,6 +172,12 @@ macro_rules! soak_store {
                 self.tables.rewrite(soak).await
             }
 
+            async fn lag(
+                &self,
+            ) -> Result<Option<core::time::Duration>, $crate::private::ophie_crypt::ModelError> {
+                self.tables.lag().await
+            }
+
             fn residue(&self) -> &'static [&'static str] {
                 self.tables.residue()
             }

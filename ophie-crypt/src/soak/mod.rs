@@ -52,6 +52,7 @@
 //! Invariant: a value is in the column that every live process reads; of two adjacent states, never three.
 //! Absent: SQL (the adapters).
 
+mod admission;
 mod backfill;
 mod column;
 mod deaths;
@@ -61,6 +62,7 @@ mod heartbeat;
 pub(crate) mod hooks;
 mod jobs;
 mod join;
+mod lag;
 mod migration;
 mod seal;
 mod state;

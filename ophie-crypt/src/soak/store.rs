@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a job writes, it writes only where what it read still stands. Absent: SQL (the adapters), keys.
 
-use core::fmt;
+use core::{fmt, time::Duration};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -196,6 +196,17 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn rewrite(&self, soak: &SoakColumn) -> Result<(), ModelError>;
 
+    /// How far the slowest replica is behind in applying what is written here, for jobs that wait for it:
+    /// [`Soaker::max_lag`](super::Soaker::max_lag). `None` if this database does not know, as all but PostgreSQL, or if none
+    /// is behind.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`].
+    async fn lag(&self) -> Result<Option<Duration>, ModelError> {
+        Ok(None)
+    }
+
     /// Where plaintext may still lie after that, for people.
     fn residue(&self) -> &'static [&'static str];
 }
@@ -239,6 +250,7 @@ handed_on! {
     decrypted(soak: &SoakColumn, rows: Vec<Decrypted>) -> u64;
     drop_twin(soak: &SoakColumn, from: &SoakRow) -> bool;
     rewrite(soak: &SoakColumn) -> ();
+    lag() -> Option<Duration>;
 }
 
 /// One worker's way through the pending rows of a column. Others may be on theirs: each passes over the rows that another

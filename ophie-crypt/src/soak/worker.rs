@@ -15,7 +15,7 @@ use tokio::{task::yield_now, time::sleep};
 
 use super::{
     Gate, Heartbeat, SoakColumn, SoakJobError, SoakMigration, SoakRow, SoakState, SoakStore,
-    deaths::Deaths,
+    deaths::Deaths, lag::Lag,
 };
 use crate::{column::ColumnRef, keyring::Keyring};
 
@@ -47,6 +47,8 @@ pub struct Soaker {
     pub(super) store: Arc<dyn SoakStore>,
     pub(super) batch: u32,
     pub(super) pause: Duration,
+    max_lag: Option<Duration>,
+    lag: Arc<Lag>,
     pub(super) provisions: bool,
     stop: SoakStop,
     watch: Option<Watch>,
@@ -113,6 +115,8 @@ impl Soaker {
             store: Arc::new(store),
             batch: 500,
             pause: Duration::from_millis(5),
+            max_lag: None,
+            lag: Arc::default(),
             provisions: true,
             stop: SoakStop::default(),
             watch: None,
@@ -132,6 +136,23 @@ impl Soaker {
     pub const fn pause(mut self, time: Duration) -> Self {
         self.pause = time;
         self
+    }
+
+    /// Has jobs wait between two batches while the slowest replica is further behind than this. The database is asked once a
+    /// second at most; without an answer they go on. By default they do not ask.
+    ///
+    /// PostgreSQL knows it (`replay_lag` in `pg_stat_replication`, whose rows are empty to a role without `pg_monitor`); the
+    /// other databases do not.
+    #[must_use]
+    pub const fn max_lag(mut self, time: Duration) -> Self {
+        self.max_lag = Some(time);
+        self
+    }
+
+    /// How long the jobs of this tool and of its clones have waited for replicas.
+    #[must_use]
+    pub fn waited_for_replicas(&self) -> Duration {
+        self.lag.waited()
     }
 
     /// Passes over rows of owners who have no keys, instead of provisioning these.
@@ -291,6 +312,9 @@ impl Soaker {
 
     /// Between two batches. A timer would make a millisecond of no pause.
     pub(super) async fn rest(&self) {
+        if let Some(most) = self.max_lag {
+            self.lag.wait(most, &self.stop, || self.store.lag()).await;
+        }
         if self.pause.is_zero() {
             yield_now().await;
         } else {

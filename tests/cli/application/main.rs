@@ -47,12 +47,28 @@ mod after {
     }
 }
 
+mod elsewhere {
+    use super::{BlindIndex, Encrypted, EncryptedModel, Owner};
+
+    /// In another schema, which is another database on MariaDB.
+    #[derive(EncryptedModel)]
+    #[crypt(table = "elsewhere.notes")]
+    #[expect(dead_code, reason = "the command needs no more than its model")]
+    pub(super) struct Note {
+        owner: Owner<i64>,
+        text: Encrypted<String, note::text>,
+        #[crypt(index_of = "text", normalize = "name")]
+        text_fp: Option<BlindIndex<String, note::text_fp>>,
+    }
+}
+
 fn main() -> ExitCode {
     let models = Models::new().with::<Note>();
     let release = std::env::var("TEST_RELEASE");
     ophie_crypt_cli::main(match release.as_deref() {
         Ok("soaking") => models.with::<soaking::Person>(),
         Ok("after") => models.with::<after::Person>(),
+        Ok("elsewhere") => models.with::<elsewhere::Note>(),
         _ => models,
     })
 }

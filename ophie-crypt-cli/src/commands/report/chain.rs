@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ophie_crypt::{AuditReport, AuditVerifier};
 
 use super::{
+    super::watched::Records,
     Facts,
     section::{Block, Looked, Section, visible},
 };
@@ -30,7 +31,8 @@ pub(super) async fn fill(facts: &Facts<'_>, section: Section) -> Result<Section,
         return Ok(section.looked(Looked::Absent(why.to_owned())));
     }
     let master = world.master().await?;
-    let mut verifier = AuditVerifier::new(facts.database.keys().audit, master.kms).app(world.app());
+    let records = Records::of(world, &facts.database).await?;
+    let mut verifier = AuditVerifier::new(records, master.kms).app(world.app());
     let ledger = world.ledger().await?;
     let configured = ledger.is_some();
     if let Some(ledger) = ledger {
@@ -39,9 +41,8 @@ pub(super) async fn fill(facts: &Facts<'_>, section: Section) -> Result<Section,
     for head in &facts.known {
         verifier = verifier.known(*head);
     }
-    let bar = world.output.progress("verifying", None);
     let report = verifier.verify().await?;
-    drop(bar);
+    drop(verifier);
     let section = counted(section, &report);
     Ok(match configured {
         true => section,

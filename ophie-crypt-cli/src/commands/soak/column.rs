@@ -88,14 +88,30 @@ impl Column {
         Ok(())
     }
 
-    /// What steps: it opens no key, so it has none.
-    pub(in crate::commands) fn stepper(&self) -> Result<Soaker, Error> {
+    /// What steps: it opens no key, so it has none. It waits for nobody once that is to be stopped.
+    pub(super) fn stepper(&self, world: &World) -> Result<Soaker, Error> {
+        let soaker = self.looker()?;
+        stops(world, &soaker);
+        Ok(soaker)
+    }
+
+    /// The same for who only looks.
+    pub(in crate::commands) fn looker(&self) -> Result<Soaker, Error> {
         let keyring = Keyring::builder()
             .kms(LocalKms::ephemeral()?)
             .key_store(MemoryKeyStore::new())
             .build()?;
         Ok(Soaker::new(&keyring, Arc::clone(&self.store)))
     }
+}
+
+/// Ctrl-C stops it, too.
+pub(super) fn stops(world: &World, soaker: &Soaker) {
+    let (stop, asked) = (soaker.stop_handle(), world.stop.clone());
+    tokio::spawn(async move {
+        asked.asked().await;
+        stop.stop();
+    });
 }
 
 fn named(models: &Models, rows: &[SoakRow], name: &ColumnName) -> Option<SoakColumn> {

@@ -11,7 +11,7 @@ use ophie_crypt::{
 };
 use serde_json::json;
 
-use super::{Column, Told, no_step, step, unmet, unmet_of};
+use super::{Column, Told, column::stops, no_step, step, unmet, unmet_of};
 use crate::{
     arguments::{At, Batches, Unwraps},
     error::Error,
@@ -26,6 +26,7 @@ const NAMED: usize = 20;
 pub(super) struct Job {
     batch: u32,
     pause: Duration,
+    max_lag: Option<u64>,
     wait: bool,
     dry_run: bool,
     pub(super) reason: Option<String>,
@@ -43,6 +44,7 @@ impl Job {
         Self {
             batch: batches.batch,
             pause: Duration::from_millis(batches.pause_ms),
+            max_lag: batches.max_lag_ms,
             wait,
             dry_run,
             reason: None,
@@ -59,15 +61,14 @@ impl Job {
     ) -> Result<Soaker, Error> {
         let soaker = match keyring {
             Some(keyring) => Soaker::new(keyring, column.store.clone()),
-            None => column.stepper()?,
+            None => column.looker()?,
         };
-        let (stop, asked) = (soaker.stop_handle(), world.stop.clone());
-        tokio::spawn(async move {
-            asked.asked().await;
-            stop.stop();
-        });
+        stops(world, &soaker);
         let shown = bar.handle();
-        let soaker = soaker.batch(self.batch).pause(self.pause);
+        let mut soaker = soaker.batch(self.batch).pause(self.pause);
+        if let Some(millis) = self.max_lag {
+            soaker = soaker.max_lag(Duration::from_millis(millis));
+        }
         Ok(soaker.watch(move |progress| shown.at(progress.done, progress.total)))
     }
 
@@ -84,7 +85,7 @@ pub(super) async fn backfill(
     without_provisioning: bool,
 ) -> Result<Report, Error> {
     let mut column = Column::find(world, &at.column).await?;
-    let mut told = Told::of(&column, job.dry_run);
+    let mut told = Told::of_job(&column, job.dry_run);
     let to = (SoakState::Backfill, "backfill");
     let begins = !column.state().is_filled();
     let there = !begins || step(world, &mut column, to, job.wait, &mut told).await?;
@@ -99,6 +100,7 @@ pub(super) async fn backfill(
         soaker = soaker.without_provisioning();
     }
     let filled = soaker.backfill(column.table(), column.name()).await;
+    told.waited(&soaker);
     drop((bar, soaker));
     unlocked.close().await;
     let filled = filled?;
@@ -116,7 +118,7 @@ pub(super) async fn backfill(
 
 pub(super) async fn verify(world: &World, at: &At, job: &Job) -> Result<Report, Error> {
     let mut column = Column::find(world, &at.column).await?;
-    let mut told = Told::of(&column, job.dry_run);
+    let mut told = Told::of_job(&column, job.dry_run);
     told.more("wrong_rows", json!(0));
     told.more("wrong", json!([]));
     if column.state() == SoakState::Backfill {
@@ -136,6 +138,7 @@ pub(super) async fn verify(world: &World, at: &At, job: &Job) -> Result<Report, 
     let bar = world.output.progress("comparing", Some(0));
     let soaker = job.soaker(world, &column, Some(&unlocked.keyring), &bar)?;
     let verified = soaker.verify(column.table(), column.name()).await;
+    told.waited(&soaker);
     drop((bar, soaker));
     unlocked.close().await;
     let verified = verified?;
@@ -160,15 +163,15 @@ pub(super) async fn verify(world: &World, at: &At, job: &Job) -> Result<Report, 
 
 pub(super) async fn retire(world: &World, at: &At, job: &Job) -> Result<Report, Error> {
     let mut column = Column::find(world, &at.column).await?;
-    let mut told = Told::of(&column, job.dry_run);
+    let mut told = Told::of_job(&column, job.dry_run);
     let to = (SoakState::Retired, "retire");
     let there = step(world, &mut column, to, job.wait, &mut told).await?;
     if there && !job.dry_run {
         // Until a process knows the state, it writes plaintext.
         let of: fn(&Gate) -> bool = |gate| *gate == Gate::Acknowledged;
-        let stepper = column.stepper()?;
+        let stepper = column.stepper(world)?;
         let dropped = SoakState::Dropped;
-        told.unmet = unmet_of(world, &stepper, &column, dropped, job.wait, of).await?;
+        unmet_of(world, &stepper, &column, dropped, job.wait, &mut told, of).await?;
     }
     if job.dry_run || !there || !told.unmet.is_empty() {
         told.left = Some(column.count(Rows::WithTwin).await?);
@@ -177,6 +180,7 @@ pub(super) async fn retire(world: &World, at: &At, job: &Job) -> Result<Report, 
     let bar = world.output.progress("emptying", Some(0));
     let soaker = job.soaker(world, &column, None, &bar)?;
     let emptied = soaker.null_out(column.table(), column.name()).await?;
+    told.waited(&soaker);
     drop((bar, soaker));
     let left = column.count(Rows::WithTwin).await?;
     (told.done, told.left) = (Some(emptied), Some(left));
@@ -190,7 +194,7 @@ pub(super) async fn retire(world: &World, at: &At, job: &Job) -> Result<Report, 
 /// One step back. From `retired`, and while rows lack their plaintext in `sealed`, it comes back first.
 pub(super) async fn back(world: &World, at: &At, job: &Job) -> Result<Report, Error> {
     let mut column = Column::find(world, &at.column).await?;
-    let mut told = Told::of(&column, job.dry_run);
+    let mut told = Told::of_job(&column, job.dry_run);
     let (Some(to), Some(_)) = (column.state().back(), &column.row) else {
         return Err(no_step(&column, "back"));
     };
@@ -198,7 +202,7 @@ pub(super) async fn back(world: &World, at: &At, job: &Job) -> Result<Report, Er
     let decrypts = match column.state() {
         SoakState::Retired => true,
         SoakState::Sealed => {
-            let stepper = column.stepper()?;
+            let stepper = column.stepper(world)?;
             let unmet = stepper.unmet(column.table(), column.name(), to).await?;
             unmet.iter().any(is_seen_to)
         }
@@ -234,8 +238,8 @@ async fn step_back(
         decrypt(world, column, job, unlocked, told).await?;
         compare(world, column, job, unlocked, told).await?;
     }
-    let stepper = column.stepper()?;
-    told.unmet = unmet(world, &stepper, column, to, job.wait).await?;
+    let stepper = column.stepper(world)?;
+    unmet(world, &stepper, column, to, job.wait, told).await?;
     if told.unmet.is_empty() && !job.dry_run && !told.interrupted {
         stepper.step(column.table(), column.name(), to).await?;
         column.again().await?;
@@ -262,6 +266,7 @@ async fn compare(
     let bar = world.output.progress("comparing", Some(0));
     let soaker = job.soaker(world, column, Some(&unlocked.keyring), &bar)?;
     let verified = soaker.verify(column.table(), column.name()).await;
+    told.waited(&soaker);
     drop((bar, soaker));
     let verified = verified?;
     told.interrupted |= !verified.complete;
@@ -286,6 +291,7 @@ async fn decrypt(
     let bar = world.output.progress("opening", Some(0));
     let soaker = job.soaker(world, column, Some(&unlocked.keyring), &bar)?;
     let opened = soaker.decrypt_back(column.table(), column.name()).await;
+    told.waited(&soaker);
     drop((bar, soaker));
     let opened = match opened {
         // It is at its end, and says what is left.

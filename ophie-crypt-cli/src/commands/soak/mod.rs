@@ -1,21 +1,26 @@
 //! `soak`: one column from state to state.
 //!
 //! Invariant: a step is taken only where what must hold does, and what is in the way is reported. Absent: what must hold
-//! (`ophie_crypt::soak`), what is done with rows (`jobs`).
+//! (`ophie_crypt::soak`), what is done with rows (`jobs`), how it is told (`told`).
 
 mod column;
 mod jobs;
+mod told;
 
 use core::time::Duration;
 
-use ophie_crypt::soak::{Gate, Rows, SoakState, Soaker};
-use serde_json::{Value, json};
+use ophie_crypt::soak::{Gate, Rows, SoakJobError, SoakState, Soaker};
+use serde_json::json;
 
-pub(super) use self::column::{Column, store};
+use self::told::Told;
+pub(super) use self::{
+    column::{Column, store},
+    told::gate,
+};
 use crate::{
     arguments::{At, Soaking},
     confirm::confirm,
-    error::{Error, Exit},
+    error::Error,
     output::Report,
     world::World,
 };
@@ -98,7 +103,8 @@ async fn expand(world: &World, at: &At, dry_run: bool) -> Result<Report, Error> 
     match column.state() {
         SoakState::Plain if dry_run => {}
         SoakState::Plain => {
-            let soaker = column.stepper()?;
+            let soaker = column.stepper(world)?;
+            world.stop.unless_stopped()?;
             soaker.expand(column.table(), column.name()).await?;
             column.again().await?;
         }
@@ -139,26 +145,27 @@ async fn step(
     if column.state().next() != Some(to) || column.row.is_none() {
         return Err(no_step(column, asked));
     }
-    let soaker = column.stepper()?;
-    told.unmet = unmet(world, &soaker, column, to, wait).await?;
-    told.interrupted = world.stop.is_asked() && !told.unmet.is_empty();
+    let soaker = column.stepper(world)?;
+    unmet(world, &soaker, column, to, wait, told).await?;
     if !told.unmet.is_empty() || told.dry_run {
         return Ok(false);
     }
+    world.stop.unless_stopped()?;
     soaker.step(column.table(), column.name(), to).await?;
     column.again().await?;
     Ok(true)
 }
 
-/// What does not hold, once nothing but processes was waited for.
+/// Looks for what does not hold, once nothing but processes was waited for.
 async fn unmet(
     world: &World,
     soaker: &Soaker,
     column: &Column,
     to: SoakState,
     wait: bool,
-) -> Result<Vec<Gate>, Error> {
-    unmet_of(world, soaker, column, to, wait, |_| true).await
+    told: &mut Told,
+) -> Result<(), Error> {
+    unmet_of(world, soaker, column, to, wait, told, |_| true).await
 }
 
 /// Of these gates.
@@ -168,14 +175,16 @@ async fn unmet_of(
     column: &Column,
     to: SoakState,
     wait: bool,
+    told: &mut Told,
     of: fn(&Gate) -> bool,
-) -> Result<Vec<Gate>, Error> {
+) -> Result<(), Error> {
     let bar = world.output.progress("waiting for processes", None);
     loop {
         let mut unmet = soaker.unmet(column.table(), column.name(), to).await?;
         unmet.retain(of);
         if !(wait && unmet == [Gate::Acknowledged]) || world.stop.is_asked() {
-            return Ok(unmet);
+            told.holds_not(world, unmet);
+            return Ok(());
         }
         bar.done(1);
         world.stop.sleep(PAUSE).await;
@@ -185,20 +194,39 @@ async fn unmet_of(
 async fn old_binaries(world: &World, at: &At, admit: bool, dry_run: bool) -> Result<Report, Error> {
     let mut column = Column::find(world, &at.column).await?;
     let mut told = Told::of(&column, dry_run);
-    let admitted = column.row.as_ref().map(|row| row.admits_old);
-    let Some(admitted) = admitted else {
-        return Err(no_step(&column, "admit-old"));
+    let row = column.row.as_ref();
+    let row = row.filter(|row| row.state < SoakState::Retired);
+    let Some(admitted) = row.map(|row| row.admits_old) else {
+        let asked = if admit { "admit-old" } else { "refuse-old" };
+        return Err(no_step(&column, asked));
     };
-    if !dry_run && admitted != admit {
-        let soaker = column.stepper()?;
-        let (table, name) = (column.table(), column.name());
-        soaker.admit_old_binaries(table, name, admit).await?;
+    let (soaker, table, name) = (column.stepper(world)?, column.table(), column.name());
+    if admitted != admit && dry_run {
+        let gates = match admit {
+            true => soaker.unmet_of_old_binaries(table, name).await?,
+            false => Vec::new(),
+        };
+        told.holds_not(world, gates);
+    } else if admitted != admit {
+        match soaker.admit_old_binaries(table, name, admit).await {
+            Err(SoakJobError::Gates { unmet, .. }) => told.holds_not(world, unmet),
+            done => done?,
+        }
         column.again().await?;
     }
-    told.line(match admit {
-        true => "binaries that know nothing of the soak are admitted",
-        false => "binaries that know nothing of the soak are refused; verify again",
-    });
+    let who = "binaries that know nothing of the soak";
+    told.line(
+        match (admit, admitted == admit, told.unmet.is_empty(), dry_run) {
+            (true, true, ..) => format!("{who} are admitted already"),
+            (false, true, ..) => format!("{who} are refused already"),
+            (_, _, false, true) => format!("{who} would not be admitted"),
+            (_, _, false, false) => format!("{who} are not admitted"),
+            (true, _, _, true) => format!("{who} would be admitted"),
+            (false, _, _, true) => format!("{who} would be refused; then verify again"),
+            (true, _, _, false) => format!("{who} are admitted"),
+            (false, _, _, false) => format!("{who} are refused; verify again"),
+        },
+    );
     Ok(told.report(&column))
 }
 
@@ -220,8 +248,9 @@ async fn drop_plaintext(
     if column.state() != SoakState::Retired {
         return Err(no_step(&column, "drop"));
     }
-    let soaker = column.stepper()?;
-    told.unmet = unmet(world, &soaker, &column, SoakState::Dropped, wait).await?;
+    let soaker = column.stepper(world)?;
+    let dropped = SoakState::Dropped;
+    unmet(world, &soaker, &column, dropped, wait, &mut told).await?;
     told.left = Some(column.count(Rows::WithTwin).await?);
     if !told.unmet.is_empty() || dry_run {
         return Ok(told.report(&column));
@@ -235,7 +264,8 @@ async fn drop_plaintext(
         "--yes-drop",
         &plaintext,
         yes,
-    )?;
+    )
+    .await?;
     let bar = world.output.progress("writing the table anew", None);
     let (table, name) = (column.table(), column.name());
     let residue = soaker.drop_twin(table, name, &plaintext).await?;
@@ -255,7 +285,7 @@ async fn write_anew(world: &World, at: &At, dry_run: bool) -> Result<Report, Err
     }
     if !dry_run {
         let bar = world.output.progress("writing the table anew", None);
-        let soaker = column.stepper()?;
+        let soaker = column.stepper(world)?;
         let residue = soaker.rewrite(column.table(), column.name()).await?;
         drop(bar);
         told.residue(residue);
@@ -268,122 +298,5 @@ fn no_step(column: &Column, asked: &'static str) -> Error {
         column: column.soak.column().to_string(),
         state: column.state(),
         asked,
-    }
-}
-
-/// What a call did with a column.
-struct Told {
-    was: SoakState,
-    /// Where the step leads.
-    to: Option<SoakState>,
-    unmet: Vec<Gate>,
-    /// Rows that a job was done with, and that are left to it.
-    done: Option<u64>,
-    left: Option<u64>,
-    interrupted: bool,
-    dry_run: bool,
-    findings: bool,
-    lines: Vec<String>,
-    fields: Vec<(&'static str, Value)>,
-}
-
-impl Told {
-    fn of(column: &Column, dry_run: bool) -> Self {
-        Self {
-            was: column.state(),
-            to: None,
-            unmet: Vec::new(),
-            done: None,
-            left: None,
-            interrupted: false,
-            dry_run,
-            findings: false,
-            lines: Vec::new(),
-            fields: Vec::new(),
-        }
-    }
-
-    fn line(&mut self, line: impl Into<String>) {
-        self.lines.push(line.into());
-    }
-
-    fn more(&mut self, name: &'static str, value: Value) {
-        self.fields.retain(|(known, _)| *known != name);
-        self.fields.push((name, value));
-    }
-
-    /// Where plaintext may still lie.
-    fn residue(&mut self, places: &[&str]) {
-        self.line("the table was written anew; plaintext may still lie in:");
-        for place in places {
-            self.line(format!("  {place}"));
-        }
-        self.more("residue", json!(places));
-    }
-
-    fn exit(&self) -> Exit {
-        let only_processes = self.unmet == [Gate::Acknowledged];
-        match (self.unmet.is_empty(), self.left.unwrap_or(0)) {
-            _ if self.interrupted => Exit::Interrupted,
-            _ if self.dry_run => Exit::Fine,
-            _ if self.findings => Exit::Findings,
-            (false, _) if only_processes => Exit::Waiting,
-            (false, _) => Exit::Refused,
-            (true, 0) => Exit::Fine,
-            (true, 1..) => Exit::Waiting,
-        }
-    }
-
-    fn report(mut self, column: &Column) -> Report {
-        let (name, plaintext) = (column.soak.column(), column.plaintext());
-        let (was, state) = (self.was, column.state());
-        let exit = self.exit();
-        let mut lines = vec![match (was == state, self.dry_run, self.to) {
-            (true, true, Some(to)) if to != state => {
-                format!("{name} (plaintext {plaintext}): {state}; the step would be to {to}")
-            }
-            (true, ..) => format!("{name} (plaintext {plaintext}): {state}"),
-            (false, ..) => format!("{name} (plaintext {plaintext}): {state}, was {was}"),
-        }];
-        if let (false, Some(to)) = (self.unmet.is_empty(), self.to) {
-            lines.push(format!("in the way of {to}:"));
-        }
-        let said = |gate: &Gate| format!("  {gate}");
-        lines.extend(self.unmet.iter().map(said));
-        lines.append(&mut self.lines);
-        if self.interrupted {
-            lines.push("stopped; the same command goes on from here".to_owned());
-        }
-        let unmet: Vec<_> = self.unmet.iter().map(gate).collect();
-        let mut json = json!({
-            "table": column.table(), "column": column.name(), "twin": column.soak.twin(),
-            "was": was.as_str(), "state": state.as_str(), "unmet": unmet, "done": self.done, "left": self.left,
-            "interrupted": self.interrupted, "dry_run": self.dry_run,
-        });
-        if let Value::Object(fields) = &mut json {
-            let more = self.fields.into_iter();
-            fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
-        }
-        Report::fine(lines.join("\n"), json).ends(exit)
-    }
-}
-
-/// A gate for programs.
-pub(super) fn gate(gate: &Gate) -> Value {
-    json!({"gate": word(*gate), "says": gate.to_string()})
-}
-
-const fn word(gate: Gate) -> &'static str {
-    match gate {
-        Gate::Acknowledged => "acknowledged",
-        Gate::Decrypted => "decrypted",
-        Gate::Emptied => "emptied",
-        Gate::Floor => "floor",
-        Gate::NoOldBinaries => "no-old-binaries",
-        Gate::NothingPending => "nothing-pending",
-        Gate::Quiet => "quiet",
-        Gate::TwinUnknown => "twin-unknown",
-        Gate::Verified => "verified",
-        _ => "other",
     }
 }
