@@ -17,6 +17,7 @@ use super::{
     codecs::{Shown, Task, with_raw_type, with_time_type, with_type},
     file::{Vector, hex},
     given::{self, Given, PURPOSE, insert, keyring, parts},
+    kept::{read_older_key, read_receipt},
     places::{index, place_of},
 };
 
@@ -38,6 +39,8 @@ enum Keys {
     Value(Session),
     IndexKey(OwnerRecord),
     Fingerprint(Session, Box<SqliteConnection>),
+    OlderKey(OwnerRecord),
+    Receipt(TempDir),
     WrappedKey(TempDir, Option<OwnerRecord>),
 }
 
@@ -57,11 +60,10 @@ impl<'a> Reader<'a> {
                 let connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
                 Keys::Fingerprint(session, Box::new(connection))
             }
+            "older key" => Keys::OlderKey(record(vector).await),
+            "receipt" => Keys::Receipt(master_key(vector)),
             "wrapped key" => {
-                let folder = TempDir::new().unwrap();
-                let path = folder.path().join(MASTER_KEY);
-                fs::write(&path, vector.hex("master key")).unwrap();
-                fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+                let folder = master_key(vector);
                 let record = match vector.get("dek") {
                     Some(_) => Some(record(vector).await),
                     None => None, // it is refused before anything of the record matters
@@ -87,6 +89,10 @@ impl<'a> Reader<'a> {
                 let row = row.fetch_one(&mut **connection).await.unwrap();
                 let task = Compare(vector, session, &row);
                 with_type(vector.field("codec"), integer(vector), task)
+            }
+            Keys::OlderKey(record) => read_older_key(vector, record, stored).await,
+            Keys::Receipt(folder) => {
+                read_receipt(vector, &folder.path().join(MASTER_KEY), stored).await
             }
             Keys::WrappedKey(folder, record) => {
                 let kms = LocalKms::open(folder.path().join(MASTER_KEY));
@@ -227,6 +233,15 @@ async fn whole_or_in_two_shares(vector: &Vector, local: LocalKms) -> (Arc<dyn Km
     (Arc::new(TwoShareKms::new(local, shares)), kek)
 }
 
+/// A folder with the vector's master key in it.
+fn master_key(vector: &Vector) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(MASTER_KEY);
+    fs::write(&path, vector.hex("master key")).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    folder
+}
+
 fn given(vector: &Vector) -> Given {
     Given(vector.array("dek"))
 }
@@ -266,7 +281,7 @@ async fn session(vector: &Vector, record: &OwnerRecord) -> Result<Session, &'sta
     outcome(keyring(given(vector), store).open(&owner, PURPOSE).await)
 }
 
-fn outcome(opened: Result<Session, SessionError>) -> Result<Session, &'static str> {
+pub(crate) fn outcome(opened: Result<Session, SessionError>) -> Result<Session, &'static str> {
     match opened {
         Ok(session) => Ok(session),
         Err(SessionError::WrongKey) => Err("wrong key"),

@@ -62,6 +62,32 @@ def index_key(name, expect, otherwise=None, change=None, **fields):
     add(f"index_key{name}", writer.index_key, fields, hidden, otherwise, change)
 
 
+def older_key(name, expect, otherwise=None, change=None, **fields):
+    fields = fields_of("older key", expect, {"generation": "1"}, fields)
+    fields["older dek"] = derive(f"older dek of {fields['owner']}").hex()
+    fields.setdefault("key id", key_id(bytes.fromhex(fields["older dek"])).hex())
+    hidden = () if expect == "opens" else ("older dek",)
+    add(f"older_key{name}", writer.older_key, fields, hidden, otherwise, change)
+
+
+RECEIPT = """shred    0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b
+owner    746d6172
+ledger   entry 7, covered by entry 9
+live     2026-11-30T12:00:00Z: nothing in the database opens
+"""
+
+
+def receipt(name, expect, otherwise=None, change=None, **fields):
+    """`wrapped`: what was another when its key was wrapped."""
+    wrapped = fields.pop("wrapped", {})
+    defaults = {"app": "ophie-crypt", "master key": MASTER.hex(), "kek": kek(MASTER), "text": RECEIPT.encode().hex()}
+    fields = {"expect": expect, "what": "receipt", "shred": "0b" * 16, **defaults, **fields}
+    fields["dek"] = derive(f"key of receipt {fields['shred']}").hex()
+    key = writer.wrapped_key({**fields, **wrapped}, derive(f"nonce of key of receipt{name}", 12))
+    fields.setdefault("wrapped key", key.hex())
+    add(f"receipt{name}", writer.receipt, fields, ("dek",), otherwise, change)
+
+
 def fingerprint(name, expect, normaliser, plaintext, codec="text", form=None, change=None, **fields):
     place = {"table": "people_links", "column": "name", "index": "name_fp", "codec": codec, "generation": "1"}
     given = {**fields, "normaliser": normaliser, "plaintext": plaintext.hex()}
@@ -389,6 +415,26 @@ index_key("_short", "wrong key", otherwise={"index key": "07" * 31})
 index_key("_long", "wrong key", otherwise={"index key": "07" * 33})
 index_key("_empty", "wrong key", change=lambda _: b"")
 
+# ---- Older DEKs, under the newest.
+
+older_key("", "opens")
+older_key("_owner_text", "opens", owner=BEN)
+older_key("_generation_256", "opens", generation="256", note="big-endian")
+older_key("_generation_most", "opens", generation=str(2**32 - 2), note="the newest is one more")
+older_key("_other_owner", "wrong key", otherwise={"owner": BEN}, note="sealed under the same DEK")
+older_key("_other_dek", "wrong key", otherwise={"dek": OTHER_DEK.hex()})
+older_key("_other_generation", "wrong key", generation="2", otherwise={"generation": "1"})
+older_key("_generation_of_one_byte", "wrong key", otherwise={"generation bytes": b"\1"})
+older_key("_generation_little_endian", "wrong key", otherwise={"generation bytes": b"\1\0\0\0"})
+older_key("_other_key_id", "wrong key", **{"key id": key_id(OTHER_DEK).hex()})
+older_key("_sealed_as_index_key", "wrong key", otherwise={"label": "ophie-crypt/v1/index-key"})
+older_key("_sealed_as_value", "wrong key", otherwise={"label": "ophie-crypt/v1/value"})
+older_key("_form_row_bound", "wrong key", otherwise={"form": 0xFB})
+older_key("_form_f9", "wrong key", otherwise={"form": 0xF9})
+for name, key in [("zero", bytes(32)), ("short", bytes([7]) * 31), ("long", bytes([7]) * 33)]:
+    older_key(f"_{name}", "wrong key", otherwise={"older dek": key.hex()}, **{"key id": key_id(key).hex()})
+older_key("_empty", "wrong key", change=lambda _: b"")
+
 # ---- Fingerprints.
 
 fingerprint("exact", "opens", "exact/1", b"Mom")
@@ -493,6 +539,18 @@ two_shares("_second_share_of_another_id", "no share", otherwise={"share id": der
 OTHER_SHARE = {"second share": derive("another second share").hex()}
 KEY_ID = FILES["wrapped_key_two_shares"].partition("key id: ")[2].partition("\n")[0]
 two_shares("_other_second_share", "wrong key", **OTHER_SHARE, **{"key id": KEY_ID})
+
+# ---- MACs of receipts.
+
+receipt("", "opens")
+receipt("_text_empty", "opens", text="")
+receipt("_app_not_ascii", "opens", app="приложение")
+receipt("_other_text", "rejected", otherwise={"text": RECEIPT.replace("entry 7", "entry 8").encode().hex()})
+receipt("_other_key", "rejected", otherwise={"dek": OTHER_DEK.hex()})
+receipt("_mac_of_nothing", "rejected", change=lambda _: b"")
+receipt("_other_shred", "refused", wrapped={"shred": "0c" * 16})
+receipt("_other_app", "refused", wrapped={"app": "another"})
+receipt("_key_of_an_owner", "refused", wrapped={"what": "wrapped key", "owner": ADA, "generation": "1"})
 
 
 def write(folder):

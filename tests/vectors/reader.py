@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 FIELDS = (
-    "expect, what, note, app, owner, table, column, index, row, codec, type, bucket, normaliser, generation, kek, "
-    "master key, share id, second share, key id, dek, index key, sealed index key, normal form, plaintext, "
-    "value".split(", ")
+    "expect, what, note, app, owner, shred, table, column, index, row, codec, type, bucket, normaliser, generation, kek, "
+    "master key, share id, second share, key id, dek, older dek, index key, sealed index key, wrapped key, normal form, "
+    "plaintext, text, value".split(", ")
 )
 DIFFERS = "differs"  # a fingerprint, but not that of the plaintext
 
@@ -136,7 +136,25 @@ def open_index_key(case, stored):
     return key
 
 
+def open_older_key(case, stored):
+    """An older DEK, sealed under the newest."""
+    newest = bytes.fromhex(case["dek"])
+    header = stored[:HEADER]
+    require(len(stored) >= OVERHEAD and header == b"\xfa" + key_id(newest), "wrong key")
+    aad = pae("ophie-crypt/v1/dek", header, canonical(case["owner"]), int(case["generation"]).to_bytes(4, "big"))
+    dek = decrypt(seal_key(newest), stored, aad, "wrong key")
+    require(is_key(dek) and hmac.compare_digest(key_id(dek), bytes.fromhex(case["key id"])), "wrong key")
+    return dek
+
+
+def receipt_mac(key, text):
+    state = hkdf(key, "ophie-crypt/v1/audit", 32)
+    return hmac.digest(hkdf(state, "ophie-crypt/v1/audit/mac", 32), pae("ophie-crypt/v1/receipt", text), "sha256")
+
+
 def context(case):
+    if case["what"] == "receipt":
+        return ("app", case["app"], "purpose", "audit", "writer", case["shred"])
     owner = case.get("owner in hex") or canonical(case["owner"]).hex()
     return ("app", case["app"], "generation", case["generation"], "owner", owner)
 
@@ -372,12 +390,24 @@ def read_wrapped_key(case, stored):
     assert dek.hex() == case["dek"]
 
 
+def read_older_key(case, stored):
+    dek = open_older_key(case, stored)
+    assert dek.hex() == case.get("older dek", dek.hex())
+
+
+def read_receipt(case, stored):
+    key = unwrap_whole(case, case["kek"], bytes.fromhex(case["wrapped key"]))
+    require(hmac.compare_digest(stored, receipt_mac(key, bytes.fromhex(case["text"]))), "rejected")
+
+
 READERS = {
     "value": read_value,
     "sidecar": read_sidecar,
     "index key": read_index_key,
     "fingerprint": read_fingerprint,
     "wrapped key": read_wrapped_key,
+    "older key": read_older_key,
+    "receipt": read_receipt,
 }
 
 
@@ -419,7 +449,13 @@ def reason(what, changed, at, stored):
         return DIFFERS if len(changed) == 17 else "not a fingerprint"
     if what == "two shares" and len(changed) == len(stored) and 0 < at < HEADER:
         return "no share"
-    return {"index key": "wrong key", "two shares": "refused", "wrapped key": "refused"}[what]
+    return {
+        "index key": "wrong key",
+        "older key": "wrong key",
+        "receipt": "rejected",
+        "two shares": "refused",
+        "wrapped key": "refused",
+    }[what]
 
 
 def parse(file):

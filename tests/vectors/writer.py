@@ -19,7 +19,8 @@ sys.dont_write_bytecode = True  # no folder of compiled code beside the vectors
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from reader import (
-    CODECS, FIELDS, TWO_SHARE, canonical, context, fingerprint, hkdf, is_assigned, join, key_id, normal_form, pae, seal_key
+    CODECS, FIELDS, TWO_SHARE, canonical, context, fingerprint, hkdf, is_assigned, join, key_id, normal_form, pae,
+    receipt_mac, seal_key,
 )
 
 
@@ -71,6 +72,19 @@ def index_key(was, nonce):
     label = was.get("label", "ophie-crypt/v1/index-key")
     aad = pae(label, header, canonical(was["owner"]), bytes([int(was["generation"])]))
     return seal(seal_key(dek), header, nonce, aad, bytes.fromhex(was["index key"]))
+
+
+def older_key(was, nonce):
+    newest = bytes.fromhex(was["dek"])
+    header = bytes([was.get("form", 0xFA)]) + key_id(newest)
+    label = was.get("label", "ophie-crypt/v1/dek")
+    generation = was.get("generation bytes", int(was["generation"]).to_bytes(4, "big"))
+    aad = pae(label, header, canonical(was["owner"]), generation)
+    return seal(seal_key(newest), header, nonce, aad, bytes.fromhex(was["older dek"]))
+
+
+def receipt(was, _):
+    return receipt_mac(bytes.fromhex(was["dek"]), bytes.fromhex(was["text"]))
 
 
 def wrapped_key(was, nonce):
@@ -170,7 +184,8 @@ def random_owner():
 
 
 def random_case():
-    make = random.choice([random_value] * 5 + [random_fingerprint] * 3 + [random_index_key, random_wrapped_key])
+    keys = [random_index_key, random_wrapped_key, random_older_key, random_receipt]
+    make = random.choice([random_value] * 5 + [random_fingerprint] * 3 + keys)
     fields = {"expect": "opens", "owner": random_owner(), "dek": os.urandom(32).hex()}
     return make(fields)
 
@@ -204,6 +219,23 @@ def random_fingerprint(fields):
 def random_index_key(fields):
     fields.update({"what": "index key", "generation": str(random.randrange(1, 256)), "index key": os.urandom(32).hex()})
     return fields, index_key(fields, os.urandom(12))
+
+
+def random_older_key(fields):
+    older = os.urandom(32)
+    fields.update({"what": "older key", "generation": str(random.randrange(1, 2**32 - 1)), "older dek": older.hex()})
+    fields["key id"] = key_id(older).hex()
+    return fields, older_key(fields, os.urandom(12))
+
+
+def random_receipt(fields):
+    """Its key is the `dek` of what the writer does, and stands in the file wrapped only."""
+    master = os.urandom(32)
+    fields.update({"what": "receipt", "app": random.choice(["ophie-crypt", "приложение"]), "shred": os.urandom(16).hex()})
+    fields.update({"master key": master.hex(), "kek": kek(master), "text": random_text().encode().hex()})
+    fields["wrapped key"] = wrapped_key(fields, os.urandom(12)).hex()
+    stored = receipt(fields, None)
+    return {field: text for field, text in fields.items() if field not in ("dek", "owner")}, stored
 
 
 def random_wrapped_key(fields):

@@ -10,6 +10,8 @@ pub(crate) mod codecs;
 pub(crate) mod file;
 #[path = "../../golden/given.rs"]
 pub(crate) mod given;
+#[path = "../../golden/kept.rs"]
+pub(crate) mod kept;
 #[path = "../../golden/places.rs"]
 pub(crate) mod places;
 #[path = "../../golden/reader.rs"]
