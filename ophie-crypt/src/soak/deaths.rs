@@ -22,7 +22,7 @@ const LIVES: Duration = Duration::from_secs(30);
 /// When which heartbeat was seen first.
 #[derive(Default)]
 pub(super) struct Deaths {
-    clock: Clock,
+    pub(super) clock: Clock,
     seen: Mutex<HashMap<(SoakProcess, ColumnRef), (i64, Moment)>>,
 }
 

@@ -67,6 +67,13 @@ mod migration;
 mod seal;
 mod state;
 mod store;
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "small counts, far from any limit"
+)]
+mod tests;
 mod verify;
 pub(crate) mod watch;
 mod worker;

@@ -1,7 +1,7 @@
 //! What a process knows of the states, and what it says of itself.
 //!
 //! Invariant: a state is applied before it is acknowledged, and is not gone by longer than the heartbeat lives in the
-//! database. Absent: SQL (`store`), what is done by a state (`hooks`).
+//! database; a watch that was stopped says nothing any more. Absent: SQL (`store`), what is done by a state (`hooks`).
 
 use core::{
     fmt,
@@ -10,7 +10,10 @@ use core::{
 };
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{MissedTickBehavior, interval, timeout},
+};
 
 use super::{Beat, Finding, SoakError, SoakJobError, SoakProcess, SoakRow, SoakState, SoakStore};
 use crate::{
@@ -53,8 +56,19 @@ struct Inner {
     process: SoakProcess,
     columns: Vec<Watched>,
     clock: Clock,
-    /// When the states were read last; `None` before the first time and after `stop`.
-    read: RwLock<Option<Moment>>,
+    read: RwLock<Read>,
+    /// One reads the states at a time: another's older answer would come after.
+    turn: Mutex<()>,
+}
+
+/// When the states were read last.
+#[derive(Clone, Copy, Default)]
+enum Read {
+    #[default]
+    Never,
+    At(Moment),
+    /// For good: a heartbeat that was under way changes nothing.
+    Stopped,
 }
 
 /// A column that holds envelopes.
@@ -141,10 +155,11 @@ impl SoakWatch {
             columns,
             clock: Clock::default(),
             read: RwLock::default(),
+            turn: Mutex::default(),
         })))
     }
 
-    /// Reads the states now, and says so.
+    /// Reads the states now, and says so; once it was [stopped](Self::stop), nothing.
     ///
     /// # Errors
     ///
@@ -153,14 +168,15 @@ impl SoakWatch {
         self.0.beat().await
     }
 
-    /// Takes the heartbeat away, so that no tool waits for this process. From then on, values of columns in a soak are
-    /// neither read nor written here.
+    /// Takes the heartbeat away, once the one that may be under way has ended, so that no tool waits for this process. From
+    /// the call on, values of columns in a soak are neither read nor written here.
     ///
     /// # Errors
     ///
     /// [`SoakJobError`]; the heartbeat expires by itself then.
     pub async fn stop(&self) -> Result<(), SoakJobError> {
-        *write(&self.0.read) = None;
+        *write(&self.0.read) = Read::Stopped;
+        let _turn = self.0.turn.lock().await;
         // What it has counted since the last time.
         let said = self.0.say().await;
         self.0.store.leave(self.0.process).await?;
@@ -237,16 +253,21 @@ impl fmt::Debug for SoakWatch {
 
 impl Inner {
     async fn beat(&self) -> Result<(), SoakJobError> {
-        loop {
+        let _turn = self.turn.lock().await;
+        while !self.is_stopped() {
             // Before the database is asked: the answer may take its time.
             let now = self.clock.now();
             // What was applied before. From here on, whoever steps waits for this heartbeat.
             self.say().await?;
             if !self.apply(&self.store.soaks().await?) {
-                *write(&self.read) = Some(now);
-                return Ok(());
+                let mut read = write(&self.read);
+                if !matches!(*read, Read::Stopped) {
+                    *read = Read::At(now);
+                }
+                break;
             }
         }
+        Ok(())
     }
 
     /// Whether any column was moved.
@@ -265,7 +286,11 @@ impl Inner {
 
     fn is_fresh(&self) -> bool {
         let now = self.clock.now();
-        read(&self.read).is_some_and(|then| now.since(&then) < FRESH)
+        matches!(*read(&self.read), Read::At(then) if now.since(&then) < FRESH)
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(*read(&self.read), Read::Stopped)
     }
 
     fn watched(&self, column: &ColumnRef) -> Option<&Watched> {
@@ -326,8 +351,8 @@ async fn keep_beating(watch: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(watch) = watch.upgrade() else { return };
-        if read(&watch.read).is_none() {
-            return; // stopped
+        if watch.is_stopped() {
+            return;
         }
         // A connection that went away without a word answers nothing; the next may be another.
         match timeout(BEAT, watch.beat()).await {
@@ -349,3 +374,6 @@ fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

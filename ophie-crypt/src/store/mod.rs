@@ -10,6 +10,8 @@ mod memory;
 mod models;
 mod record;
 mod rotation;
+#[cfg(test)]
+pub(crate) mod unasked;
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -1,0 +1,14 @@
+//! Watch, hooks and jobs over a table in memory.
+//!
+//! Absent: SQL and triggers, which the suite `soak` has.
+
+mod model;
+mod rows;
+mod steps;
+mod table;
+mod values;
+
+pub(super) use self::{
+    model::{NAME, NOTE},
+    table::{Said, Table},
+};

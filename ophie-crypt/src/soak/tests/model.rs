@@ -1,0 +1,84 @@
+//! A model whose names and nicknames soak, each with an index of its own.
+//!
+//! Absent: its rows (`table`).
+
+use crate::{
+    __private::Derived,
+    blind_index::Normalizer,
+    column::{BoundColumn, ColumnRef, ColumnType, IndexColumn, Kind},
+    model::{ColumnInfo, EncryptedModel, ModelInfo},
+    plaintext::Codec,
+    soak::{SoakMarker, SoakState},
+};
+
+pub(in crate::soak) const NAME: ColumnRef = ColumnRef::new("people", "name_ct");
+/// Encrypted by a release that knows none of its soak.
+pub(in crate::soak) const NOTE: ColumnRef = ColumnRef::new("people", "note");
+pub(super) const NAME_FP: ColumnRef = ColumnRef::new("people", "name_fp");
+const NICK: ColumnRef = ColumnRef::new("people", "nick_ct");
+const NICK_FP: ColumnRef = ColumnRef::new("people", "nick_fp");
+
+/// The marker of a name.
+pub(super) struct Name;
+
+impl BoundColumn for Name {
+    const COLUMN: ColumnRef = NAME;
+}
+
+impl SoakMarker for Name {
+    const TWIN: &'static str = "name";
+    const FLOOR: SoakState = SoakState::Expand;
+}
+
+macro_rules! index {
+    ($marker:ident, $column:ident, $of:ident) => {
+        struct $marker;
+
+        impl BoundColumn for $marker {
+            const COLUMN: ColumnRef = $column;
+        }
+
+        impl IndexColumn for $marker {
+            const OF: ColumnRef = $of;
+            const NORMALIZER: Normalizer = Normalizer::Name;
+        }
+    };
+}
+
+index!(NameFp, NAME_FP, NAME);
+index!(NickFp, NICK_FP, NICK);
+
+struct Fingerprints;
+
+impl ColumnType for Fingerprints {
+    const KIND: Kind = Kind::BlindIndex;
+    const CODEC: Option<Codec> = Some(Codec::TEXT);
+    type Plain = String;
+    type Made = String;
+
+    fn make(plain: String) -> String {
+        plain
+    }
+}
+
+pub(super) struct Person;
+
+impl Derived for Person {}
+
+impl EncryptedModel for Person {
+    const MODEL: ModelInfo = ModelInfo::new(
+        "people",
+        &[
+            ColumnInfo::new(ColumnRef::new("people", "user_id"), Kind::Owner),
+            ColumnInfo::new(NAME, Kind::Encrypted)
+                .with_codec(Codec::TEXT)
+                .with_twin("name"),
+            ColumnInfo::of::<Fingerprints>(NAME_FP).indexing::<NameFp>(),
+            ColumnInfo::new(NICK, Kind::Encrypted)
+                .with_codec(Codec::TEXT)
+                .with_twin("nick"),
+            ColumnInfo::of::<Fingerprints>(NICK_FP).indexing::<NickFp>(),
+            ColumnInfo::new(NOTE, Kind::Encrypted).with_codec(Codec::TEXT),
+        ],
+    );
+}
