@@ -53,10 +53,9 @@ const ON_STACK: usize = 256;
 const LENGTH: usize = 8;
 
 fn length(len: usize) -> [u8; LENGTH] {
-    u64::try_from(len)
-        .map(|len| len & (u64::MAX >> 1))
-        .unwrap_or(u64::MAX >> 1) // no part is that long
-        .to_le_bytes()
+    let len =
+        u64::try_from(len).expect("no slice is longer than 2^63 bytes, so the top bit is clear");
+    len.to_le_bytes()
 }
 
 /// Where a sealed value belongs.
@@ -126,11 +125,13 @@ pub(crate) fn with_fingerprint<R>(
         normalizer.as_bytes(),
         normalized,
     ];
-    with_pae(parts, |message| {
-        let looked = look(message);
-        message.zeroize();
-        looked
-    })
+    with_pae(parts, |message| wiping(message, look))
+}
+
+fn wiping<R>(message: &mut [u8], look: impl FnOnce(&[u8]) -> R) -> R {
+    let looked = look(message);
+    message.zeroize();
+    looked
 }
 
 #[cfg(test)]
@@ -141,6 +142,10 @@ pub(crate) fn with_fingerprint<R>(
 mod injective;
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "lengths, far from any limit"
+)]
 mod tests {
     use super::*;
 
@@ -153,6 +158,78 @@ mod tests {
             pae([b"test"]).as_slice(),
             b"\x01\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0test"
         );
+    }
+
+    /// PAE once more, by itself.
+    fn framed(parts: &[&[u8]]) -> Vec<u8> {
+        let length = |len: usize| u64::try_from(len).unwrap().to_le_bytes();
+        let mut out = length(parts.len()).to_vec();
+        for part in parts {
+            out.extend(length(part.len()));
+            out.extend(*part);
+        }
+        out
+    }
+
+    #[test]
+    fn a_value_is_bound_to_each_part_of_its_place() {
+        let (ada, row) = (CanonicalId::text("ada"), CanonicalId::integer(7));
+        let column = ColumnRef::new("people", "name_ct").with_ids("persons", "name");
+        let header = [0xFB; HEADER_LEN];
+        for (row, bytes) in [(None, &b""[..]), (Some(&row), b"i\0\0\0\0\0\0\0\x07")] {
+            let binding = Binding {
+                owner: &ada,
+                column: &column,
+                codec: Codec::TEXT,
+                row,
+            };
+            let label = &b"ophie-crypt/v1/value"[..];
+            let parts = [label, &header, b"tada", b"persons", b"name", b"text", bytes];
+            binding.with_value(&header, |aad| assert_eq!(aad, framed(&parts)));
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_its_index_column_and_normaliser() {
+        let column = ColumnRef::new("people", "name_ct").with_ids("persons", "name");
+        let index = ColumnRef::new("people", "name_fp").with_ids("persons", "by_name");
+        let label = &b"ophie-crypt/v1/index"[..];
+        let parts = [label, b"persons", b"name", b"by_name", b"name/1", b"mom"];
+        with_fingerprint(&column, &index, "name/1", b"mom", |message| {
+            assert_eq!(message, framed(&parts));
+        });
+    }
+
+    /// As SPEC.md has them: releases read each other's.
+    #[test]
+    fn keys_are_bound_to_owner_and_generation() {
+        let header = [0xFA; HEADER_LEN];
+        let ada = CanonicalId::text("ada");
+        let bound =
+            |label: &[u8], generation: &[u8]| framed(&[label, &header, b"tada", generation]);
+        let dek = older_dek(&header, &ada, 0x0102_0304);
+        assert_eq!(dek.as_slice(), bound(b"ophie-crypt/v1/dek", &[1, 2, 3, 4]));
+        let index = index_key(&header, &ada, 5);
+        assert_eq!(index.as_slice(), bound(b"ophie-crypt/v1/index-key", &[5]));
+    }
+
+    #[test]
+    fn what_is_longer_than_the_stack_has_room_for_is_the_same() {
+        for len in [ON_STACK - 16, ON_STACK - 15, 5_000] {
+            let long = vec![7; len];
+            let made = pae([&long]);
+            let (front, rest) = made.split_at(16);
+            assert_eq!(front[..8], 1_u64.to_le_bytes());
+            assert_eq!(front[8..], u64::try_from(len).unwrap().to_le_bytes());
+            assert_eq!(rest, long);
+        }
+    }
+
+    #[test]
+    fn the_message_of_a_fingerprint_is_wiped() {
+        let mut message = *b"Mom";
+        let looked = wiping(&mut message, <[u8]>::to_vec);
+        assert_eq!((looked.as_slice(), message), (b"Mom".as_slice(), [0; 3]));
     }
 
     #[test]

@@ -163,6 +163,66 @@ mod tests {
         assert_eq!(asked.load(Relaxed), 2);
     }
 
+    /// A budget, and how often it asked.
+    fn counted() -> (Arc<Budget>, impl Fn() -> u64) {
+        let asked = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&asked);
+        let ask = move || {
+            counter.fetch_add(1, Relaxed);
+        };
+        (Budget::new(7, ask), move || asked.load(Relaxed))
+    }
+
+    #[test]
+    fn after_a_refill_that_failed_the_next_who_takes_asks() {
+        let (budget, asked) = counted();
+        budget.add(&Lease::new(10, 10, 1));
+        budget.take(1).unwrap();
+        assert_eq!(asked(), 1);
+        assert_eq!(budget.take(100), Err(NoBudget::Empty));
+        assert_eq!(asked(), 1, "it is asked for already");
+        budget.ask_again();
+        assert_eq!(budget.take(100), Err(NoBudget::Empty));
+        assert_eq!(asked(), 2);
+        budget.ask_again();
+        budget.take(1).unwrap();
+        assert_eq!(asked(), 3);
+    }
+
+    /// A whole lease of which more than enough is left asks as well, if it does not suffice.
+    #[test]
+    fn who_gets_nothing_asks() {
+        let (budget, asked) = counted();
+        budget.add(&Lease::new(4096, 4096, 1));
+        assert_eq!(budget.take(5000), Err(NoBudget::Empty));
+        assert_eq!(asked(), 1);
+    }
+
+    #[test]
+    fn nobody_asks_after_the_hard_stop() {
+        let (budget, asked) = counted();
+        budget.add(&Lease::new(10, 10, 1));
+        budget.stop();
+        budget.take(1).unwrap();
+        assert_eq!(budget.take(100), Err(NoBudget::Stopped));
+        assert_eq!(asked(), 0);
+    }
+
+    #[test]
+    fn a_budget_is_low_below_half_a_lease() {
+        let (budget, _) = counted();
+        assert!(budget.is_low() && budget.needs_lease());
+        budget.add(&Lease::new(2048, 2048, 1));
+        assert!(!budget.is_low() && !budget.needs_lease());
+        budget.take(1).unwrap();
+        assert!(budget.is_low() && !budget.needs_lease());
+        assert_eq!((budget.generation(), budget.granted()), (7, 2048));
+        budget.take(2047).unwrap();
+        assert!(budget.needs_lease());
+        budget.stop();
+        assert!(!budget.needs_lease() && budget.is_low());
+    }
+
     #[test]
     fn eight_threads_take_exactly_what_was_granted() {
         let budget = Budget::new(1, || ());

@@ -236,6 +236,7 @@ pub(crate) fn finish(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hazmat::data_key::{DataKey, Dek};
 
     #[test]
     fn forms_are_four_and_never_utf8() {
@@ -252,18 +253,84 @@ mod tests {
     #[test]
     fn too_short_is_no_envelope() {
         for len in 0..Envelope::OVERHEAD {
-            assert!(Envelope::parse(&vec![0xFA; len]).is_err());
+            let error = Envelope::parse(&vec![0xFA; len]).unwrap_err();
+            assert_eq!(error.len(), len);
         }
         assert!(Envelope::parse(&[0xFA; Envelope::OVERHEAD]).is_ok());
     }
 
     #[test]
+    fn a_view_shows_whose_key_and_how_long() {
+        let bytes = [&[0xFD][..], &[7; 16], &[9; 30]].concat();
+        let envelope = Envelope::parse(&bytes).unwrap();
+        let id = KeyId::from_bytes([7; 16]);
+        let shown = format!("Envelope {{ key_id: {id:?}, plaintext_len: 2, .. }}");
+        assert_eq!(format!("{envelope:?}"), shown);
+        assert_eq!((envelope.key_id(), envelope.plaintext_len()), (id, 2));
+        for (form, padded, row_bound) in [
+            (0xFA, false, false),
+            (0xFB, false, true),
+            (0xFC, true, false),
+            (0xFD, true, true),
+        ] {
+            let bytes = [&[form][..], &[7; 16], &[9; 30]].concat();
+            let envelope = Envelope::parse(&bytes).unwrap();
+            assert_eq!(envelope.header()[0], form);
+            let found = (envelope.is_padded(), envelope.is_row_bound());
+            assert_eq!(found, (padded, row_bound));
+        }
+    }
+
+    /// Sealed with any padding, by a writer who may have it wrong.
+    #[test]
+    fn only_padding_that_ends_in_its_mark_and_zeros_is_taken_off() {
+        let dek = Dek::from_slice(&[7; 32]).unwrap();
+        let key = DataKey::derive(&dek);
+        for (plain, expected) in [
+            (&b"abc\x80\0\0"[..], Some(&b"abc"[..])),
+            (b"\x80", Some(b"")),
+            (b"abc\x80\0\x80", Some(b"abc\x80\0")),
+            (b"abc", None),
+            (b"abc\x80\0\x01", None),
+            (b"\0\0", None),
+            (b"", None),
+        ] {
+            for (padded, expected) in [(true, expected), (false, Some(plain))] {
+                let form = Form {
+                    padded,
+                    row_bound: false,
+                };
+                let mut buf = start(&form.header(key.id()), plain.len());
+                buf.extend(plain);
+                let sealed = finish(buf, key.aead(), Nonce::make().unwrap(), b"here").unwrap();
+                let envelope = Envelope::parse(&sealed).unwrap();
+                assert_eq!(
+                    (envelope.key_id(), envelope.is_padded()),
+                    (*key.id(), padded)
+                );
+                let opened = envelope.open(key.aead(), b"here");
+                assert_eq!(opened.ok().as_deref().map(Vec::as_slice), expected);
+                assert!(envelope.open(key.aead(), b"elsewhere").is_err());
+            }
+        }
+    }
+
+    #[test]
     fn padding_fills_buckets() {
-        for (len, bucket, padded) in [(0, 16, 16), (15, 16, 16), (16, 16, 32), (3, 1, 4)] {
+        for (len, bucket, padded) in [
+            (0, 16, 16),
+            (15, 16, 16),
+            (16, 16, 32),
+            (3, 1, 4),
+            (3, 0, 4),
+        ] {
             let mut buf = start(&[0xFC; HEADER_LEN], len);
             buf.extend(&vec![b'x'; len]);
             pad(&mut buf, bucket);
             assert_eq!(body_len(&buf), padded);
+            let body = buf.as_mut_slice()[BODY_AT..].to_vec();
+            let zeros = vec![0; padded - len - 1];
+            assert_eq!(body, [vec![b'x'; len], vec![PAD_START], zeros].concat());
         }
     }
 }

@@ -243,6 +243,71 @@ mod tests {
         current().err()
     }
 
+    /// Three numbers.
+    struct Three;
+
+    impl Stream for Three {
+        type Item = u8;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u8>> {
+            Poll::Ready(None)
+        }
+
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (3, Some(4))
+        }
+    }
+
+    #[tokio::test]
+    async fn scopes_nest_and_end() {
+        let clock = Clock::default();
+        let (outer, inner) = (session(&clock).await, session(&clock).await);
+        let outside = async { ended() }.in_current_session();
+        outer.scope_sync(|| {
+            inner.scope_sync(|| {
+                inner.close();
+                assert_eq!(ended(), Some(NoSession::Closed));
+            });
+            assert_eq!(ended(), None, "the outer one is current again");
+            assert!(Session::current().is_some());
+        });
+        assert_eq!(ended(), Some(NoSession::Absent));
+        assert!(Session::current().is_none());
+
+        let found = outer.scope(outside).await;
+        assert_eq!(found, Some(NoSession::Absent), "none was current there");
+        let carried = outer.scope_sync(|| async { ended() }.in_current_session());
+        assert_eq!(carried.await, None);
+    }
+
+    /// It runs on the same thread, while the session is current in another task there, or in none.
+    #[test]
+    fn another_task_finds_no_session() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let session = runtime.block_on(session(&Clock::default()));
+        let found = session.scope_sync(|| {
+            runtime.block_on(async {
+                let another = tokio::spawn(async { ended() }).await.unwrap();
+                (ended(), another)
+            })
+        });
+        assert_eq!(found, (None, Some(NoSession::Absent)));
+        let found = runtime.block_on(async {
+            let scoped = async move { session.scope(async { ended() }).await };
+            tokio::spawn(scoped).await.unwrap()
+        });
+        assert_eq!(found, None);
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_as_long_as_what_it_scopes() {
+        let session = session(&Clock::default()).await;
+        assert_eq!(Three.in_session(&session).size_hint(), (3, Some(4)));
+    }
+
     #[tokio::test]
     async fn a_closure_does_not_outlive_its_session() {
         let clock = Clock::default();

@@ -219,3 +219,6 @@ fn decode_installation(payload: &[u8]) -> Option<([u8; 16], u64)> {
     let epoch = epoch.try_into().ok().map(u64::from_be_bytes)?;
     Some((*id, epoch))
 }
+
+#[cfg(test)]
+mod tests;

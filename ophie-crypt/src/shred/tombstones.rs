@@ -54,3 +54,6 @@ async fn ended(rows: &dyn RowStore, writers: &[String]) -> Result<(), ModelError
     }
     Err(ModelError::Busy)
 }
+
+#[cfg(test)]
+mod tests;
