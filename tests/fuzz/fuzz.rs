@@ -15,7 +15,7 @@ macro_rules! smoke {
     )+};
 }
 
-smoke!(codecs envelope kms ledger local_key normalisers pinecone sidecar);
+smoke!(codecs configuration envelope kms ledger local_key normalisers pae pinecone sidecar);
 
 #[cfg(feature = "python")]
 smoke!(differential);

@@ -35,13 +35,12 @@ pub(crate) const fn padded(form: u8) -> bool {
 
 /// The plaintext is sealed as it is: whoever wants padding has put it there.
 pub(crate) fn envelope(form: u8, place: Place<'_>, plaintext: &[u8]) -> Vec<u8> {
-    let key_id = derived::<16>(&DEK, "ophie-crypt/v1/key-id");
-    let header = [&[form], &key_id[..]].concat();
     let row = if row_bound(form) {
         format!("t{ROW}")
     } else {
         String::new()
     };
+    let header = header(form);
     let aad = pae(&[
         b"ophie-crypt/v1/value",
         &header,
@@ -51,16 +50,38 @@ pub(crate) fn envelope(form: u8, place: Place<'_>, plaintext: &[u8]) -> Vec<u8> 
         place.codec.as_bytes(),
         row.as_bytes(),
     ]);
-    let key = derived::<32>(&DEK, "ophie-crypt/v1/seal");
-    let nonce = [form; 12]; // one plaintext more or less under it: this key protects nothing
+    under(&header, &aad, plaintext)
+}
+
+pub(crate) fn header(form: u8) -> [u8; 17] {
+    let mut header = [form; 17];
+    header[1..].copy_from_slice(&derived::<16>(&DEK, "ophie-crypt/v1/key-id"));
+    header
+}
+
+/// Under associated data of any kind.
+pub(crate) fn under(header: &[u8; 17], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let nonce = [header[0]; 12]; // one plaintext more or less under it: this key protects nothing
     let payload = Payload {
         msg: plaintext,
-        aad: &aad,
+        aad,
     };
-    let sealed = Aes256Gcm::new(&key.into())
-        .encrypt(&nonce.into(), payload)
-        .unwrap();
+    let sealed = cipher().encrypt(&nonce.into(), payload).unwrap();
     [&header[..], &nonce, &sealed].concat()
+}
+
+/// What an envelope holds, if this is what it was sealed under.
+pub(crate) fn opened(envelope: &[u8], aad: &[u8]) -> Option<Vec<u8>> {
+    let nonce: [u8; 12] = envelope[17..29].try_into().unwrap();
+    let payload = Payload {
+        msg: &envelope[29..],
+        aad,
+    };
+    cipher().decrypt(&nonce.into(), payload).ok()
+}
+
+fn cipher() -> Aes256Gcm {
+    Aes256Gcm::new(&derived::<32>(&DEK, "ophie-crypt/v1/seal").into())
 }
 
 /// The name of a local master key.
@@ -69,7 +90,7 @@ pub(crate) fn local_kek(master: &[u8]) -> String {
     format!("local:{}", crate::golden::file::hex(&id))
 }
 
-fn pae(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn pae(parts: &[&[u8]]) -> Vec<u8> {
     let length = |len: usize| u64::try_from(len).unwrap().to_le_bytes();
     let mut out = length(parts.len()).to_vec();
     for part in parts {

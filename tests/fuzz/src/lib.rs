@@ -12,7 +12,15 @@
     reason = "a test: what goes wrong here is seen"
 )]
 
+mod arguments;
 mod bytes;
+#[allow(
+    dead_code,
+    clippy::missing_errors_doc,
+    reason = "the command uses the rest"
+)]
+#[path = "../../../ophie-crypt-cli/src/config.rs"]
+mod config;
 mod engine;
 mod forge;
 mod golden;
@@ -49,13 +57,15 @@ macro_rules! targets {
 
 targets! {
     codecs: 20_000;
+    configuration: 15_000;
     differential: 2_000;
     envelope: 8_000;
-    kms: 600;
+    kms: 1_200;
     ledger: 1_500;
     local_key: 1_500;
     normalisers: 2_000;
-    pinecone: 100;
+    pae: 1_300;
+    pinecone: 500;
     sidecar: 8_000;
 }
 

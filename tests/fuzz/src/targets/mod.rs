@@ -1,12 +1,14 @@
 //! One module for each target, and what several need.
 
 pub(crate) mod codecs;
+pub(crate) mod configuration;
 pub(crate) mod differential;
 pub(crate) mod envelope;
 pub(crate) mod kms;
 pub(crate) mod ledger;
 pub(crate) mod local_key;
 pub(crate) mod normalisers;
+pub(crate) mod pae;
 pub(crate) mod pinecone;
 pub(crate) mod sidecar;
 
