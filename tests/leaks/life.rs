@@ -212,8 +212,18 @@ async fn drive(
     });
     builder.build().execute(pool).await?;
 
-    let many: Vec<_> = (9..13).map(text).collect();
+    let many: Vec<_> = (9..11).map(text).collect();
     super::insert_many(pool, user, &many).await?;
+    let many: Vec<_> = (11..13).map(text).collect();
+    let session = ophie_crypt::Session::current().unwrap();
+    for sealed in Encrypted::seal_many(&many, &session)? {
+        texts.add(&sealed);
+        sqlx::query(sql("INSERT INTO notes (user_id, text) VALUES ($1, $2)"))
+            .bind(Owner(user))
+            .bind(sealed)
+            .execute(pool)
+            .await?;
+    }
     for i in 13..15 {
         sqlx::query(sql(&format!(
             "INSERT INTO notes (user_id, text, text_fp) VALUES ($1, $2, $3) {}",

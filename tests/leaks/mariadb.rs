@@ -80,8 +80,11 @@ async fn nothing_leaks_on_mariadb() {
         ("the dump", dump(&database)),
         ("the files of the tables", files(&database, &folder).await),
         (
-            "the redo log",
-            all_files(&folder, |name| name.starts_with("ib_logfile")),
+            "the redo log, and the files of all tables",
+            all_files(&folder, |name| {
+                let of_all = ["ib_logfile", "ibdata", "ibtmp", "undo", "aria_log"];
+                of_all.iter().any(|file| name.starts_with(file))
+            }),
         ),
         ("the binary log", binary),
         ("the server's log", unescaped(&log.since())),
