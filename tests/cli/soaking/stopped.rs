@@ -161,7 +161,9 @@ pub(crate) async fn stopped_at(place: &Place, table: &str, words: &[&str]) {
     let mut child = place.command(Program::Application, &words).spawn().unwrap();
     at_work(place, &mut child, "wait_event_type = 'Lock'").await;
     interrupt(&child);
-    let stopped = place.wait(child).await.ends(130).json();
+    // It would wait for as long as the table is locked.
+    let ended = timeout(Duration::from_secs(60), place.wait(child)).await;
+    let stopped = ended.unwrap().ends(130).json();
     assert_eq!(stopped["error"]["kind"], "interrupted", "{words:?}");
     tx.rollback().await.unwrap();
     gone(place).await;
