@@ -144,7 +144,7 @@ impl Error {
             | Self::Soak(
                 SoakJobError::Gates { .. } | SoakJobError::Model(ModelError::CannotSoak { .. }),
             ) => Exit::Refused,
-            Self::Interrupted => Exit::Interrupted,
+            Self::Interrupted | Self::Soak(SoakJobError::Stopped) => Exit::Interrupted,
             Self::Soak(SoakJobError::DoesNotFit { .. }) => Exit::Findings,
             _ => Exit::Failed,
         }

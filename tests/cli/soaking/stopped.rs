@@ -118,6 +118,48 @@ async fn ctrl_c_ends_the_watch_of_who_may_be_dead() {
     watch.stop().await.unwrap();
 }
 
+/// The step to `plain` empties in batches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_stops_the_step_to_plain_between_batches() {
+    let place = Place::new(Kind::Postgres).await;
+    people(&place).await;
+    to(&place, "backfill").await;
+    for _ in ["dual-write", "expand"] {
+        soak(&place, "back", &[]).await.ends(0);
+    }
+    let slowly = [
+        "soak",
+        "back",
+        NAME,
+        "--batch",
+        "1",
+        "--pause-ms",
+        "50",
+        "--json",
+    ];
+    let mut child = place
+        .command(Program::Release("soaking"), &slowly)
+        .spawn()
+        .unwrap();
+    let sealed = "SELECT count(*) FROM people WHERE name_ct IS NOT NULL";
+    let begun = timeout(Duration::from_secs(60), async {
+        while place.count(sealed).await > ROWS - 3 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before");
+        }
+    });
+    begun.await.unwrap();
+    interrupt(&child);
+    let stopped = place.wait(child).await.ends(130).json();
+    assert_eq!(
+        (&stopped["interrupted"], &stopped["state"]),
+        (&true.into(), &"expand".into())
+    );
+    assert!(place.count(sealed).await > 0);
+    let back = soak(&place, "back", &[]).await.ends(0).json();
+    assert_eq!(back["state"], "plain");
+    assert_eq!(place.count(sealed).await, 0);
+}
+
 /// What only reads, or may be left anywhere, ends at once: here while it waits for a table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_ends_at_once_what_may_be_left() {

@@ -64,12 +64,17 @@ impl Job {
             None => column.looker()?,
         };
         stops(world, &soaker);
+        Ok(self.set_up(soaker, bar))
+    }
+
+    /// In batches, whose progress shows on this bar.
+    fn set_up(&self, soaker: Soaker, bar: &Progress) -> Soaker {
         let shown = bar.handle();
         let mut soaker = soaker.batch(self.batch).pause(self.pause);
         if let Some(millis) = self.max_lag {
             soaker = soaker.max_lag(Duration::from_millis(millis));
         }
-        Ok(soaker.watch(move |progress| shown.at(progress.done, progress.total)))
+        soaker.watch(move |progress| shown.at(progress.done, progress.total))
     }
 
     async fn unlock(&self, world: &World) -> Result<Unlocked, Error> {
@@ -241,7 +246,22 @@ async fn step_back(
     let stepper = column.stepper(world)?;
     unmet(world, &stepper, column, to, job.wait, told).await?;
     if told.unmet.is_empty() && !job.dry_run && !told.interrupted {
-        stepper.step(column.table(), column.name(), to).await?;
+        let empties = to == SoakState::Plain;
+        let bar = empties.then(|| world.output.progress("emptying", Some(0)));
+        let stepper = match &bar {
+            Some(bar) => job.set_up(stepper, bar),
+            None => stepper,
+        };
+        let stepped = stepper.step(column.table(), column.name(), to).await;
+        drop(bar);
+        told.waited(&stepper);
+        match stepped {
+            Err(SoakJobError::Stopped) => {
+                told.interrupted = true;
+                return Ok(());
+            }
+            done => done?,
+        }
         column.again().await?;
         if let Some(unlocked) = after {
             decrypt(world, column, job, unlocked, told).await?;
