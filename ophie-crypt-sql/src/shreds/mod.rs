@@ -115,8 +115,12 @@ impl<D: Driver> KeyTables<D> {
         match which {
             Shreds::All => statement.push("1 = 1"),
             Shreds::Due => statement.push(&format!("done_at IS NULL AND due_at <= {now}")),
+            Shreds::Unappended => {
+                let sql = format!("done_at IS NULL AND due_at <= {now} AND entry IS NULL");
+                statement.push(&sql);
+            }
             Shreds::Stuck(least) => {
-                statement.push("done_at IS NULL AND attempts >= ");
+                statement.push("attempts >= ");
                 statement.push_bind(i64::from(least));
             }
             Shreds::Sweepable { after, again } => {
@@ -124,7 +128,7 @@ impl<D: Driver> KeyTables<D> {
                 statement.push_bind(after);
                 statement.push(&format!(" AND (swept_at IS NULL OR swept_at <= {now} - "));
                 statement.push_bind(again);
-                statement.push(")");
+                statement.push(&format!(") AND (done_at IS NULL OR due_at <= {now})"));
             }
         }
         if let Some(after) = after {
@@ -145,16 +149,20 @@ impl<D: Driver> KeyTables<D> {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError> {
+    pub async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError> {
         let now = sql::now(D::DIALECT);
+        let done = match shred.done_at {
+            Some(_) => "IS NOT NULL",
+            None => "IS NULL",
+        };
         let claim = Statement::new(
             D::DIALECT,
             format!(
                 "UPDATE ophie_crypt_shreds SET due_at = {now} + $2, attempts = attempts + 1 \
-                 WHERE owner = $1 AND done_at IS NULL AND due_at <= {now}"
+                 WHERE owner = $1 AND done_at {done} AND due_at <= {now}"
             ),
         );
-        let claim = claim.bind(owner.as_bytes()).bind(micros(life));
+        let claim = claim.bind(shred.owner.as_bytes()).bind(micros(life));
         Ok(self.write([claim]).await? > 0)
     }
 
@@ -181,9 +189,13 @@ impl<D: Driver> KeyTables<D> {
                     .bind(head.hash().as_slice());
                 return self.write([appended, known]).await.map(drop);
             }
-            ShredStep::Done => first("done_at"),
+            ShredStep::Done => noted(format!("due_at = 0, done_at = coalesce(done_at, {now})")),
             ShredStep::Emptied => first("emptied_at"),
-            ShredStep::Swept => noted(format!("swept_at = {now}")),
+            ShredStep::Swept { rest } => {
+                let sql = sql::swept(now);
+                let swept = Statement::new(D::DIALECT, sql).bind(owner.as_bytes());
+                swept.bind(micros(rest))
+            }
             ShredStep::Tombstoned => first("tombstoned_at"),
             ShredStep::Vacuumed => first("vacuumed_at"),
         };
@@ -344,10 +356,10 @@ macro_rules! shred_store {
 
             async fn claim(
                 &self,
-                owner: &$crate::private::ophie_crypt::CanonicalId,
+                shred: &$crate::private::ophie_crypt::Shred,
                 life: ::core::time::Duration,
             ) -> Result<bool, $crate::private::ophie_crypt::StoreError> {
-                self.keys.claim(owner, life).await
+                self.keys.claim(shred, life).await
             }
 
             async fn note(

@@ -86,6 +86,19 @@ pub(super) const fn now(dialect: Dialect) -> &'static str {
     dialect.of(mysql_now!(), postgres_now!(), sqlite_now!())
 }
 
+/// One that is not done goes on as it does otherwise.
+pub(super) fn swept(now: &str) -> String {
+    let done = |then: &str, column: &str| {
+        format!("{column} = CASE WHEN done_at IS NULL THEN {column} ELSE {then} END")
+    };
+    format!(
+        "UPDATE ophie_crypt_shreds SET swept_at = {now}, {}, {}, {} WHERE owner = $1",
+        done(&format!("{now} + $2"), "due_at"),
+        done("0", "attempts"),
+        done("NULL", "failure"),
+    )
+}
+
 pub(super) const INSTALLATION: &str =
     "SELECT id, epoch, ledger_position, ledger_hash FROM ophie_crypt_installation";
 

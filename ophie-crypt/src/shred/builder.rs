@@ -14,6 +14,7 @@ use super::{
     store::{RowStore, ShredStore},
 };
 use crate::{
+    clock::Clock,
     keyring::Keyring,
     ledger::{Ledger, LedgerError},
     shares::{ShareStore, ShareStoreError},
@@ -48,6 +49,7 @@ impl ShredderBuilder {
             shares: None,
             terms: Terms::new(Keyring::MAX_TTL.saturating_add(SKEW)),
             again: Duration::from_secs(24 * 3600),
+            clock: Clock::default(),
             view: Mutex::new(View::new()),
         })
     }
@@ -93,7 +95,8 @@ impl ShredderBuilder {
         self
     }
 
-    /// How long after a sweep an owner's rows are looked for again: a day by default.
+    /// How long after a sweep an owner's rows and vectors are looked for again: a day by default. Each time that none was
+    /// found, it is twice as long until the next time, up to 32 times.
     pub fn sweep_again(mut self, after: Duration) -> Self {
         self.0.again = after;
         self

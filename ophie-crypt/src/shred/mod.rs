@@ -9,6 +9,7 @@ mod entry;
 mod guard;
 mod receipt;
 mod record;
+mod round;
 mod shares;
 mod shredder;
 mod store;

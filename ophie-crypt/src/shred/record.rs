@@ -110,12 +110,16 @@ pub enum ShredStep {
         /// A head of the ledger at or behind it.
         head: LedgerHead,
     },
-    /// Every step but the sweep.
+    /// Every step but the sweep, which may begin at once.
     Done,
     /// The vector stores hold nothing of the owner.
     Emptied,
-    /// The rows of the models are deleted; those that come late are deleted the next time.
-    Swept,
+    /// The rows of the models are deleted; those that come late are deleted the next time. A shred that is done is not
+    /// looked at for so long.
+    Swept {
+        /// Until then.
+        rest: core::time::Duration,
+    },
     /// The rows of the models are tombstoned.
     Tombstoned,
     /// No old version of the keys' rows is left in their tables' files.
@@ -130,15 +134,19 @@ pub enum Shreds {
     All,
     /// Those that are not done, and that nobody works at now.
     Due,
-    /// Those that were tried at least so often without going forward: the dead letters, which are still tried.
+    /// Those that were tried at least so often without going forward, finished or swept: the dead letters, which are
+    /// still tried.
     Stuck(u32),
-    /// Those in the ledger, requested at least `after` microseconds ago, and not swept for `again`.
+    /// Those in the ledger, requested at least `after` microseconds ago, and not swept for `again`. Of those that are
+    /// done, the ones that do not rest, and that nobody works at now.
     Sweepable {
         /// The horizon.
         after: i64,
-        /// Between two sweeps.
+        /// Between two sweeps, at least.
         again: i64,
     },
+    /// Those due that were not yet noted to stand in the ledger.
+    Unappended,
 }
 
 /// A key store's own name, and how much it knows of its ledger.

@@ -37,14 +37,16 @@ pub trait ShredStore: KeyStore {
         limit: u32,
     ) -> Result<Vec<Shred>, StoreError>;
 
-    /// Takes a shred that is due for so long, and counts an attempt; `false` if another has it, or it is done.
+    /// Takes a shred that does not rest for so long, and counts an attempt: at finishing it or, if it was read as done, at
+    /// sweeping it. `false` if another has it, or it was done since.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError>;
+    async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError>;
 
-    /// Notes that a step is done, now unless it was noted before, and that the shred went forward.
+    /// Notes that a step is done, now unless it was noted before, and that the shred went forward. The sweep of one that is
+    /// not done says nothing of how it fares otherwise.
     ///
     /// # Errors
     ///
@@ -110,8 +112,8 @@ impl<S: ShredStore + ?Sized> ShredStore for Arc<S> {
         (**self).shreds(which, after, limit).await
     }
 
-    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError> {
-        (**self).claim(owner, life).await
+    async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError> {
+        (**self).claim(shred, life).await
     }
 
     async fn note(&self, owner: &CanonicalId, step: ShredStep) -> Result<(), StoreError> {

@@ -101,10 +101,12 @@ impl ShredStore for MemoryKeyStore {
             match which {
                 Shreds::All => true,
                 Shreds::Due => undone && grave.due_at <= now,
-                Shreds::Stuck(least) => undone && shred.attempts >= least,
+                Shreds::Stuck(least) => shred.attempts >= least,
+                Shreds::Unappended => undone && shred.entry.is_none() && grave.due_at <= now,
                 Shreds::Sweepable { after, again } => {
                     let rested = |at: i64| at.saturating_add(again) <= now;
                     shred.entry.is_some()
+                        && (undone || grave.due_at <= now)
                         && shred.requested_at.saturating_add(after) <= now
                         && shred.swept_at.is_none_or(rested)
                 }
@@ -120,11 +122,11 @@ impl ShredStore for MemoryKeyStore {
         Ok(found.map(|(_, grave)| grave.shred.clone()).collect())
     }
 
-    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError> {
-        let now = now();
+    async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError> {
+        let (now, done) = (now(), shred.done_at.is_some());
         let mut graves = self.graves();
-        let due = |grave: &&mut Grave| grave.shred.done_at.is_none() && grave.due_at <= now;
-        let Some(grave) = graves.shreds.get_mut(owner).filter(due) else {
+        let due = |grave: &&mut Grave| grave.shred.done_at.is_some() == done && grave.due_at <= now;
+        let Some(grave) = graves.shreds.get_mut(&shred.owner).filter(due) else {
             return Ok(false);
         };
         grave.due_at = now.saturating_add(micros(life));
@@ -150,10 +152,17 @@ impl ShredStore for MemoryKeyStore {
                 shred.entry.get_or_insert(entry);
                 &mut shred.appended_at
             }
-            ShredStep::Done => &mut shred.done_at,
+            ShredStep::Done => {
+                grave.due_at = 0;
+                &mut shred.done_at
+            }
             ShredStep::Emptied => &mut shred.emptied_at,
-            ShredStep::Swept => {
-                shred.swept_at = None;
+            ShredStep::Swept { rest } => {
+                shred.swept_at = Some(now());
+                if shred.done_at.is_none() {
+                    return Ok(());
+                }
+                grave.due_at = now().saturating_add(micros(rest));
                 &mut shred.swept_at
             }
             ShredStep::Tombstoned => &mut shred.tombstoned_at,

@@ -1,0 +1,229 @@
+//! The steps of one round of work, and what it asked once for all owners.
+//!
+//! Invariant: the ledger has the owner before anything else is done; each step may be done again, by anyone, after a
+//! death anywhere; one owner whose vectors do not go, or a store that does not answer, holds up no other for long.
+//! Absent: whose turn it is (`shredder`).
+
+use core::time::Duration;
+use std::{sync::Arc, time::UNIX_EPOCH};
+
+use tokio::time::timeout;
+
+use super::{
+    builder::ShredderError,
+    record::{Shred, ShredStep},
+    shares::SecondShares,
+    shredder::{Inner, micros},
+    tombstones::tombstone,
+};
+use crate::{
+    ledger::LedgerError, owner::CanonicalId, store::StoreError, vectors::VectorStoreError,
+};
+
+/// Rows in one statement.
+const BATCH: u32 = 1000;
+/// After a failure, doubled from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// Calls of one vector store until it is empty, in one attempt, and how long each may take.
+const CALLS: u32 = 3;
+const VECTORS_WITHIN: Duration = Duration::from_secs(60);
+/// Then a ledger counts as unreachable.
+pub(super) const LEDGER_WITHIN: Duration = Duration::from_secs(30);
+/// An owner of whom nothing was found rests at most so many times as long as after the first sweep.
+const MOST_RESTS: u32 = 32;
+
+/// One call of a shredder.
+pub(super) struct Round<'a> {
+    inner: &'a Inner,
+    shares: SecondShares<'a>,
+    /// Why the ledger took no entry, which is about no owner: each would wait for it.
+    ledger: Option<LedgerError>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn of(inner: &'a Inner) -> Self {
+        Self {
+            inner,
+            shares: SecondShares::of_round(inner.shares.as_deref()),
+            ledger: None,
+        }
+    }
+
+    pub(super) async fn append(&mut self, shred: &Shred) -> Result<(), ShredderError> {
+        if let Some(error) = &self.ledger {
+            return Err(error.clone().into());
+        }
+        let inner = self.inner;
+        let installation = inner.store.installation().await?;
+        let mut view = inner.view.lock().await;
+        let added = view.add_shred(&*inner.ledger, &installation.id, shred);
+        let added = timeout(LEDGER_WITHIN, added).await;
+        let added = added.unwrap_or_else(|_| Err(slow().into()));
+        let entry = added.map_err(ShredderError::from).inspect_err(|error| {
+            if let ShredderError::Ledger(error) = error {
+                self.ledger = Some(error.clone());
+            }
+        })?;
+        let head = view.head;
+        drop(view);
+        let step = ShredStep::Appended { entry, head };
+        Ok(inner.store.note(&shred.owner, step).await?)
+    }
+
+    /// All steps behind the ledger's that concern this owner alone.
+    pub(super) async fn finish(&mut self, shred: &Shred) -> Result<(), ShredderError> {
+        let (inner, owner) = (self.inner, &shred.owner);
+        // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
+        let destroyed = self.shares.destroy(owner).await;
+        // It waits for transactions of the application; vectors do not.
+        let tombstoned = if shred.tombstoned_at.is_none() {
+            tombstone(&inner.rows, owner).await
+        } else {
+            Ok(())
+        };
+        if shred.tombstoned_at.is_none() && tombstoned.is_ok() {
+            inner.store.note(owner, ShredStep::Tombstoned).await?;
+        }
+        if shred.emptied_at.is_none() {
+            inner.empty(owner).await?;
+            inner.store.note(owner, ShredStep::Emptied).await?;
+        }
+        tombstoned?;
+        Ok(destroyed?)
+    }
+
+    /// Counts rows as they go. Whether there were any, or vectors.
+    pub(super) async fn sweep(
+        &mut self,
+        shred: &Shred,
+        deleted: &mut u64,
+    ) -> Result<bool, ShredderError> {
+        let (inner, owner, before) = (self.inner, &shred.owner, *deleted);
+        self.must_know(owner).await?;
+        // A store that was put back has them again. No row waits for one that is out of reach.
+        let destroyed = self.shares.destroy(owner).await;
+        for rows in &inner.rows {
+            rows.bury(owner).await?;
+            for table in rows.models().deleted_tables() {
+                loop {
+                    let some = rows.sweep(owner, table, BATCH).await?;
+                    *deleted = deleted.saturating_add(some);
+                    if some == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        let vectors = inner.empty(owner).await?; // those too may come late
+        destroyed?;
+        Ok(vectors > 0 || *deleted > before)
+    }
+
+    pub(super) async fn destroy_shares(
+        &mut self,
+        owner: &CanonicalId,
+    ) -> Result<(), ShredderError> {
+        self.must_know(owner).await?;
+        Ok(self.shares.destroy(owner).await?)
+    }
+
+    pub(super) async fn vacuum_shares(&self) -> bool {
+        self.shares.vacuum().await
+    }
+
+    /// The database says so of itself; the ledger must too.
+    async fn must_know(&mut self, owner: &CanonicalId) -> Result<(), ShredderError> {
+        let inner = self.inner;
+        let installation = inner.store.installation().await?;
+        let mut view = inner.view.lock().await;
+        if view.shred(owner).is_none() {
+            let followed = timeout(LEDGER_WITHIN, view.follow(&*inner.ledger)).await;
+            followed.map_err(|_| slow())??;
+        }
+        if !view.is_of(&installation.id) {
+            return Err(ShredderError::Foreign);
+        }
+        match view.shred(owner) {
+            Some(_) => Ok(()),
+            None => Err(ShredderError::NotInLedger),
+        }
+    }
+}
+
+impl Inner {
+    /// How many vectors went, as far as their stores count.
+    async fn empty(&self, owner: &CanonicalId) -> Result<u64, ShredderError> {
+        let mut count = 0_u64;
+        for (name, vectors) in &self.vectors {
+            let mut is_empty = false;
+            for _ in 0..CALLS {
+                let deleted = timeout(VECTORS_WITHIN, vectors.delete_owner(owner)).await;
+                let deleted = deleted
+                    .map_err(|_| VectorStoreError::unavailable("no answer within a minute"))??;
+                count = count.saturating_add(deleted.count().unwrap_or_default());
+                is_empty = deleted.verified_empty();
+                if is_empty {
+                    break;
+                }
+            }
+            if !is_empty {
+                return Err(ShredderError::NotEmpty {
+                    name: Arc::clone(name),
+                });
+            }
+        }
+        Ok(count)
+    }
+
+    /// After a sweep. Of an owner of whom nothing was left, twice as long as between this one and the one before.
+    pub(super) fn rest(&self, shred: &Shred, found: bool) -> Duration {
+        let (Some(before), false) = (shred.swept_at, found) else {
+            return self.again;
+        };
+        let now = self.clock.now().wall().duration_since(UNIX_EPOCH);
+        let since = micros(now.unwrap_or_default())
+            .saturating_sub(before)
+            .max(0);
+        let doubled = Duration::from_micros(since.unsigned_abs()).saturating_mul(2);
+        doubled.clamp(self.again, self.again.saturating_mul(MOST_RESTS))
+    }
+
+    pub(super) async fn postpone(
+        &self,
+        shred: &Shred,
+        error: &ShredderError,
+    ) -> Result<(), StoreError> {
+        let doubled = 1_u32.checked_shl(shred.attempts).unwrap_or(u32::MAX);
+        let pause = PAUSES.0.saturating_mul(doubled).min(PAUSES.1);
+        let why = reason(error);
+        warn(shred, &why);
+        self.store.postpone(&shred.owner, pause, &why).await
+    }
+}
+
+pub(super) fn warn(shred: &Shred, why: &str) {
+    tracing::warn!(
+        target: "ophie_crypt::shred",
+        shred = %shred.id,
+        attempts = shred.attempts.saturating_add(1),
+        why,
+        "a shred did not go forward"
+    );
+}
+
+/// The error and its causes, in a line.
+pub(super) fn reason(error: &ShredderError) -> String {
+    const MOST: usize = 1000;
+    let mut text = error.to_string();
+    let mut cause = core::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.chars().take(MOST).collect()
+}
+
+pub(super) fn slow() -> LedgerError {
+    LedgerError::unavailable("no answer within thirty seconds")
+}
