@@ -4,8 +4,8 @@ use std::{slice, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use ophie_crypt::{
-    CanonicalId, LeaseError, LedgerHead, MAX_INVOCATIONS, OwnerRecord, Shred, ShredId, ShredStep,
-    Shreds,
+    CanonicalId, Installation, LeaseError, LedgerHead, MAX_INVOCATIONS, OwnerRecord, Shred,
+    ShredId, ShredStep, Shreds,
 };
 
 use crate::world::{Keys, Kind, provision};
@@ -230,11 +230,23 @@ async fn the_head_of_the_ledger_is_known(kind: Kind) {
         let now = keys.store.installation().await.unwrap();
         assert_eq!((now.id, now.ledger), (first.id, two), "it never goes back");
     }
-    for (epoch, expected) in [(5, 5), (3, 5)] {
-        keys.store.raise_epoch(epoch, &one).await.unwrap();
+    let three = two.next("installation", b"");
+    for (epoch, head, expected) in [(5, one, two), (3, three, three), (4, two, three)] {
+        keys.store.raise_epoch(epoch, &head).await.unwrap();
         let now = keys.store.installation().await.unwrap();
-        assert_eq!((now.id, now.epoch, now.ledger), (first.id, expected, one));
+        assert_eq!((now.id, now.epoch, now.ledger), (first.id, 5, expected));
     }
+    for (epoch, expected) in [(4, 5), (6, 6)] {
+        let other = Installation {
+            id: [9; 16],
+            epoch,
+            ledger: one,
+        };
+        keys.store.adopt(&other).await.unwrap();
+        let now = keys.store.installation().await.unwrap();
+        assert_eq!((now.id, now.epoch, now.ledger), (other.id, expected, one));
+    }
+    assert_eq!(keys.store.count_shreds().await.unwrap(), 1);
 }
 
 async fn no_byte_of_a_key_is_left_in_the_tables(kind: Kind) {

@@ -3,6 +3,7 @@
 //! Invariant: keys are destroyed by the same statement whoever runs it, in a transaction of ours or of the application's.
 //! Absent: statements (`sql`), rows (`rows`), the order of the steps (the core).
 
+mod implement;
 mod rows;
 mod sql;
 
@@ -283,6 +284,35 @@ impl<D: Driver> KeyTables<D> {
         self.write([raise]).await.map(drop)
     }
 
+    /// See [`ShredStore::count_shreds`](ophie_crypt::ShredStore::count_shreds).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn count_shreds(&self) -> Result<u64, StoreError> {
+        let count = Statement::new(D::DIALECT, sql::COUNT);
+        let count: Vec<rows::Number> = read(self.driver(), count).await.map_err(error)?;
+        let count = count.first().map_or(0, |row| row.0);
+        count
+            .try_into()
+            .map_err(|_| StoreError::corrupt("a number out of range"))
+    }
+
+    /// See [`ShredStore::adopt`](ophie_crypt::ShredStore::adopt).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn adopt(&self, installation: &Installation) -> Result<(), StoreError> {
+        let head = installation.ledger;
+        let adopt = Statement::new(D::DIALECT, sql::ADOPT)
+            .bind(installation.id.as_slice())
+            .bind(number(installation.epoch)?)
+            .bind(number(head.position())?)
+            .bind(head.hash().as_slice());
+        self.write([adopt]).await.map(drop)
+    }
+
     /// See [`ShredStore::vacuum`](ophie_crypt::ShredStore::vacuum).
     ///
     /// # Errors
@@ -324,88 +354,4 @@ fn number(number: u64) -> Result<i64, StoreError> {
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// Implements [`ShredStore`](ophie_crypt::ShredStore) for a type with a field `keys`, a [`KeyTables`].
-#[macro_export]
-macro_rules! shred_store {
-    ($store:ident $(<$param:ident: $bound:path>)?) => {
-        #[$crate::private::async_trait]
-        impl $(<$param: $bound>)? $crate::private::ophie_crypt::ShredStore for $store $(<$param>)? {
-            async fn shreds_of(
-                &self,
-                owners: &[$crate::private::ophie_crypt::CanonicalId],
-            ) -> Result<
-                Vec<$crate::private::ophie_crypt::Shred>,
-                $crate::private::ophie_crypt::StoreError,
-            > {
-                self.keys.shreds_of(owners).await
-            }
-
-            async fn shreds(
-                &self,
-                which: $crate::private::ophie_crypt::Shreds,
-                after: Option<&$crate::private::ophie_crypt::CanonicalId>,
-                limit: u32,
-            ) -> Result<
-                Vec<$crate::private::ophie_crypt::Shred>,
-                $crate::private::ophie_crypt::StoreError,
-            > {
-                self.keys.shreds(which, after, limit).await
-            }
-
-            async fn claim(
-                &self,
-                shred: &$crate::private::ophie_crypt::Shred,
-                life: ::core::time::Duration,
-            ) -> Result<bool, $crate::private::ophie_crypt::StoreError> {
-                self.keys.claim(shred, life).await
-            }
-
-            async fn note(
-                &self,
-                owner: &$crate::private::ophie_crypt::CanonicalId,
-                step: $crate::private::ophie_crypt::ShredStep,
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.note(owner, step).await
-            }
-
-            async fn postpone(
-                &self,
-                owner: &$crate::private::ophie_crypt::CanonicalId,
-                pause: ::core::time::Duration,
-                why: &str,
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.postpone(owner, pause, why).await
-            }
-
-            async fn remember(
-                &self,
-                shreds: &[$crate::private::ophie_crypt::Shred],
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.remember(shreds).await
-            }
-
-            async fn installation(
-                &self,
-            ) -> Result<
-                $crate::private::ophie_crypt::Installation,
-                $crate::private::ophie_crypt::StoreError,
-            > {
-                self.keys.installation().await
-            }
-
-            async fn raise_epoch(
-                &self,
-                epoch: u64,
-                head: &$crate::private::ophie_crypt::LedgerHead,
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.raise_epoch(epoch, head).await
-            }
-
-            async fn vacuum(&self) -> Result<bool, $crate::private::ophie_crypt::StoreError> {
-                self.keys.vacuum().await
-            }
-        }
-    };
 }

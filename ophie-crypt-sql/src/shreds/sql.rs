@@ -105,10 +105,18 @@ pub(super) const INSTALLATION: &str =
 pub(super) const KNOW_HEAD: &str = "\
     UPDATE ophie_crypt_installation SET ledger_position = $1, ledger_hash = $2 WHERE ledger_position < $1";
 
-/// Never lower.
+/// Neither is lowered. The position last: on MySQL what comes behind it sees the new one.
 pub(super) const RAISE_EPOCH: &str = "\
     UPDATE ophie_crypt_installation \
-    SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch END, ledger_position = $2, ledger_hash = $3";
+    SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch END, \
+        ledger_hash = CASE WHEN ledger_position < $2 THEN $3 ELSE ledger_hash END, \
+        ledger_position = CASE WHEN ledger_position < $2 THEN $2 ELSE ledger_position END";
+
+pub(super) const ADOPT: &str = "\
+    UPDATE ophie_crypt_installation \
+    SET id = $1, epoch = CASE WHEN epoch < $2 THEN $2 ELSE epoch END, ledger_position = $3, ledger_hash = $4";
+
+pub(super) const COUNT: &str = "SELECT COUNT(*) AS number FROM ophie_crypt_shreds";
 
 /// Whether the role owns the tables of the keys.
 pub(super) const MAY_VACUUM: &str = "\

@@ -7,6 +7,7 @@
 mod builder;
 mod entry;
 mod guard;
+mod in_time;
 mod receipt;
 mod record;
 mod round;

@@ -160,7 +160,8 @@ pub enum Shreds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a row, which stores build")]
 pub struct Installation {
-    /// 16 random bytes, made with its tables. A restore and a clone keep them.
+    /// 16 random bytes, made with its tables. A restore and a clone keep them, until a clone
+    /// [adopts](crate::restore_adopt) a ledger of its own.
     pub id: [u8; 16],
     /// One unbroken history; raised by a restore.
     pub epoch: u64,

@@ -1,6 +1,6 @@
 //! The steps of one round of work, and what it asked once for all owners.
 //!
-//! Invariant: the ledger has the owner before anything else is done; each step may be done again, by anyone, after a
+//! Invariant: the ledger has the owner before anything else is done, and goes with the database; each step may be done again, by anyone, after a
 //! death anywhere; one owner whose vectors do not go, or a store that does not answer, holds up no other for long.
 //! Absent: whose turn it is (`shredder`).
 
@@ -11,14 +11,13 @@ use tokio::time::timeout;
 
 use super::{
     builder::ShredderError,
+    guard::follow,
     record::{Shred, ShredStep},
     shares::SecondShares,
     shredder::{Inner, micros},
     tombstones::tombstone,
 };
-use crate::{
-    ledger::LedgerError, owner::CanonicalId, store::StoreError, vectors::VectorStoreError,
-};
+use crate::{owner::CanonicalId, store::StoreError, vectors::VectorStoreError};
 
 /// Rows in one statement.
 const BATCH: u32 = 1000;
@@ -27,8 +26,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// Calls of one vector store until it is empty, in one attempt, and how long each may take.
 const CALLS: u32 = 3;
 const VECTORS_WITHIN: Duration = Duration::from_secs(60);
-/// Then a ledger counts as unreachable.
-pub(super) const LEDGER_WITHIN: Duration = Duration::from_secs(30);
 /// An owner of whom nothing was found rests at most so many times as long as after the first sweep.
 const MOST_RESTS: u32 = 32;
 
@@ -36,8 +33,8 @@ const MOST_RESTS: u32 = 32;
 pub(super) struct Round<'a> {
     inner: &'a Inner,
     shares: SecondShares<'a>,
-    /// Why the ledger took no entry, which is about no owner: each would wait for it.
-    ledger: Option<LedgerError>,
+    /// Whose ledger it is, or why it is not used in this round: that is about no owner, and each would wait for it.
+    ledger: Option<Result<[u8; 16], ShredderError>>,
 }
 
 impl<'a> Round<'a> {
@@ -50,18 +47,13 @@ impl<'a> Round<'a> {
     }
 
     pub(super) async fn append(&mut self, shred: &Shred) -> Result<(), ShredderError> {
-        if let Some(error) = &self.ledger {
-            return Err(error.clone().into());
-        }
+        let installation = self.verified().await?;
         let inner = self.inner;
-        let installation = inner.store.installation().await?;
         let mut view = inner.view.lock().await;
-        let added = view.add_shred(&*inner.ledger, &installation.id, shred);
-        let added = timeout(LEDGER_WITHIN, added).await;
-        let added = added.unwrap_or_else(|_| Err(slow().into()));
+        let added = view.add_shred(&*inner.ledger, &installation, shred).await;
         let entry = added.map_err(ShredderError::from).inspect_err(|error| {
-            if let ShredderError::Ledger(error) = error {
-                self.ledger = Some(error.clone());
+            if matches!(error, ShredderError::Ledger(_)) {
+                self.ledger = Some(Err(error.clone()));
             }
         })?;
         let head = view.head;
@@ -133,14 +125,13 @@ impl<'a> Round<'a> {
 
     /// The database says so of itself; the ledger must too.
     async fn must_know(&mut self, owner: &CanonicalId) -> Result<(), ShredderError> {
+        let installation = self.verified().await?;
         let inner = self.inner;
-        let installation = inner.store.installation().await?;
         let mut view = inner.view.lock().await;
         if view.shred(owner).is_none() {
-            let followed = timeout(LEDGER_WITHIN, view.follow(&*inner.ledger)).await;
-            followed.map_err(|_| slow())??;
+            view.follow(&*inner.ledger).await?; // another worker's, since
         }
-        if !view.is_of(&installation.id) {
+        if !view.is_of(&installation) {
             return Err(ShredderError::Foreign);
         }
         match view.shred(owner) {
@@ -148,9 +139,30 @@ impl<'a> Round<'a> {
             None => Err(ShredderError::NotInLedger),
         }
     }
+
+    /// This installation's id, if the ledger goes with the database. A copy that shares its original's ledger would add
+    /// owners who live there, and delete rows by what the original says.
+    async fn verified(&mut self) -> Result<[u8; 16], ShredderError> {
+        if let Some(verified) = &self.ledger {
+            return verified.clone();
+        }
+        let verified = self.inner.verify().await;
+        self.ledger = Some(verified.clone());
+        verified
+    }
 }
 
 impl Inner {
+    async fn verify(&self) -> Result<[u8; 16], ShredderError> {
+        let mut now = self.store.installation().await?;
+        let mut view = self.view.lock().await;
+        follow(&*self.store, &*self.ledger, &mut view, &mut now).await?;
+        match view.epoch() > now.epoch {
+            true => Err(ShredderError::Epoch),
+            false => Ok(now.id),
+        }
+    }
+
     /// How many vectors went, as far as their stores count.
     async fn empty(&self, owner: &CanonicalId) -> Result<u64, ShredderError> {
         let mut count = 0_u64;
@@ -222,8 +234,4 @@ pub(super) fn reason(error: &ShredderError) -> String {
         cause = error.source();
     }
     text.chars().take(MOST).collect()
-}
-
-pub(super) fn slow() -> LedgerError {
-    LedgerError::unavailable("no answer within thirty seconds")
 }

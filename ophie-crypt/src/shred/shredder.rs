@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::{
     sync::{Mutex, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     entry::View,
     receipt::{Reach, Receipt, ReceiptError, Terms},
     record::{Shred, ShredStep, Shreds},
-    round::{LEDGER_WITHIN, Round, reason, slow, warn},
+    round::{Round, reason, warn},
     shares::SecondShares,
     store::{RowStore, ShredStore},
 };
@@ -267,8 +267,7 @@ impl Shredder {
         let installation = self.0.store.installation().await?;
         // Not what the database says of the ledger: what stands there.
         let mut view = self.0.view.lock().await;
-        let followed = timeout(LEDGER_WITHIN, view.follow(&*self.0.ledger)).await;
-        followed.map_err(|_| slow())??;
+        view.follow(&*self.0.ledger).await?;
         if !view.is_of(&installation.id) {
             return Err(ReceiptError::Foreign);
         }

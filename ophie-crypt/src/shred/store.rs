@@ -80,13 +80,28 @@ pub trait ShredStore: KeyStore {
     /// [`StoreError`].
     async fn installation(&self) -> Result<Installation, StoreError>;
 
-    /// Raises the epoch, never lowers it, and sets the ledger's head: nothing that was leased before counts any more,
-    /// and no key of an earlier epoch seals.
+    /// How many shreds there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn count_shreds(&self) -> Result<u64, StoreError>;
+
+    /// Raises the epoch, and what is known of the ledger's head; lowers neither. Nothing that was leased before counts any
+    /// more, and no key of an earlier epoch seals.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError>;
+
+    /// Begins with another ledger, in one step: takes the id and the ledger's head as they are, and the epoch if it is
+    /// later.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn adopt(&self, installation: &Installation) -> Result<(), StoreError>;
 
     /// Takes old versions of the keys' rows out of their tables' files. `false` where the database keeps none, or the
     /// role may not.
@@ -137,8 +152,16 @@ impl<S: ShredStore + ?Sized> ShredStore for Arc<S> {
         (**self).installation().await
     }
 
+    async fn count_shreds(&self) -> Result<u64, StoreError> {
+        (**self).count_shreds().await
+    }
+
     async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError> {
         (**self).raise_epoch(epoch, head).await
+    }
+
+    async fn adopt(&self, installation: &Installation) -> Result<(), StoreError> {
+        (**self).adopt(installation).await
     }
 
     async fn vacuum(&self) -> Result<bool, StoreError> {

@@ -151,7 +151,7 @@ async fn who_has_nothing_left_is_swept_more_and_more_seldom() {
 async fn in_the_background_shreds_are_finished_until_it_is_stopped() {
     let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
     let shredder = Shredder::builder(Arc::clone(&store), Arc::clone(&ledger)).build();
-    let task = shredder.start(core::time::Duration::from_millis(5));
+    let task = shredder.start(Duration::from_millis(5));
     let shred = |owner: &str| {
         let (store, owner) = (Arc::clone(&store), CanonicalId::text(owner));
         async move {
@@ -166,7 +166,7 @@ async fn in_the_background_shreds_are_finished_until_it_is_stopped() {
     task.stop().await;
     shred("ben").await;
     for _ in 0..100 {
-        tokio::time::sleep(core::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let early = shredder.receipt("ben").await;
     assert!(matches!(early, Err(ReceiptError::TooEarly)), "{early:?}");
@@ -182,9 +182,7 @@ async fn no_shred_waits_for_a_share_store_that_another_waited_for() {
     let keyring = Keyring::builder().kms(kms).key_store(Arc::clone(&keys));
     let keyring = keyring.build().unwrap();
     let shredder = Shredder::builder(Arc::clone(&keys), Silent::new());
-    let shredder = shredder
-        .shares(Arc::clone(&shares), core::time::Duration::ZERO)
-        .build();
+    let shredder = shredder.shares(Arc::clone(&shares), Duration::ZERO).build();
     let owners = ["ada", "ben", "cy"];
     for owner in owners {
         keyring.provision(owner).await.unwrap();

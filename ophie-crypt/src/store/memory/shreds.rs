@@ -70,6 +70,22 @@ impl MemoryKeyStore {
         id
     }
 
+    #[cfg(test)]
+    async fn look(&self, owners: usize) {
+        let pause = {
+            let mut looks = self.looks.lock().unwrap();
+            looks.1.push(owners);
+            looks.0
+        };
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Forgets a shred, as a restore from before it would.
+    #[cfg(test)]
+    pub(crate) fn unremember(&self, owner: &CanonicalId) {
+        self.graves().shreds.remove(owner);
+    }
+
     fn installed(&self) -> Result<Installation, StoreError> {
         let id = random()?;
         let fresh = || Installation {
@@ -84,6 +100,8 @@ impl MemoryKeyStore {
 #[async_trait]
 impl ShredStore for MemoryKeyStore {
     async fn shreds_of(&self, owners: &[CanonicalId]) -> Result<Vec<Shred>, StoreError> {
+        #[cfg(test)]
+        self.look(owners.len()).await;
         let graves = self.graves();
         let found = owners.iter().filter_map(|owner| graves.shreds.get(owner));
         Ok(found.map(|grave| grave.shred.clone()).collect())
@@ -199,12 +217,27 @@ impl ShredStore for MemoryKeyStore {
         self.installed()
     }
 
+    async fn count_shreds(&self) -> Result<u64, StoreError> {
+        Ok(self.graves().shreds.len().try_into().unwrap_or(u64::MAX))
+    }
+
     async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError> {
         self.installed()?;
         if let Some(installation) = &mut self.graves().installation {
             installation.epoch = installation.epoch.max(epoch);
-            installation.ledger = *head;
+            if installation.ledger.position() < head.position() {
+                installation.ledger = *head;
+            }
         }
+        Ok(())
+    }
+
+    async fn adopt(&self, installation: &Installation) -> Result<(), StoreError> {
+        let epoch = self.installed()?.epoch.max(installation.epoch);
+        self.graves().installation = Some(Installation {
+            epoch,
+            ..*installation
+        });
         Ok(())
     }
 
