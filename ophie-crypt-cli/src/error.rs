@@ -138,6 +138,7 @@ impl Error {
             Self::Config(_) | Self::Reason | Self::Value { .. } => Exit::Usage,
             Self::NoModels
             | Self::NoSoak(_)
+            | Self::Rotation(RotationError::Sidecars)
             | Self::NoStep { .. }
             | Self::NotConfirmed { .. }
             | Self::OtherConfirmed { .. }

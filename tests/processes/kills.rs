@@ -98,7 +98,7 @@ macro_rules! killed {
 
             // Whoever comes after goes on from there.
             let models = $models::new(pool.clone(), Models::new().with::<Note>());
-            let rotation = Rotation::new(keyring.clone(), store.clone(), models);
+            let rotation = Rotation::new(keyring.clone(), store.clone(), models).without_sidecars();
             let settle = async || {
                 while rotation.advance(&OWNER).await.unwrap().waits_for.is_some() {
                     sleep(Duration::from_millis(20)).await;

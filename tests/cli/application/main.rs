@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use ophie_crypt::{EncryptedModel, Models};
+use ophie_crypt_cli::Application;
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 
 #[derive(EncryptedModel)]
@@ -65,10 +66,14 @@ mod elsewhere {
 fn main() -> ExitCode {
     let models = Models::new().with::<Note>();
     let release = std::env::var("TEST_RELEASE");
-    ophie_crypt_cli::main(match release.as_deref() {
+    let models = match release.as_deref() {
         Ok("soaking") => models.with::<soaking::Person>(),
         Ok("after") => models.with::<after::Person>(),
         Ok("elsewhere") => models.with::<elsewhere::Note>(),
         _ => models,
-    })
+    };
+    match std::env::var("TEST_SIDECARS") {
+        Ok(_) => ophie_crypt_cli::main(models), // which says nothing of them
+        Err(_) => Application::new(models).without_sidecars().run(),
+    }
 }

@@ -67,5 +67,5 @@ async fn rotation(settings: &Settings) -> Rotation {
     let page = settings
         .optional("page")
         .map_or(200, |_| settings.number("page"));
-    rotation.page(page)
+    rotation.page(page).without_sidecars()
 }

@@ -301,7 +301,7 @@ async fn a_role_that_rotates() {
     let keyring = keyring.build().unwrap();
     keyring.provision(&ALICE).await.unwrap();
     let models = PostgresModels::new(pool.clone(), Models::new());
-    let rotation = Rotation::new(keyring, store(), models);
+    let rotation = Rotation::new(keyring, store(), models).without_sidecars();
     assert_eq!(rotation.begin(&ALICE).await.unwrap(), 2);
     run(
         "UPDATE ophie_crypt_budgets SET announced_at = announced_at - interval '1 hour', \

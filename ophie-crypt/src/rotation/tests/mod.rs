@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::SeqCst;
 mod index;
 mod index_limits;
 mod rows;
+#[cfg(feature = "sidecar")]
+mod sidecars;
 mod world;
 
 use self::world::{ADA, NAME, TEXT, World};
