@@ -47,8 +47,9 @@ impl Application {
         self
     }
 
-    /// And the second shares of keys in two shares, with how long backups of their store are kept: `sweep` destroys
-    /// those of shredded owners. The command's own KMS makes and opens no such keys: rotate them in the application.
+    /// And the second shares of keys in two shares, with how long backups of their store are kept: `sweep` destroys those of
+    /// shredded owners, `keys destroy` those of destroyed generations. The command makes and opens keys in two shares then,
+    /// and none in one piece. Without it, it makes and opens none where keys are in two shares.
     #[must_use]
     pub fn shares(mut self, shares: impl ShareStore, backups_kept: Duration) -> Self {
         self.shares = Some((Arc::new(shares), backups_kept));

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Exit},
     output::Report,
     owner::OwnerName,
-    world::{World, days_of},
+    world::{World, days_of, is_in_two_shares},
 };
 
 pub(super) async fn run(world: &World, command: Keys) -> Result<Report, Error> {
@@ -224,6 +224,9 @@ async fn destroy(
     };
     let keys = world.keys().await?;
     let record = living(&*keys.rotation, &owner.0).await?;
+    if is_in_two_shares(&record) && world.application.shares.is_none() {
+        return Err(Error::TwoShares);
+    }
     let retired = record.deks().iter();
     let retired = retired.filter(|dek| dek.state() == ophie_crypt::DekState::Retired);
     let retired: Vec<_> = retired.map(DekRecord::generation).collect();
