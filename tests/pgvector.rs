@@ -271,7 +271,7 @@ async fn sidecars_are_counted_that_are_under_one_key() {
     }
     run(
         &pool,
-        "INSERT INTO \"Memories\" VALUES ('ada'), ('ada', 'ophie1._', '{}')",
+        "INSERT INTO \"Memories\" VALUES ('ada', NULL, NULL), ('ada', 'ophie1._', '{}')",
     )
     .await;
     for column in ["Text", "metadata"] {

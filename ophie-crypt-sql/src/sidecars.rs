@@ -51,7 +51,7 @@ impl<D: Driver> SidecarRows<D> {
         for beginning in sidecar_beginnings(key_id) {
             let bytes = "position(convert_to(CAST(";
             statement.push(&format!(" OR {bytes}"));
-            statement.push_bind(beginning);
+            statement.push_bind(beginning.as_str());
             let within =
                 format!(" AS text), 'UTF8') IN convert_to(CAST({column} AS text), 'UTF8')) > 0");
             statement.push(&within);

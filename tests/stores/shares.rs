@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use ophie_crypt::{
-    CanonicalId, DekBlob, DekRecord, DekState, EncryptionContext, Keyring, Kms, KmsCall, KmsError,
-    LocalKms, Purpose, SessionError, Share, ShareId, ShareStore, ShareStoreError, TwoShareKms,
+    CanonicalId, DekBlob, DekRecord, DekState, EncryptionContext, Keyring, Kms, KmsCall, LocalKms,
+    Purpose, SessionError, Share, ShareId, ShareStore, ShareStoreError, TwoShareKms,
 };
 
 use crate::{

@@ -400,7 +400,11 @@ async fn a_shred_that_is_not_done_is_swept_all_the_same(kind: Kind) {
     world.shred_long_ago().await;
     world.vectors.is_down.store(true, SeqCst);
     let shredder = world.builder().await.sweep_again(Duration::ZERO).build();
-    assert_eq!(shredder.work().await.unwrap().failed, 1);
+    for pause in [0, 3600] {
+        assert_eq!(shredder.work().await.unwrap().failed, 1);
+        let pause = Duration::from_secs(pause);
+        world.store.postpone(&ada(), pause, "down").await.unwrap();
+    }
     let swept = shredder.sweep().await.unwrap();
     assert_eq!((swept.failed, swept.rows), (1, 10));
     assert_eq!(world.count("notes", "user_id = 7").await, 0);

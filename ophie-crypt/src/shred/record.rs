@@ -122,7 +122,8 @@ pub enum ShredStep {
     },
     /// The rows of the models are tombstoned.
     Tombstoned,
-    /// No old version of the keys' rows is left in their tables' files.
+    /// The keys' tables were vacuumed. An old version of a row is left where an older snapshot was open, and bytes of one may lie
+    /// in a page's free space until they are overwritten.
     Vacuumed,
 }
 

@@ -103,8 +103,8 @@ pub trait ShredStore: KeyStore {
     /// [`StoreError`].
     async fn adopt(&self, installation: &Installation) -> Result<(), StoreError>;
 
-    /// Takes old versions of the keys' rows out of their tables' files. `false` where the database keeps none, or the
-    /// role may not.
+    /// Vacuums the keys' tables, as far as open snapshots let it. `false` where the database keeps no old versions of rows, or
+    /// the role may not.
     ///
     /// # Errors
     ///

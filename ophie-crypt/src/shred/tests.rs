@@ -5,7 +5,7 @@ mod worker;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ use crate::{
 struct Silent {
     ledger: FileLedger,
     hangs: AtomicBool,
+    /// How often one waits for it.
+    waits: AtomicUsize,
     /// Reads, and takes no entry.
     full: AtomicBool,
 }
@@ -41,12 +43,14 @@ impl Silent {
         Arc::new(Self {
             ledger: FileLedger::open_or_create(file).unwrap(),
             hangs: AtomicBool::new(false),
+            waits: AtomicUsize::new(0),
             full: AtomicBool::new(false),
         })
     }
 
     async fn answer(&self) {
         if self.hangs.load(SeqCst) {
+            self.waits.fetch_add(1, SeqCst);
             core::future::pending::<()>().await;
         }
     }

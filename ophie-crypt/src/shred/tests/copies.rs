@@ -188,10 +188,9 @@ async fn a_shredder_waits_for_a_ledger_that_never_answers_once_in_a_round() {
         shred(&store, owner).await;
     }
     ledger.hangs.store(true, SeqCst);
-    let begun = tokio::time::Instant::now();
     let worked = shredder(&store, &ledger).work().await.unwrap();
     assert_eq!((worked.done, worked.failed), (0, 3));
-    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert_eq!(ledger.waits.load(SeqCst), 1);
 }
 
 async fn remembered(store: &MemoryKeyStore, ledger: &Silent, view: &mut View, owner: &str) {

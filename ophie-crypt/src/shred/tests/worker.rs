@@ -1,6 +1,6 @@
 //! Whom a shredder works at first, and who waits for whom.
 
-use std::sync::{Mutex, atomic::AtomicUsize};
+use std::sync::Mutex;
 
 use core::time::Duration;
 
