@@ -23,7 +23,7 @@ use crate::{owner::CanonicalId, store::StoreError, vectors::VectorStoreError};
 const BATCH: u32 = 1000;
 /// After a failure, doubled from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
-/// Calls of one vector store until it is empty, in one attempt, and how long each may take.
+/// Calls of one vector store that delete nothing and leave something, in one attempt, and how long all of them may take.
 const CALLS: u32 = 3;
 const VECTORS_WITHIN: Duration = Duration::from_secs(60);
 /// An owner of whom nothing was found rests at most so many times as long as after the first sweep.
@@ -167,18 +167,24 @@ impl Inner {
     async fn empty(&self, owner: &CanonicalId) -> Result<u64, ShredderError> {
         let mut count = 0_u64;
         for (name, vectors) in &self.vectors {
-            let mut is_empty = false;
-            for _ in 0..CALLS {
-                let deleted = timeout(VECTORS_WITHIN, vectors.delete_owner(owner)).await;
-                let deleted = deleted
-                    .map_err(|_| VectorStoreError::unavailable("no answer within a minute"))??;
-                count = count.saturating_add(deleted.count().unwrap_or_default());
-                is_empty = deleted.verified_empty();
-                if is_empty {
-                    break;
+            let emptied = async {
+                let mut idle = 0;
+                while idle < CALLS {
+                    let deleted = vectors.delete_owner(owner).await?;
+                    if deleted.verified_empty() {
+                        count = count.saturating_add(deleted.count().unwrap_or_default());
+                        return Ok::<_, VectorStoreError>(true);
+                    }
+                    match deleted.count() {
+                        None | Some(0) => idle = u32::saturating_add(idle, 1),
+                        Some(some) => count = count.saturating_add(some),
+                    }
                 }
-            }
-            if !is_empty {
+                Ok(false)
+            };
+            let slow = |_| Err(VectorStoreError::unavailable("not done within a minute"));
+            let emptied = timeout(VECTORS_WITHIN, emptied).await;
+            if !emptied.unwrap_or_else(slow)? {
                 return Err(ShredderError::NotEmpty {
                     name: Arc::clone(name),
                 });
