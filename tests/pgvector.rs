@@ -13,8 +13,11 @@
 
 use std::time::Duration;
 
-use ophie_crypt::{CanonicalId, OwnerId, VectorStore, VectorStoreError, VectorsDeleted};
-use ophie_crypt_sqlx::PgVectors;
+use ophie_crypt::{
+    BoundColumn, CanonicalId, ColumnRef, Keyring, LocalKms, MemoryKeyStore, OwnerId, Purpose,
+    Sidecar, SidecarStore, VectorStore, VectorStoreError, VectorsDeleted,
+};
+use ophie_crypt_sqlx::{PgSidecars, PgVectors};
 use ophie_crypt_tests::variable;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
@@ -221,4 +224,77 @@ async fn a_row_that_comes_late_is_the_next_calls() {
     late.commit().await.unwrap();
     let deleted = vectors.delete_owner(&owner).await.unwrap();
     assert_eq!(deleted, VectorsDeleted::new(Some(1), true));
+}
+
+enum Text {}
+impl BoundColumn for Text {
+    const COLUMN: ColumnRef = ColumnRef::new("Memories", "Text");
+}
+
+/// In a text and in JSON; whoever's the row is, and nobody else's key.
+#[tokio::test]
+async fn sidecars_are_counted_that_are_under_one_key() {
+    let (pool, url) = database().await;
+    let role = format!("app_{}", Uuid::new_v4().simple());
+    run(
+        &pool,
+        &format!(
+            "CREATE TABLE \"Memories\" (user_id text, \"Text\" text, metadata jsonb);
+             CREATE ROLE {role} LOGIN;
+             GRANT SELECT ON \"Memories\" TO {role};"
+        ),
+    )
+    .await;
+    let keyring = Keyring::builder()
+        .kms(LocalKms::ephemeral().unwrap())
+        .key_store(MemoryKeyStore::new())
+        .build()
+        .unwrap();
+    let mut ids = Vec::new();
+    for (owner, rows) in [("ada", 3), ("ben", 2)] {
+        let session = keyring
+            .open_or_provision(owner, Purpose::new("tests"))
+            .await
+            .unwrap();
+        for n in 0..rows {
+            let bare = Sidecar::<String, Text>::seal("slept badly", &session).unwrap();
+            let bound = Sidecar::<String, Text>::seal_row("x", &session, &i64::from(n)).unwrap();
+            sqlx::query("INSERT INTO \"Memories\" VALUES ($1, $2, $3)")
+                .bind("somebody")
+                .bind(bare.as_str())
+                .bind(serde_json::json!({"kind": "memory", "text": bound}))
+                .execute(&pool)
+                .await
+                .unwrap();
+            ids.push(bare.key_id());
+        }
+    }
+    run(
+        &pool,
+        "INSERT INTO \"Memories\" VALUES ('ada', NULL, NULL), ('ada', 'ophie1._', '{}')",
+    )
+    .await;
+    for column in ["Text", "metadata"] {
+        let sidecars = PgSidecars::new(pool.clone(), "Memories", column);
+        for (id, expected) in [(ids[0], 3), (ids[3], 2)] {
+            let under = sidecars.count_under(&"ada".canonical(), id).await;
+            assert_eq!(under.unwrap(), expected, "{column}");
+        }
+    }
+    let of_role = url.replacen("//postgres", &format!("//{role}"), 1);
+    let as_role = PgPool::connect(&of_role).await.unwrap();
+    let sidecars = PgSidecars::new(as_role, "Memories", "Text");
+    let ada = "ada".canonical();
+    assert_eq!(sidecars.count_under(&ada, ids[0]).await.unwrap(), 3);
+    run(
+        &pool,
+        "ALTER TABLE \"Memories\" ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY seen ON \"Memories\" USING (user_id = 'ada')",
+    )
+    .await;
+    let error = sidecars.count_under(&ada, ids[0]).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("row security"), "{source}");
+    let missing = PgSidecars::new(pool.clone(), "Memories", "none");
+    missing.count_under(&ada, ids[0]).await.unwrap_err();
 }

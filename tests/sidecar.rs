@@ -13,7 +13,7 @@
 use ophie_crypt::{
     BoundColumn, ColumnRef, Dek, Error, GeneratedDek, Json, Keyring, Kms, KmsCall, KmsError,
     LocalKms, MemoryKeyStore, NoSession, OpenError, OwnerId, Plaintext, Purpose, SealError,
-    Session, Sidecar, WrappedDek,
+    Session, Sidecar, WrappedDek, sidecar_beginnings,
 };
 use ophie_crypt_sqlx::{Encrypted, Sealed};
 use serde_json::{Value, json};
@@ -142,6 +142,39 @@ async fn a_sidecar_that_is_bound_to_its_vector_opens_beside_no_other() {
     let unbound = Sidecar::<String, Text>::seal(CANARY, &ada).unwrap();
     let opened = reason(unbound.open_row(&ada, "memory-1"));
     assert_eq!(opened, Err(OpenError::RowBinding { column }));
+}
+
+/// Padded or not, bound to its vector or not: a store can search for what is under one key.
+#[tokio::test]
+async fn a_sidecar_begins_as_those_of_its_key_do_and_as_no_others() {
+    let keyring = keyring(LocalKms::ephemeral().unwrap());
+    let (ada, ben) = (
+        session(&keyring, "ada").await,
+        session(&keyring, "ben").await,
+    );
+    let four = |session: &Session| {
+        let plain = Sidecar::<String, Text>::seal(CANARY, session).unwrap();
+        let bound = Sidecar::<String, Text>::seal_row(CANARY, session, "1").unwrap();
+        let padded = Sidecar::<String, Padded>::seal(CANARY, session).unwrap();
+        let both = Sidecar::<String, Padded>::seal_row(CANARY, session, "1").unwrap();
+        let key_id = plain.key_id();
+        let texts = [
+            plain.as_str(),
+            bound.as_str(),
+            padded.as_str(),
+            both.as_str(),
+        ];
+        (key_id, texts.map(str::to_owned))
+    };
+    let (adas, texts) = four(&ada);
+    let (_, others) = four(&ben);
+    let beginnings = sidecar_beginnings(adas);
+    for beginning in &beginnings {
+        assert_eq!(beginning.len(), 29);
+        let begin = |text: &&String| text.starts_with(beginning);
+        assert_eq!(texts.iter().filter(begin).count(), 1, "{beginning}");
+        assert_eq!(others.iter().filter(begin).count(), 0, "{beginning}");
+    }
 }
 
 /// It is the envelope of a column, so a stored value and a sidecar of one place are the same bytes.

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use ophie_crypt::{Models, ShareStore, VectorStore};
+use ophie_crypt::{Models, ShareStore, SidecarStore, VectorStore};
 
 /// The command with an application's models: see [`main`](crate::main) for the short form.
 ///
@@ -24,6 +24,8 @@ pub struct Application {
     pub(crate) models: Models,
     pub(crate) vectors: Vec<(Arc<str>, Arc<dyn VectorStore>)>,
     pub(crate) shares: Option<(Arc<dyn ShareStore>, Duration)>,
+    /// Where sidecars are, as far as that was said.
+    pub(crate) sidecars: Option<Vec<Arc<dyn SidecarStore>>>,
 }
 
 impl Application {
@@ -34,6 +36,7 @@ impl Application {
             models,
             vectors: Vec::new(),
             shares: None,
+            sidecars: None,
         }
     }
 
@@ -44,11 +47,29 @@ impl Application {
         self
     }
 
-    /// And the second shares of keys in two shares, with how long backups of their store are kept: `sweep` destroys
-    /// those of shredded owners. The command's own KMS makes and opens no such keys: rotate them in the application.
+    /// And the second shares of keys in two shares, with how long backups of their store are kept: `sweep` destroys those of
+    /// shredded owners, `keys destroy` those of destroyed generations. The command makes and opens keys in two shares then,
+    /// and none in one piece. Without it, it makes and opens none where keys are in two shares.
     #[must_use]
     pub fn shares(mut self, shares: impl ShareStore, backups_kept: Duration) -> Self {
         self.shares = Some((Arc::new(shares), backups_kept));
+        self
+    }
+
+    /// And where sidecars stand, beside vectors say: `keys destroy` destroys no key while one is left under it. May be
+    /// called again, for another place.
+    #[must_use]
+    pub fn sidecars(mut self, sidecars: impl SidecarStore) -> Self {
+        self.sidecars
+            .get_or_insert_default()
+            .push(Arc::new(sidecars));
+        self
+    }
+
+    /// And that there are no sidecars: unless that was said, or where they are, `keys destroy` destroys nothing.
+    #[must_use]
+    pub fn without_sidecars(mut self) -> Self {
+        self.sidecars.get_or_insert_default();
         self
     }
 

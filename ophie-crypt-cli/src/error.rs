@@ -121,6 +121,11 @@ pub(crate) enum Error {
     Start(#[source] std::io::Error),
     #[error("the key store failed; see why, then try again")]
     Store(#[from] StoreError),
+    #[error(
+        "keys are in two shares here, and this program knows no share store: it would make keys in one piece, and leave second \
+         shares behind; use your application's own command, with `Application::shares`"
+    )]
+    TwoShares,
     #[error("`{value}` is no {what}; see `--help`")]
     Value { what: &'static str, value: String },
 }
@@ -138,9 +143,11 @@ impl Error {
             Self::Config(_) | Self::Reason | Self::Value { .. } => Exit::Usage,
             Self::NoModels
             | Self::NoSoak(_)
+            | Self::Rotation(RotationError::Sidecars)
             | Self::NoStep { .. }
             | Self::NotConfirmed { .. }
             | Self::OtherConfirmed { .. }
+            | Self::TwoShares
             | Self::Soak(
                 SoakJobError::Gates { .. } | SoakJobError::Model(ModelError::CannotSoak { .. }),
             ) => Exit::Refused,
@@ -162,7 +169,8 @@ impl Error {
             | Self::Provision(_)
             | Self::Rotation(_)
             | Self::Session(_)
-            | Self::Shred(_) => "keys",
+            | Self::Shred(_)
+            | Self::TwoShares => "keys",
             Self::Kms(_) => "kms",
             Self::Ledger(_) => "ledger",
             Self::Models(_) => "models",

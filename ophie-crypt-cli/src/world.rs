@@ -7,8 +7,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ophie_crypt::{
-    AuditError, AuditEvent, AuditSink, AwsKms, ChainedAudit, FileLedger, Keyring, Kms, Ledger,
-    LocalKms, MovingKms, RestoreGuard,
+    AuditError, AuditEvent, AuditSink, AwsKms, ChainedAudit, DekBlob, DekRecord, FileLedger,
+    Keyring, Kms, Ledger, LocalKms, MovingKms, OwnerRecord, RestoreGuard, TwoShareKms, Which,
 };
 
 use crate::{
@@ -181,15 +181,35 @@ impl World {
     ///
     /// [`Error`].
     pub(crate) async fn master(&self) -> Result<Master, Error> {
-        let to = master(self.config.needed("kms")?).await?;
-        let Some(former) = self.config.setting("former_kms") else {
-            return Ok(to);
-        };
-        let from = master(former).await?;
-        Ok(Master {
-            kms: Arc::new(MovingKms::new(from.kms, to.kms)),
-            kek: to.kek,
-        })
+        let mut to = master(self.config.needed("kms")?).await?;
+        if let Some(former) = self.config.setting("former_kms") {
+            let from = master(former).await?;
+            to.kms = Arc::new(MovingKms::new(from.kms, to.kms));
+        }
+        if let Some((shares, _)) = &self.application.shares {
+            to.kms = Arc::new(TwoShareKms::new(to.kms, Arc::clone(shares)));
+            to.kek = TwoShareKms::kek(&to.kek);
+        }
+        Ok(to)
+    }
+
+    /// Refuses a program that knows no share store, where keys are in two shares: it would make keys in one piece, and
+    /// leave second shares behind. The first owners are looked at, whose keys move first.
+    async fn knows_shares(&self, keys: &Keys) -> Result<(), Error> {
+        const SOME: u32 = 20;
+        if self.application.shares.is_some() {
+            return Ok(());
+        }
+        // No KEK has an empty name.
+        let which = Which::WrappedElsewhere { kek: String::new() };
+        let owners = keys.rotation.owners(&which, None, SOME).await?;
+        for owner in owners {
+            let record = keys.rotation.load(&owner).await?;
+            if record.as_ref().is_some_and(is_in_two_shares) {
+                return Err(Error::TwoShares);
+            }
+        }
+        Ok(())
     }
 
     /// Who does this.
@@ -219,6 +239,7 @@ impl World {
         if reason.is_empty() || reason.len() > LONGEST_REASON {
             return Err(Error::Reason);
         }
+        self.knows_shares(keys).await?;
         let master = self.master().await?;
         let ledger = self.ledger().await?;
         if ledger.is_none() && keys.shreds.installation().await?.ledger.position() > 0 {
@@ -263,6 +284,12 @@ impl AuditSink for Reasoned {
         event.reason = Some(self.reason.clone());
         self.audit.record(&event).await
     }
+}
+
+/// Whether the newest key is; what the KEK of such a key is called, no other's is.
+pub(crate) fn is_in_two_shares(record: &OwnerRecord) -> bool {
+    let blob = record.newest().map(DekRecord::blob);
+    matches!(blob, Some(DekBlob::Wrapped(wrapped)) if wrapped.kek().starts_with(&TwoShareKms::kek("")))
 }
 
 /// So many days.

@@ -21,6 +21,14 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Sidecars, when an owner's key is rotated
+//!
+//! [`Pinecone`] deletes, and reads no metadata: it is no [`SidecarStore`](ophie_crypt::SidecarStore). For
+//! `Rotation::sidecars` write one over the client that you have. List the owner's ids (the namespace, or the prefix of
+//! `vector_id`), fetch them in pages, and count those whose sidecar begins as one of
+//! [`sidecar_beginnings`](ophie_crypt::sidecar_beginnings): all pages, or an error. While you seal them anew, in the same way, a
+//! query may still show a vector as it was before; count again once the index has settled.
+//!
 //! # A namespace for each owner, or one for all
 //!
 //! By default each owner has a namespace, which one call deletes as a whole. In an index that owners share, choose

@@ -21,6 +21,7 @@ mod notifications;
 mod run;
 mod shares;
 mod shreds;
+mod sidecars;
 mod soak;
 mod vectors;
 
@@ -40,6 +41,7 @@ pub use self::{
     models::{ModelTables, TableChanges},
     shares::ShareTables,
     shreds::shred_in,
+    sidecars::SidecarRows,
     vectors::VectorRows,
 };
 

@@ -153,7 +153,7 @@ mod vectors;
 
 pub use self::error::find_error;
 #[cfg(feature = "postgres")]
-pub use self::vectors::PgVectors;
+pub use self::vectors::{PgSidecars, PgVectors};
 #[cfg(feature = "mysql")]
 pub use self::{
     audit::mysql::MySqlAudit, ledger::MySqlLedger, models::MySqlModels, shares::MySqlShares,

@@ -1,10 +1,13 @@
-//! Vectors in a table of PostgreSQL's, as pgvector keeps them.
+//! Vectors in a table of PostgreSQL's, as pgvector keeps them, and the sidecars beside them.
 //!
 //! Absent: statements (`ophie_crypt_sql`), embeddings, searching.
 
 use async_trait::async_trait;
-use ophie_crypt::{CanonicalId, VectorStore, VectorStoreError, VectorsDeleted};
-use ophie_crypt_sql::VectorRows;
+use ophie_crypt::{
+    CanonicalId, KeyId, SidecarStore, SidecarStoreError, VectorStore, VectorStoreError,
+    VectorsDeleted,
+};
+use ophie_crypt_sql::{SidecarRows, VectorRows};
 use sqlx::PgPool;
 
 use crate::store::postgres::PostgresDriver;
@@ -51,5 +54,44 @@ impl PgVectors {
 impl VectorStore for PgVectors {
     async fn delete_owner(&self, owner: &CanonicalId) -> Result<VectorsDeleted, VectorStoreError> {
         self.0.delete_owner(owner).await
+    }
+}
+
+/// The sidecars in one column of PostgreSQL's: a text, or JSON with a sidecar anywhere in it. For
+/// [`Rotation::sidecars`](ophie_crypt::Rotation::sidecars), which destroys no key while one is left under it.
+///
+/// ```no_run
+/// use ophie_crypt::{OwnerId, SidecarStore};
+/// use ophie_crypt_sqlx::PgSidecars;
+///
+/// # async fn example(old: ophie_crypt::KeyId) -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://localhost/app").await?;
+/// let sidecars = PgSidecars::new(pool, "memory_vectors", "metadata");
+/// println!("{} are left", sidecars.count_under(&7_i64.canonical(), old).await?);
+/// # Ok(()) }
+/// ```
+///
+/// Names are taken as they are, upper case too; a schema may stand before the table's, with a dot. The role needs SELECT. All
+/// rows of the table are looked through, whoever's they are.
+///
+/// # Security
+///
+/// A role from which row security hides rows is refused: to it none might seem to be left. What other transactions have not
+/// committed yet is not counted: destroy a key long after it was retired.
+#[derive(Clone, Debug)]
+pub struct PgSidecars(SidecarRows<PostgresDriver>);
+
+impl PgSidecars {
+    /// Of this table, where sidecars stand in this column.
+    #[must_use]
+    pub fn new(pool: PgPool, table: &str, column: &str) -> Self {
+        Self(SidecarRows::new(PostgresDriver(pool), table, column))
+    }
+}
+
+#[async_trait]
+impl SidecarStore for PgSidecars {
+    async fn count_under(&self, _: &CanonicalId, key_id: KeyId) -> Result<u64, SidecarStoreError> {
+        self.0.count_under(key_id).await
     }
 }

@@ -163,6 +163,25 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    pub(crate) const ALL: [Self; 4] = [
+        Self {
+            padded: false,
+            row_bound: false,
+        },
+        Self {
+            padded: false,
+            row_bound: true,
+        },
+        Self {
+            padded: true,
+            row_bound: false,
+        },
+        Self {
+            padded: true,
+            row_bound: true,
+        },
+    ];
+
     const fn from_byte(byte: u8) -> Option<Self> {
         let (padded, row_bound) = match byte {
             0xFA => (false, false),

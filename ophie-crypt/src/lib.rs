@@ -124,7 +124,10 @@ pub use self::{
     model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
     owner::{CanonicalId, OwnerId, OwnerKind},
     plaintext::{Codec, CodecError, PlainBuf, Plaintext},
-    rotation::{Progress, Rotation, RotationError, Tally, WaitsFor},
+    rotation::{
+        Progress, Rotation, RotationError, SidecarStore, SidecarStoreError, Tally, WaitsFor,
+        sidecar_beginnings,
+    },
     scope::{InSession, Scoped},
     session::{BudgetStatus, Purpose, Session},
     shares::{MemoryShares, ShareId, ShareStore, ShareStoreError},

@@ -13,6 +13,7 @@ use crate::{
     clock::{Clock, Moment},
     column::ColumnRef,
     error::{NoSession, OwnerError, SealError},
+    hazmat::data_key::KeyId,
     held::{Held, Term},
     keyring::{ReserveError, SessionError},
     owner::{CanonicalId, OwnerId},
@@ -222,6 +223,16 @@ impl Session {
         } else {
             Err(OwnerError::OtherOwner)
         }
+    }
+
+    /// Whether this is the key that it seals with. What is sealed under another one of the owner's, a
+    /// `Sidecar` say, is under an old one, or under one so new that this session does not seal with it yet.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSession`] if the session has ended.
+    pub fn seals_under(&self, key_id: KeyId) -> Result<bool, NoSession> {
+        Ok(*self.pin()?.keys().sealing.id() == key_id)
     }
 
     /// Makes sure that this process may seal at least `count` more values for the owner, before bulk work.

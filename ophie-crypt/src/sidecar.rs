@@ -1,7 +1,8 @@
 //! The sidecar: a sealed value as one word of ASCII, to travel where only text travels.
 //!
 //! Invariant: its text is an envelope and nothing else, in the one form that writers make; what is no sidecar is
-//! refused when it arrives, without a word of it in the error. Absent: where it travels (vector stores, queues).
+//! refused when it arrives, without a word of it in the error. Absent: where it travels (vector stores, queues), and how
+//! those are counted (`rotation`).
 
 use core::{fmt, marker::PhantomData, str::FromStr};
 
@@ -12,15 +13,13 @@ use crate::{
     adapter,
     column::{BoundColumn, Unbound},
     envelope::{Envelope, NotAnEnvelope},
-    error::{Error, OpenError},
+    error::{Error, OpenError, SealError},
     hazmat::data_key::KeyId,
     owner::{CanonicalId, OwnerId},
     plaintext::{Plaintext, Wiped},
+    rotation::PREFIX,
     session::Session,
 };
-
-/// Names the form of the text; what follows is the envelope, in base64url without padding.
-const PREFIX: &str = "ophie1.";
 
 /// A sealed value in text, to stand in a vector's metadata beside the embedding.
 ///
@@ -56,7 +55,8 @@ const PREFIX: &str = "ophie1.";
 /// Whoever can write to the store can put back an older sidecar, and swap two of one owner and column: bind each to
 /// its vector's id with [`seal_row`](Self::seal_row). It shows the length of the value, unless the column is padded,
 /// and a pseudonym of the owner. It hides the value only: the embedding beside it still says much of it. A rotation
-/// does not reach it: open and seal anew what is under an old [`key_id`](Self::key_id) before that key is destroyed.
+/// does not reach it: [reseal](Self::reseal) what is under an old key before that is destroyed, and tell the
+/// [`Rotation`](crate::Rotation::sidecars) where sidecars are, so that it counts them first.
 pub struct Sidecar<T, C = Unbound> {
     text: String,
     key_id: KeyId,
@@ -68,26 +68,30 @@ impl<T: Plaintext, C: BoundColumn> Sidecar<T, C> {
     ///
     /// # Errors
     ///
-    /// [`SealError`](crate::SealError), in [`Error`].
+    /// [`SealError`], in [`Error`].
     pub fn seal(value: impl Into<T>, session: &Session) -> Result<Self, Error> {
-        Self::seal_at(value.into(), session, None)
+        Self::seal_at(&Wiped(value.into()), session, None)
     }
 
     /// Seals, bound to the id of its vector as well: it opens by [`open_row`](Self::open_row) with the same id only.
     ///
     /// # Errors
     ///
-    /// [`SealError`](crate::SealError), in [`Error`].
+    /// [`SealError`], in [`Error`].
     pub fn seal_row(
         value: impl Into<T>,
         session: &Session,
         row: &(impl OwnerId + ?Sized),
     ) -> Result<Self, Error> {
-        Self::seal_at(value.into(), session, Some(&row.canonical()))
+        Self::seal_at(&Wiped(value.into()), session, Some(&row.canonical()))
     }
 
-    fn seal_at(value: T, session: &Session, row: Option<&CanonicalId>) -> Result<Self, Error> {
-        let (value, column) = (Wiped(value), C::COLUMN);
+    fn seal_at(
+        value: &Wiped<T>,
+        session: &Session,
+        row: Option<&CanonicalId>,
+    ) -> Result<Self, Error> {
+        let column = C::COLUMN;
         let envelope = adapter::seal_in(session, column, row, &value.0)?;
         let mut text = PREFIX.to_owned();
         URL_SAFE_NO_PAD.encode_string(envelope, &mut text);
@@ -115,6 +119,59 @@ impl<T: Plaintext, C: BoundColumn> Sidecar<T, C> {
         row: &(impl OwnerId + ?Sized),
     ) -> Result<Opened<T>, Error> {
         self.open_at(session, Some(&row.canonical()))
+    }
+
+    /// The same value under the key that the session seals with now, to be stored in this one's place; `None` if it is under
+    /// that already. For after a rotation, once the new key seals: until nothing is left under the old one,
+    /// [`Rotation::destroy`](crate::Rotation::destroy) keeps it.
+    ///
+    /// ```
+    /// # use ophie_crypt::{BoundColumn, ColumnRef, Keyring, LocalKms, MemoryKeyStore, Purpose, Sidecar};
+    /// # enum Mood {}
+    /// # impl BoundColumn for Mood { const COLUMN: ColumnRef = ColumnRef::new("moods", "mood"); }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let keyring = Keyring::builder().kms(LocalKms::ephemeral()?).key_store(MemoryKeyStore::new()).build()?;
+    /// # let session = keyring.open_or_provision("ada", Purpose::new("docs")).await?;
+    /// # let mut stored = Sidecar::<i64, Mood>::seal(7, &session)?;
+    /// if let Some(anew) = stored.reseal(&session)? {
+    ///     stored = anew; // and write it to the vector store
+    /// }
+    /// assert!(session.seals_under(stored.key_id())?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] or [`SealError`], in [`Error`].
+    pub fn reseal(&self, session: &Session) -> Result<Option<Self>, Error> {
+        self.reseal_at(session, None)
+    }
+
+    /// The same of what [`seal_row`](Self::seal_row) bound to this id.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reseal`](Self::reseal).
+    pub fn reseal_row(
+        &self,
+        session: &Session,
+        row: &(impl OwnerId + ?Sized),
+    ) -> Result<Option<Self>, Error> {
+        self.reseal_at(session, Some(&row.canonical()))
+    }
+
+    fn reseal_at(
+        &self,
+        session: &Session,
+        row: Option<&CanonicalId>,
+    ) -> Result<Option<Self>, Error> {
+        let column = C::COLUMN;
+        let seals = session.seals_under(self.key_id);
+        if seals.map_err(|reason| SealError::NoSession { column, reason })? {
+            return Ok(None);
+        }
+        let Opened(value) = self.open_at(session, row)?;
+        Self::seal_at(&value, session, row).map(Some)
     }
 
     fn open_at(&self, session: &Session, row: Option<&CanonicalId>) -> Result<Opened<T>, Error> {

@@ -1,11 +1,14 @@
 //! `keys list|provision|rewrap|shred`, and what is asked before.
 
-use ophie_crypt::{CanonicalId, LocalKms};
+use ophie_crypt::{
+    CanonicalId, DekBlob, KeyStore, Keyring, LocalKms, Models, Purpose, Rotation, TwoShareKms,
+};
+use ophie_crypt_sqlx::{SqliteKeyStore, SqliteModels, SqliteShares};
 use serde_json::json;
 
 use crate::{
     on_each_database,
-    place::{Kind, Place},
+    place::{Kind, Place, Program, Rows},
 };
 
 on_each_database! {
@@ -237,4 +240,68 @@ async fn keys_move_to_another_master_key(kind: Kind) {
     for owner in [7, 8, 9] {
         assert_eq!(place.readable(owner).await, 2);
     }
+}
+
+/// A command without the share store would make keys in one piece, and leave second shares behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_in_two_shares_need_a_command_that_knows_their_store() {
+    let place = Place::new(Kind::Sqlite).await;
+    let url = format!("sqlite:{}?mode=rwc", place.path("shares.db").display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let shares = SqliteShares::new(pool.clone(), "tests");
+    shares.create().await.unwrap();
+    let keyring = || {
+        let local = LocalKms::open(place.path("master.key")).unwrap();
+        let kms = TwoShareKms::new(local, shares.clone());
+        Keyring::builder().kms(kms)
+    };
+    let store = SqliteKeyStore::open(place.path("keys.db")).await.unwrap();
+    let keyring = keyring().key_store(store.clone()).build().unwrap();
+    keyring.provision(&7_i64).await.unwrap();
+
+    let provision = ["keys", "provision", "--owner", "int:8"];
+    let provision = [&provision[..], &WHY].concat();
+    let destroy = [
+        "keys",
+        "destroy",
+        "--owner",
+        "int:7",
+        "--yes-destroy",
+        "int:7",
+    ];
+    let destroy = [&destroy[..], &WHY].concat();
+    place.stock(&provision).await.ends(4).says("two shares");
+    place.run(&destroy).await.ends(4).says("two shares");
+    let knows = async |arguments: &[&str]| {
+        let mut command = place.command(Program::Application, arguments);
+        command.env("TEST_SHARES", &url);
+        place.ended(&mut command).await
+    };
+    knows(&provision).await.ends(0);
+    let record = store.load(&CanonicalId::integer(8)).await.unwrap().unwrap();
+    let DekBlob::Wrapped(wrapped) = record.newest().unwrap().blob() else {
+        panic!("the newest is wrapped")
+    };
+    assert!(wrapped.kek().starts_with("two-share:"), "{}", wrapped.kek());
+    keyring.open(&8_i64, Purpose::new("tests")).await.unwrap();
+
+    // The second share goes with the generation.
+    let Rows::Sqlite(rows) = &place.rows else {
+        panic!("its kind says so")
+    };
+    let models = SqliteModels::new(rows.pool().clone(), Models::new());
+    let rotation = Rotation::new(keyring.clone(), store.clone(), models);
+    rotation.begin(&7_i64).await.unwrap();
+    let passes = "UPDATE ophie_crypt_budgets SET announced_at = '2020-01-01T00:00:00.000Z', \
+                  leased_until = '2020-01-01T00:00:00.000Z'";
+    place.execute_on_keys(passes).await;
+    assert_eq!(rotation.advance(&7_i64).await.unwrap().waits_for, None);
+    let left = async || -> i64 {
+        let left = "SELECT count(*) FROM ophie_crypt_shares";
+        sqlx::query_scalar(left).fetch_one(&pool).await.unwrap()
+    };
+    assert_eq!(left().await, 3);
+    let at_once = [&destroy[..], &["--retired-days", "0"]].concat();
+    knows(&at_once).await.ends(0);
+    assert_eq!(left().await, 2);
 }

@@ -106,6 +106,11 @@ async fn a_rotation_goes_through_its_states(kind: Kind) {
         .await
         .ends(4)
         .says("ophie_crypt_cli::main");
+    let confirmed = [&destroy[..], &["--yes-destroy", "int:7"]].concat();
+    let mut unsaid = place.command(Program::Application, &confirmed);
+    unsaid.env("TEST_SIDECARS", "unsaid");
+    let unsaid = place.ended(&mut unsaid).await;
+    unsaid.ends(4).says("without_sidecars");
     place
         .run(&destroy)
         .await

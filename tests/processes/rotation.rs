@@ -70,7 +70,7 @@ impl Place {
         let keys = PostgresKeyStore::new(self.database.pool().clone());
         let models = Models::new().with::<Note>();
         let models = PostgresModels::new(self.database.pool().clone(), models);
-        Rotation::new(self.keyring(), keys, models)
+        Rotation::new(self.keyring(), keys, models).without_sidecars()
     }
 
     /// Rows 0 to `count`, in one statement each thousand.

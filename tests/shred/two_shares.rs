@@ -10,7 +10,7 @@ use std::{
 
 use ophie_crypt::{
     KeyStore, Keyring, KmsError, LocalKms, Models, MovingKms, OwnerId, Rotation, Session,
-    SessionError, ShareStore, ShareStoreError, TwoShareKms,
+    SessionError, ShareStore, TwoShareKms,
 };
 use ophie_crypt_sqlx::{Owner, PostgresKeyStore, PostgresModels, PostgresShares};
 use ophie_crypt_tests::postgres;
@@ -132,14 +132,9 @@ async fn other_copies_of_the_first_shares_and_no_guard() {
     }
 }
 
-/// For want of the second share.
+/// For want of the second share, where the database knows of no shred.
 fn is_destroyed(opened: &Result<Session, SessionError>) -> bool {
-    matches!(
-        opened,
-        Err(SessionError::Kms(KmsError::Shares(
-            ShareStoreError::Destroyed
-        )))
-    )
+    matches!(opened, Err(SessionError::Shredded))
 }
 
 const OWNERS: i64 = 12;

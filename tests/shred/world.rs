@@ -5,8 +5,8 @@ use std::{
 };
 
 use ophie_crypt::{
-    EncryptedModel, FileLedger, Keyring, KmsError, LocalKms, Models, Purpose, RestoreGuard,
-    Session, SessionError, ShareStoreError, ShredStore, Shredder, TwoShareKms, restore_replay,
+    EncryptedModel, FileLedger, Keyring, LocalKms, Models, Purpose, RestoreGuard, Session,
+    SessionError, ShredStore, Shredder, TwoShareKms, restore_replay,
 };
 use ophie_crypt_sqlx::{Encrypted, Owner, PostgresKeyStore, PostgresModels, PostgresShares};
 use sqlx::PgPool;
@@ -245,10 +245,7 @@ pub(crate) async fn readable(keyring: &Keyring, pool: &PgPool) -> BTreeSet<i64> 
     for owner in 1..=SHREDDED + LIVING {
         let session = match keyring.open_read_only(&owner, PURPOSE).await {
             Ok(session) => session,
-            Err(
-                SessionError::Shredded
-                | SessionError::Kms(KmsError::Shares(ShareStoreError::Destroyed)),
-            ) => continue,
+            Err(SessionError::Shredded) => continue,
             Err(error) => panic!("{owner}: {error:?}"),
         };
         let notes = session.scope(async {

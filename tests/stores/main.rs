@@ -82,6 +82,8 @@ mod both;
 #[cfg(test)]
 mod cancelled;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod fence;
 #[cfg(test)]
 mod harness;

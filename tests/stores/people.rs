@@ -81,7 +81,9 @@ impl World {
         let store = self.keys.store(self.kind).await;
         let models = self.app.models(self.kind, Models::new().with::<Person>());
         let keys: Arc<dyn RotationStore> = store.clone();
-        Rotation::new(keyring(&self.kms, store), keys, models.await).page(7)
+        Rotation::new(keyring(&self.kms, store), keys, models.await)
+            .page(7)
+            .without_sidecars()
     }
 
     pub(crate) async fn session(&self, owner: i64) -> Session {

@@ -68,7 +68,9 @@ impl Place {
         let store = self.keys.store(self.kind).await;
         let models = self.app.models(self.kind, Models::new().with::<Note>());
         let keys: Arc<dyn RotationStore> = store.clone();
-        Rotation::new(keyring(&self.kms, store), keys, models.await).page(7)
+        Rotation::new(keyring(&self.kms, store), keys, models.await)
+            .page(7)
+            .without_sidecars()
     }
 
     pub(crate) async fn session(&self, owner: i64) -> Session {

@@ -1,10 +1,16 @@
 //! A shred inside the application's own transaction: what it rolls back was never destroyed.
 
+use std::time::Duration;
+
 use diesel::{Connection, MysqlConnection, PgConnection, SqliteConnection};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection};
-use ophie_crypt::{CanonicalId, ShredError};
+use ophie_crypt::{
+    CanonicalId, FileLedger, Keyring, Ledger, LocalKms, Purpose, RestoreGuard, Session, ShredError,
+    Shredder,
+};
 use ophie_crypt_diesel::{shred_in, shred_in_async};
 use ophie_crypt_sqlx::{MySqlKeyStore, PostgresKeyStore, SqliteKeyStore};
+use tempfile::TempDir;
 
 use crate::world::{Database, Keys, Kind, provision};
 
@@ -16,6 +22,61 @@ fn nobody() -> CanonicalId {
     CanonicalId::text("nobody")
 }
 
+/// Others at work on the same database: a process with a session, a guard, a shredder.
+struct Beside {
+    keyring: Keyring,
+    session: Session,
+    guard: RestoreGuard,
+    shredder: Shredder,
+    ledger: FileLedger,
+    _folder: TempDir,
+}
+
+/// Whose keys open.
+const CY: &str = "cy";
+const PURPOSE: Purpose = Purpose::new("tests");
+
+impl Beside {
+    async fn new(keys: &Keys) -> Self {
+        let store = async || keys.database.store(keys.kind).await;
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = FileLedger::open_or_create(folder.path().join("ledger")).unwrap();
+        let guard =
+            || async { RestoreGuard::new(store().await, ledger.clone()).every(Duration::ZERO) };
+        let keyring = Keyring::builder()
+            .kms(LocalKms::ephemeral().unwrap())
+            .key_store(store().await)
+            .restore_guard(guard().await)
+            .build()
+            .unwrap();
+        keyring.provision(CY).await.unwrap();
+        let session = keyring.open_read_only(CY, PURPOSE).await.unwrap();
+        let shredder = Shredder::builder(store().await, ledger.clone())
+            .horizon(Duration::ZERO)
+            .build();
+        Self {
+            guard: guard().await,
+            session,
+            keyring,
+            shredder,
+            ledger,
+            _folder: folder,
+        }
+    }
+
+    /// Nobody takes the owner for shredded, and nothing is noted that cannot be taken back.
+    async fn goes_on(&self) {
+        self.guard.admit().await.unwrap();
+        let (worked, swept) = (self.shredder.work().await, self.shredder.sweep().await);
+        assert_eq!((worked.unwrap(), swept.unwrap()), Default::default());
+        let entries = self.ledger.read(0, 10).await.unwrap();
+        assert_eq!(entries.len(), 1, "the installation's");
+        self.session.refresh().await.unwrap();
+        let other = self.keyring.open_read_only(CY, PURPOSE).await;
+        assert_eq!(other.unwrap().ended(), None);
+    }
+}
+
 macro_rules! of_sqlx {
     ($test:ident, $kind:expr, $database:ident, $store:ident) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,7 +85,10 @@ macro_rules! of_sqlx {
             let Database::$database(database) = &keys.database else {
                 unreachable!("its kind says so")
             };
+            let beside = Beside::new(&keys).await;
             let mut tx = database.pool().begin().await.unwrap();
+            $store::shred_in(&mut tx, CY).await.unwrap();
+            beside.goes_on().await;
             let id = $store::shred_in(&mut tx, &keys.owner).await.unwrap();
             assert_eq!($store::shred_in(&mut tx, &keys.owner).await.unwrap(), id);
             let unknown = $store::shred_in(&mut tx, &nobody()).await;
@@ -35,6 +99,9 @@ macro_rules! of_sqlx {
             tx.rollback().await.unwrap();
             assert!(!is_shredded(&keys).await, "it was rolled back");
             assert_eq!(keys.version().await, 1);
+            beside.goes_on().await;
+            let session = beside.keyring.open(CY, PURPOSE).await.unwrap();
+            session.reserve(1).await.unwrap();
 
             let mut tx = database.pool().begin().await.unwrap();
             $store::shred_in(&mut tx, &keys.owner).await.unwrap();

@@ -28,6 +28,7 @@ every_database!(
     a_worker_that_died_after_the_append_adds_no_second_entry,
     another_installations_ledger_is_not_touched_and_says_nothing,
     a_sweep_that_fails_for_one_owner_goes_on,
+    a_shred_that_is_not_done_is_swept_all_the_same,
 );
 
 async fn all_steps_are_done_and_other_owners_stay(kind: Kind) {
@@ -370,9 +371,49 @@ async fn a_sweep_that_fails_for_one_owner_goes_on(kind: Kind) {
     let shred = world.store.shreds_of(&[later]).await.unwrap().remove(0);
     assert!(shred.swept_at.is_some());
 
-    world.vectors.refuse(None);
+    // It rests, and is a dead letter in the end; it is still tried.
+    let again = async || {
+        let store = &world.store;
+        store
+            .postpone(&ada(), Duration::ZERO, "still")
+            .await
+            .unwrap();
+        shredder.sweep().await.unwrap()
+    };
     let swept = shredder.sweep().await.unwrap();
+    assert_eq!((swept.done, swept.failed), (1, 0), "the other alone");
+    for _ in 0..9 {
+        assert_eq!(again().await.failed, 1);
+    }
+    let stuck = shredder.stuck().await.unwrap();
+    assert_eq!((stuck.len(), &stuck[0].owner), (1, &ada()));
+    world.vectors.refuse(None);
+    let swept = again().await;
     assert_eq!((swept.done, swept.failed), (2, 0));
+    assert!(shredder.stuck().await.unwrap().is_empty());
+}
+
+/// The work that is left of a shred fares as it does, however its rows are swept.
+async fn a_shred_that_is_not_done_is_swept_all_the_same(kind: Kind) {
+    let world = World::new(kind).await;
+    world.tombstones().await;
+    world.shred_long_ago().await;
+    world.vectors.is_down.store(true, SeqCst);
+    let shredder = world.builder().await.sweep_again(Duration::ZERO).build();
+    for pause in [0, 3600] {
+        assert_eq!(shredder.work().await.unwrap().failed, 1);
+        let pause = Duration::from_secs(pause);
+        world.store.postpone(&ada(), pause, "down").await.unwrap();
+    }
+    let swept = shredder.sweep().await.unwrap();
+    assert_eq!((swept.failed, swept.rows), (1, 10));
+    assert_eq!(world.count("notes", "user_id = 7").await, 0);
+    world.vectors.is_down.store(false, SeqCst);
+    assert_eq!(shredder.sweep().await.unwrap().done, 1);
+    let shred = world.store.shreds_of(&[ada()]).await.unwrap().remove(0);
+    assert!(shred.done_at.is_none() && shred.swept_at.is_some());
+    assert_eq!(shred.attempts, 1, "of the work");
+    assert_eq!(shredder.work().await.unwrap().done, 0, "it rests");
 }
 
 /// Beside the keys it is there; elsewhere the application makes it.

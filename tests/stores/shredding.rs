@@ -1,8 +1,11 @@
 //! What a shredder works on: keys, rows, a ledger and vectors, each of which can be out of reach.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    },
 };
 
 use async_trait::async_trait;
@@ -78,6 +81,14 @@ impl Ledger for Reached {
 }
 
 impl Reached {
+    fn at(path: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            ledger: FileLedger::open_or_create(path).unwrap(),
+            is_down: AtomicBool::new(false),
+            appended: AtomicU32::new(0),
+        })
+    }
+
     fn check(&self) -> Result<(), LedgerError> {
         match self.is_down.load(SeqCst) {
             true => Err(LedgerError::unavailable("no route to it")),
@@ -122,7 +133,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ledger: Arc<Reached>,
     pub(crate) vectors: Arc<Vectors>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -139,19 +150,14 @@ impl World {
         let store = keys.store(kind).await;
         store.migrate().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let ledger = FileLedger::open_or_create(folder.path().join("ledger")).unwrap();
         let world = Self {
             kind,
             keys,
             rows,
             store,
-            ledger: Arc::new(Reached {
-                ledger,
-                is_down: AtomicBool::new(false),
-                appended: AtomicU32::new(0),
-            }),
+            ledger: Reached::at(folder.path().join("ledger")),
             vectors: Arc::default(),
-            _folder: folder,
+            folder,
         };
         let time = if is_postgres {
             "TIMESTAMPTZ"
@@ -180,6 +186,11 @@ impl World {
             world.write(owner, 5).await;
         }
         world
+    }
+
+    /// An empty one.
+    pub(crate) fn another_ledger(&self) -> Arc<Reached> {
+        Reached::at(self.folder.path().join("another"))
     }
 
     pub(crate) fn rows(&self) -> &Database {

@@ -4,8 +4,8 @@ use std::{slice, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use ophie_crypt::{
-    CanonicalId, LeaseError, LedgerHead, MAX_INVOCATIONS, OwnerRecord, Shred, ShredId, ShredStep,
-    Shreds,
+    CanonicalId, Installation, LeaseError, LedgerHead, MAX_INVOCATIONS, OwnerRecord, Shred,
+    ShredId, ShredStep, Shreds,
 };
 
 use crate::world::{Keys, Kind, provision};
@@ -78,7 +78,7 @@ async fn a_shred_is_claimed_by_one_and_goes_forward(kind: Kind) {
     let workers = keys.processes(8).await;
     let claims = workers
         .iter()
-        .map(|store| store.claim(&keys.owner, Duration::from_secs(60)));
+        .map(|store| store.claim(&due[0], Duration::from_secs(60)));
     let claimed = join_all(claims)
         .await
         .into_iter()
@@ -123,13 +123,8 @@ async fn a_shred_is_claimed_by_one_and_goes_forward(kind: Kind) {
         .unwrap()
         .remove(0);
     assert_eq!(same, done);
-    assert!(
-        !keys
-            .store
-            .claim(&keys.owner, Duration::from_secs(60))
-            .await
-            .unwrap()
-    );
+    let late = keys.store.claim(&due[0], Duration::from_secs(60)).await;
+    assert!(!late.unwrap(), "it was done since");
 
     let soon = Shreds::Sweepable {
         after: 3_600_000_000,
@@ -140,20 +135,32 @@ async fn a_shred_is_claimed_by_one_and_goes_forward(kind: Kind) {
         after: 0,
         again: 3_600_000_000,
     };
-    assert_eq!(listed(&keys, now).await.len(), 1);
-    keys.store
-        .note(&keys.owner, ShredStep::Swept)
-        .await
-        .unwrap();
-    assert!(listed(&keys, now).await.is_empty());
+    assert_eq!(listed(&keys, now).await.len(), 1, "at once");
+    let hour = Duration::from_secs(3600);
+    for rest in [Duration::ZERO, hour] {
+        let claims = [&done, &done].map(|done| keys.store.claim(done, hour));
+        let claimed = join_all(claims).await;
+        let claimed = claimed.iter().filter(|claimed| *claimed.as_ref().unwrap());
+        assert_eq!(claimed.count(), 1);
+        let always = Shreds::Sweepable { after: 0, again: 0 };
+        assert!(listed(&keys, always).await.is_empty(), "it is claimed");
+        assert_eq!(listed(&keys, Shreds::Stuck(1)).await.len(), 1);
+        let swept = ShredStep::Swept { rest };
+        keys.store.note(&keys.owner, swept).await.unwrap();
+        assert!(listed(&keys, now).await.is_empty());
+        assert!(listed(&keys, Shreds::Stuck(1)).await.is_empty());
+        let left = listed(&keys, always).await.len();
+        assert_eq!(left, usize::from(rest.is_zero()), "{rest:?}");
+    }
 }
 
 async fn what_failed_rests_and_is_stuck_in_the_end(kind: Kind) {
     let keys = Keys::new(kind).await;
     keys.store.shred(&keys.owner).await.unwrap();
+    let shred = listed(&keys, Shreds::Unappended).await.remove(0);
     for attempt in 0..3 {
         assert_eq!(listed(&keys, Shreds::Stuck(3)).await.len(), 0, "{attempt}");
-        assert!(keys.store.claim(&keys.owner, Duration::ZERO).await.unwrap());
+        assert!(keys.store.claim(&shred, Duration::ZERO).await.unwrap());
         let rests = keys.store.postpone(&keys.owner, Duration::ZERO, "no route");
         rests.await.unwrap();
     }
@@ -166,7 +173,8 @@ async fn what_failed_rests_and_is_stuck_in_the_end(kind: Kind) {
         .store
         .postpone(&keys.owner, Duration::from_secs(60), "no route");
     rests.await.unwrap();
-    assert!(!keys.store.claim(&keys.owner, Duration::ZERO).await.unwrap());
+    assert!(!keys.store.claim(&shred, Duration::ZERO).await.unwrap());
+    assert!(listed(&keys, Shreds::Unappended).await.is_empty());
     keys.store
         .note(&keys.owner, ShredStep::Emptied)
         .await
@@ -222,11 +230,23 @@ async fn the_head_of_the_ledger_is_known(kind: Kind) {
         let now = keys.store.installation().await.unwrap();
         assert_eq!((now.id, now.ledger), (first.id, two), "it never goes back");
     }
-    for (epoch, expected) in [(5, 5), (3, 5)] {
-        keys.store.raise_epoch(epoch, &one).await.unwrap();
+    let three = two.next("installation", b"");
+    for (epoch, head, expected) in [(5, one, two), (3, three, three), (4, two, three)] {
+        keys.store.raise_epoch(epoch, &head).await.unwrap();
         let now = keys.store.installation().await.unwrap();
-        assert_eq!((now.id, now.epoch, now.ledger), (first.id, expected, one));
+        assert_eq!((now.id, now.epoch, now.ledger), (first.id, 5, expected));
     }
+    for (epoch, expected) in [(4, 5), (6, 6)] {
+        let other = Installation {
+            id: [9; 16],
+            epoch,
+            ledger: one,
+        };
+        keys.store.adopt(&other).await.unwrap();
+        let now = keys.store.installation().await.unwrap();
+        assert_eq!((now.id, now.epoch, now.ledger), (other.id, expected, one));
+    }
+    assert_eq!(keys.store.count_shreds().await.unwrap(), 1);
 }
 
 async fn no_byte_of_a_key_is_left_in_the_tables(kind: Kind) {

@@ -1,10 +1,11 @@
 //! `keys`: owners, and the making and destroying of their keys.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use ophie_crypt::{
-    CanonicalId, DekBlob, DekRecord, IndexKeyRecord, OwnerRecord, Rotation, SessionError, Shreds,
-    WaitsFor,
+    CanonicalId, DekBlob, DekRecord, IndexKeyRecord, OwnerRecord, Rotation, RotationError,
+    SessionError, Shreds, WaitsFor,
 };
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use crate::{
     error::{Error, Exit},
     output::Report,
     owner::OwnerName,
-    world::{World, days_of},
+    world::{World, days_of, is_in_two_shares},
 };
 
 pub(super) async fn run(world: &World, command: Keys) -> Result<Report, Error> {
@@ -218,8 +219,14 @@ async fn destroy(
     unwraps: &Unwraps,
 ) -> Result<Report, Error> {
     world.needs_models()?;
+    let Some(sidecars) = &world.application.sidecars else {
+        return Err(RotationError::Sidecars.into());
+    };
     let keys = world.keys().await?;
     let record = living(&*keys.rotation, &owner.0).await?;
+    if is_in_two_shares(&record) && world.application.shares.is_none() {
+        return Err(Error::TwoShares);
+    }
     let retired = record.deks().iter();
     let retired = retired.filter(|dek| dek.state() == ophie_crypt::DekState::Retired);
     let retired: Vec<_> = retired.map(DekRecord::generation).collect();
@@ -237,8 +244,13 @@ async fn destroy(
         let json = json!({"owner": name, "retired": retired, "retired_index_keys": index_keys, "destroyed": 0, "left": null, "waits_for": null, "dry_run": true});
         return Ok(Report::fine(text, json));
     }
-    let what =
-        format!("to destroy the retired keys {retired:?} and index keys {index_keys:?} of {name}");
+    let beside = match sidecars.is_empty() {
+        true => ", and any sidecar under them, of which the application says that there is none,",
+        false => "",
+    };
+    let what = format!(
+        "to destroy the retired keys {retired:?} and index keys {index_keys:?} of {name}{beside}"
+    );
     let yes = yes.map(|owner| owner.to_string());
     confirm(
         world,
@@ -262,7 +274,11 @@ async fn destroy(
     let of_index = of_index.saturating_mul(index_keys.len());
     let counts = super::count(of_deks.saturating_add(of_index));
     let rows = Watched::new(world, rows, "looking for values", Some(counts));
-    let rotation = Rotation::new(unlocked.keyring.clone(), keys.rotation.clone(), rows);
+    let mut rotation = Rotation::new(unlocked.keyring.clone(), keys.rotation.clone(), rows);
+    rotation = rotation.without_sidecars();
+    for sidecars in sidecars {
+        rotation = rotation.sidecars(Arc::clone(sidecars));
+    }
     let destroying = rotation.destroy(&owner.0, retired_for);
     let done = world.stop.unless_asked(destroying).await;
     drop(rotation);
@@ -308,6 +324,7 @@ pub(super) const fn waits_for(what: WaitsFor) -> &'static str {
         WaitsFor::Announcement => "announcement",
         WaitsFor::Horizon => "horizon",
         WaitsFor::Leases => "leases",
+        WaitsFor::Sidecars => "sidecars",
         WaitsFor::Transactions => "transactions",
         WaitsFor::Values => "values",
         WaitsFor::Writers => "writers",

@@ -3,6 +3,7 @@
 //! Invariant: keys are destroyed by the same statement whoever runs it, in a transaction of ours or of the application's.
 //! Absent: statements (`sql`), rows (`rows`), the order of the steps (the core).
 
+mod implement;
 mod rows;
 mod sql;
 
@@ -115,8 +116,12 @@ impl<D: Driver> KeyTables<D> {
         match which {
             Shreds::All => statement.push("1 = 1"),
             Shreds::Due => statement.push(&format!("done_at IS NULL AND due_at <= {now}")),
+            Shreds::Unappended => {
+                let sql = format!("done_at IS NULL AND due_at <= {now} AND entry IS NULL");
+                statement.push(&sql);
+            }
             Shreds::Stuck(least) => {
-                statement.push("done_at IS NULL AND attempts >= ");
+                statement.push("attempts >= ");
                 statement.push_bind(i64::from(least));
             }
             Shreds::Sweepable { after, again } => {
@@ -124,7 +129,7 @@ impl<D: Driver> KeyTables<D> {
                 statement.push_bind(after);
                 statement.push(&format!(" AND (swept_at IS NULL OR swept_at <= {now} - "));
                 statement.push_bind(again);
-                statement.push(")");
+                statement.push(&format!(") AND (done_at IS NULL OR due_at <= {now})"));
             }
         }
         if let Some(after) = after {
@@ -145,16 +150,20 @@ impl<D: Driver> KeyTables<D> {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError> {
+    pub async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError> {
         let now = sql::now(D::DIALECT);
+        let done = match shred.done_at {
+            Some(_) => "IS NOT NULL",
+            None => "IS NULL",
+        };
         let claim = Statement::new(
             D::DIALECT,
             format!(
                 "UPDATE ophie_crypt_shreds SET due_at = {now} + $2, attempts = attempts + 1 \
-                 WHERE owner = $1 AND done_at IS NULL AND due_at <= {now}"
+                 WHERE owner = $1 AND done_at {done} AND due_at <= {now}"
             ),
         );
-        let claim = claim.bind(owner.as_bytes()).bind(micros(life));
+        let claim = claim.bind(shred.owner.as_bytes()).bind(micros(life));
         Ok(self.write([claim]).await? > 0)
     }
 
@@ -181,9 +190,13 @@ impl<D: Driver> KeyTables<D> {
                     .bind(head.hash().as_slice());
                 return self.write([appended, known]).await.map(drop);
             }
-            ShredStep::Done => first("done_at"),
+            ShredStep::Done => noted(format!("due_at = 0, done_at = coalesce(done_at, {now})")),
             ShredStep::Emptied => first("emptied_at"),
-            ShredStep::Swept => noted(format!("swept_at = {now}")),
+            ShredStep::Swept { rest } => {
+                let sql = sql::swept(now);
+                let swept = Statement::new(D::DIALECT, sql).bind(owner.as_bytes());
+                swept.bind(micros(rest))
+            }
             ShredStep::Tombstoned => first("tombstoned_at"),
             ShredStep::Vacuumed => first("vacuumed_at"),
         };
@@ -271,6 +284,35 @@ impl<D: Driver> KeyTables<D> {
         self.write([raise]).await.map(drop)
     }
 
+    /// See [`ShredStore::count_shreds`](ophie_crypt::ShredStore::count_shreds).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn count_shreds(&self) -> Result<u64, StoreError> {
+        let count = Statement::new(D::DIALECT, sql::COUNT);
+        let count: Vec<rows::Number> = read(self.driver(), count).await.map_err(error)?;
+        let count = count.first().map_or(0, |row| row.0);
+        count
+            .try_into()
+            .map_err(|_| StoreError::corrupt("a number out of range"))
+    }
+
+    /// See [`ShredStore::adopt`](ophie_crypt::ShredStore::adopt).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn adopt(&self, installation: &Installation) -> Result<(), StoreError> {
+        let head = installation.ledger;
+        let adopt = Statement::new(D::DIALECT, sql::ADOPT)
+            .bind(installation.id.as_slice())
+            .bind(number(installation.epoch)?)
+            .bind(number(head.position())?)
+            .bind(head.hash().as_slice());
+        self.write([adopt]).await.map(drop)
+    }
+
     /// See [`ShredStore::vacuum`](ophie_crypt::ShredStore::vacuum).
     ///
     /// # Errors
@@ -312,88 +354,4 @@ fn number(number: u64) -> Result<i64, StoreError> {
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// Implements [`ShredStore`](ophie_crypt::ShredStore) for a type with a field `keys`, a [`KeyTables`].
-#[macro_export]
-macro_rules! shred_store {
-    ($store:ident $(<$param:ident: $bound:path>)?) => {
-        #[$crate::private::async_trait]
-        impl $(<$param: $bound>)? $crate::private::ophie_crypt::ShredStore for $store $(<$param>)? {
-            async fn shreds_of(
-                &self,
-                owners: &[$crate::private::ophie_crypt::CanonicalId],
-            ) -> Result<
-                Vec<$crate::private::ophie_crypt::Shred>,
-                $crate::private::ophie_crypt::StoreError,
-            > {
-                self.keys.shreds_of(owners).await
-            }
-
-            async fn shreds(
-                &self,
-                which: $crate::private::ophie_crypt::Shreds,
-                after: Option<&$crate::private::ophie_crypt::CanonicalId>,
-                limit: u32,
-            ) -> Result<
-                Vec<$crate::private::ophie_crypt::Shred>,
-                $crate::private::ophie_crypt::StoreError,
-            > {
-                self.keys.shreds(which, after, limit).await
-            }
-
-            async fn claim(
-                &self,
-                owner: &$crate::private::ophie_crypt::CanonicalId,
-                life: ::core::time::Duration,
-            ) -> Result<bool, $crate::private::ophie_crypt::StoreError> {
-                self.keys.claim(owner, life).await
-            }
-
-            async fn note(
-                &self,
-                owner: &$crate::private::ophie_crypt::CanonicalId,
-                step: $crate::private::ophie_crypt::ShredStep,
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.note(owner, step).await
-            }
-
-            async fn postpone(
-                &self,
-                owner: &$crate::private::ophie_crypt::CanonicalId,
-                pause: ::core::time::Duration,
-                why: &str,
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.postpone(owner, pause, why).await
-            }
-
-            async fn remember(
-                &self,
-                shreds: &[$crate::private::ophie_crypt::Shred],
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.remember(shreds).await
-            }
-
-            async fn installation(
-                &self,
-            ) -> Result<
-                $crate::private::ophie_crypt::Installation,
-                $crate::private::ophie_crypt::StoreError,
-            > {
-                self.keys.installation().await
-            }
-
-            async fn raise_epoch(
-                &self,
-                epoch: u64,
-                head: &$crate::private::ophie_crypt::LedgerHead,
-            ) -> Result<(), $crate::private::ophie_crypt::StoreError> {
-                self.keys.raise_epoch(epoch, head).await
-            }
-
-            async fn vacuum(&self) -> Result<bool, $crate::private::ophie_crypt::StoreError> {
-                self.keys.vacuum().await
-            }
-        }
-    };
 }

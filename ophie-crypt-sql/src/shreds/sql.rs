@@ -86,16 +86,37 @@ pub(super) const fn now(dialect: Dialect) -> &'static str {
     dialect.of(mysql_now!(), postgres_now!(), sqlite_now!())
 }
 
+/// One that is not done goes on as it does otherwise.
+pub(super) fn swept(now: &str) -> String {
+    let done = |then: &str, column: &str| {
+        format!("{column} = CASE WHEN done_at IS NULL THEN {column} ELSE {then} END")
+    };
+    format!(
+        "UPDATE ophie_crypt_shreds SET swept_at = {now}, {}, {}, {} WHERE owner = $1",
+        done(&format!("{now} + $2"), "due_at"),
+        done("0", "attempts"),
+        done("NULL", "failure"),
+    )
+}
+
 pub(super) const INSTALLATION: &str =
     "SELECT id, epoch, ledger_position, ledger_hash FROM ophie_crypt_installation";
 
 pub(super) const KNOW_HEAD: &str = "\
     UPDATE ophie_crypt_installation SET ledger_position = $1, ledger_hash = $2 WHERE ledger_position < $1";
 
-/// Never lower.
+/// Neither is lowered. The position last: on MySQL what comes behind it sees the new one.
 pub(super) const RAISE_EPOCH: &str = "\
     UPDATE ophie_crypt_installation \
-    SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch END, ledger_position = $2, ledger_hash = $3";
+    SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch END, \
+        ledger_hash = CASE WHEN ledger_position < $2 THEN $3 ELSE ledger_hash END, \
+        ledger_position = CASE WHEN ledger_position < $2 THEN $2 ELSE ledger_position END";
+
+pub(super) const ADOPT: &str = "\
+    UPDATE ophie_crypt_installation \
+    SET id = $1, epoch = CASE WHEN epoch < $2 THEN $2 ELSE epoch END, ledger_position = $3, ledger_hash = $4";
+
+pub(super) const COUNT: &str = "SELECT COUNT(*) AS number FROM ophie_crypt_shreds";
 
 /// Whether the role owns the tables of the keys.
 pub(super) const MAY_VACUUM: &str = "\

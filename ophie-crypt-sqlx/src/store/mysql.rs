@@ -89,6 +89,14 @@ impl MySqlKeyStore {
     ///     attempts, failure) ON ophie_crypt_shreds TO shredder;
     /// ```
     ///
+    /// The role of who calls [`restore_replay`](ophie_crypt::restore_replay) or
+    /// [`restore_adopt`](ophie_crypt::restore_adopt); only the latter needs the column `id`:
+    ///
+    /// ```sql
+    /// GRANT SELECT, UPDATE (id, epoch, ledger_position, ledger_hash) ON ophie_crypt_installation TO restorer;
+    /// GRANT SELECT, INSERT (owner, id, requested_at, entry, appended_at) ON ophie_crypt_shreds TO restorer;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`StoreError`].

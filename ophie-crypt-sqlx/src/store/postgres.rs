@@ -111,6 +111,15 @@ impl PostgresKeyStore {
     ///
     /// Only the owner of the tables may vacuum them; for another role, the receipt says that it was not done.
     ///
+    /// The role of who calls [`restore_replay`](ophie_crypt::restore_replay) or
+    /// [`restore_adopt`](ophie_crypt::restore_adopt); only the latter needs the column `id`:
+    ///
+    /// ```sql
+    /// GRANT SELECT ON ophie_crypt_installation, ophie_crypt_shreds TO restorer;
+    /// GRANT INSERT (owner, id, requested_at, entry, appended_at) ON ophie_crypt_shreds TO restorer;
+    /// GRANT UPDATE (id, epoch, ledger_position, ledger_hash) ON ophie_crypt_installation TO restorer;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`StoreError`]; "permission denied" if the role may not create tables. The migrator takes an

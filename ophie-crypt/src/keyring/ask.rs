@@ -21,6 +21,7 @@ use crate::{
     kms::{EncryptionContext, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek},
     owner::CanonicalId,
     session::Purpose,
+    shares::ShareStoreError,
 };
 
 const ATTEMPTS: u32 = 3;
@@ -155,6 +156,13 @@ impl Inner {
             Some(Err(error)) => (KmsResult::Unavailable, Err(error)),
             None => (KmsResult::TimedOut, Err(KmsError::unavailable(SLOW))),
         };
+        if let Err(KmsError::Shares(ShareStoreError::Destroyed)) = &answer {
+            tracing::warn!(
+                target: "ophie_crypt::restore",
+                generation,
+                "the second shares of an owner's keys were destroyed, and the database does not know of it; was it put back?"
+            );
+        }
         self.metrics.kms(operation, result, took);
         let outcome = AuditStep::Outcome {
             call,

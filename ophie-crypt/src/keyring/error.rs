@@ -8,6 +8,7 @@ use crate::{
     audit::AuditError,
     error::NoSession,
     kms::KmsError,
+    shares::ShareStoreError,
     shred::RestoreError,
     store::{LeaseError, StoreError},
 };
@@ -96,7 +97,8 @@ pub enum SessionError {
     /// A break-glass session without a reason.
     #[error("a break-glass session has no reason; say one that an auditor understands")]
     NoReason,
-    /// The owner's keys were destroyed.
+    /// The owner's keys were destroyed; or, where they are in two shares, the second ones were, and a database that was put
+    /// back does not know of it.
     #[error(
         "the owner's keys were destroyed, and with them everything that was sealed under them; nothing brings it back"
     )]
@@ -128,6 +130,8 @@ impl From<NoAnswer> for SessionError {
     fn from(why: NoAnswer) -> Self {
         match why {
             NoAnswer::Audit(error) => Self::Audit(error),
+            // The share store knows of a shred that the database has forgotten: the same to who asks, and no fault of the KMS.
+            NoAnswer::Kms(KmsError::Shares(ShareStoreError::Destroyed)) => Self::Shredded,
             NoAnswer::Kms(error) => Self::Kms(error),
         }
     }

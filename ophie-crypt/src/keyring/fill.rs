@@ -24,9 +24,10 @@ use crate::{
         data_key::{DataKey, Dek, IndexKey},
         fill_random,
     },
-    kms::GeneratedDek,
+    kms::{GeneratedDek, KmsError},
     owner::CanonicalId,
     session::{Purpose, Unwrapped},
+    shares::ShareStoreError,
     store::{
         DekBlob, DekRecord, DekState, IndexKeyRecord, IndexKeyState, LeaseError, LeaseRequest,
         OwnerRecord, StoreError,
@@ -68,6 +69,7 @@ impl Inner {
         let made = self.ask(&errand, FIRST_GENERATION, MakeDek).await;
         let GeneratedDek { dek, wrapped } = made.map_err(|why| match why {
             NoAnswer::Audit(error) => ProvisionError::Audit(error),
+            NoAnswer::Kms(KmsError::Shares(ShareStoreError::Destroyed)) => ProvisionError::Shredded,
             NoAnswer::Kms(error) => ProvisionError::Kms(error),
         })?;
         let key = DataKey::derive(&dek);

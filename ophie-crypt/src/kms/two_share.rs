@@ -31,7 +31,7 @@ use crate::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use ophie_crypt::{Keyring, KmsError, LocalKms, MemoryKeyStore, MemoryShares, OwnerId, Purpose, SessionError, ShareStore, ShareStoreError, TwoShareKms};
+/// use ophie_crypt::{Keyring, LocalKms, MemoryKeyStore, MemoryShares, OwnerId, Purpose, SessionError, ShareStore, TwoShareKms};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let shares = Arc::new(MemoryShares::new()); // testing only: a table in a second database
@@ -42,7 +42,7 @@ use crate::{
 ///
 /// shares.destroy_all(&"ada".canonical()).await?; // a `Shredder` does this
 /// let opened = keyring.open("ada", Purpose::new("docs")).await;
-/// assert!(matches!(opened, Err(SessionError::Kms(KmsError::Shares(ShareStoreError::Destroyed)))));
+/// assert!(matches!(opened, Err(SessionError::Shredded)));
 /// # Ok(()) }
 /// ```
 ///

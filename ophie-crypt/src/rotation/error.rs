@@ -3,6 +3,7 @@
 //! Invariant: nothing that was readable before is unreadable then, and calling again goes on from there; no owner is
 //! named. Absent: what stands in its way without being an error (`WaitsFor`).
 
+use super::SidecarStoreError;
 use crate::{
     audit::AuditError,
     column::ColumnRef,
@@ -55,6 +56,14 @@ pub enum RotationError {
     /// A page was not sealed.
     #[error("a page of values was not sealed anew; see why, then try again")]
     Seal(#[from] SealError),
+    /// Nobody has said where sidecars are, and one under the key would be lost with it.
+    #[error(
+        "no key is destroyed before it was said where sidecars are; name their stores by `Rotation::sidecars`, or say `Rotation::without_sidecars`"
+    )]
+    Sidecars,
+    /// Sidecars were not counted.
+    #[error("no key was destroyed; see why, then try again")]
+    SidecarStore(#[from] SidecarStoreError),
     /// The owner's newest DEK may seal nothing more, not even an index key.
     #[error(
         "the owner's newest DEK may seal nothing more; give the owner a new one first, by `Rotation::begin`"

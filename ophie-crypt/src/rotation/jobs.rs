@@ -68,7 +68,7 @@ impl Rotation {
     ///
     /// # Errors
     ///
-    /// [`RotationError`] if owners cannot be listed. What stops one owner is counted.
+    /// [`RotationError`] if owners cannot be listed, or it was not said where sidecars are. What stops one owner is counted.
     ///
     /// # Panics
     ///
@@ -78,6 +78,7 @@ impl Rotation {
     ///
     /// As for [`destroy`](Self::destroy).
     pub async fn destroy_all(&self, retired_for: Duration) -> Result<Tally, RotationError> {
+        self.knows_sidecars()?;
         let which = Which::Retired { since: retired_for };
         self.each(&which, async |owner| self.destroy(owner, retired_for).await)
             .await

@@ -1,7 +1,8 @@
 //! Takes owners' DEKs and index keys through their generations, and seals and fingerprints values anew on the way.
 //!
 //! Invariant: a generation is retired only when nobody can seal under it, no transaction that wrote under it is open,
-//! and no registered column holds a value of it; its key is destroyed by a call of its own. Absent: SQL, ciphers, the
+//! and no registered column holds a value of it; its key is destroyed by a call of its own, and while a sidecar is under it by
+//! none. Absent: SQL, ciphers, the
 //! states themselves (`store`).
 
 mod error;
@@ -11,6 +12,8 @@ mod parts;
 mod progress;
 mod reindex;
 mod reseal;
+mod rewrap;
+mod sidecars;
 #[cfg(test)]
 #[allow(
     clippy::arithmetic_side_effects,
@@ -25,18 +28,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+#[cfg(feature = "sidecar")]
+pub(crate) use self::sidecars::PREFIX;
 pub use self::{
     error::RotationError,
     jobs::Tally,
     progress::{Progress, WaitsFor},
+    sidecars::{SidecarStore, SidecarStoreError, sidecar_beginnings},
 };
 use crate::{
     keyring::{Keyring, SessionError},
     owner::{CanonicalId, OwnerId},
-    store::{
-        DekBlob, DekRecord, DekState, ModelStore, OwnerRecord, RotationStore, Step, StepError,
-        StepTo,
-    },
+    store::{DekRecord, DekState, ModelStore, OwnerRecord, RotationStore, Step, StepError, StepTo},
 };
 
 /// How often an owner's keys that others change meanwhile are read again.
@@ -55,7 +58,7 @@ const PAGE: u32 = 200;
 /// 2. [`advance`](Self::advance) then lets it seal, seals all rows of all models anew under it, and retires the old
 ///    generation when the last lease under that has expired and no row is left.
 /// 3. [`destroy`](Self::destroy), a call of its own, erases the key of a generation that was retired long ago: after
-///    it, what is still sealed under that, in a backup say, cannot be read.
+///    it, what is still sealed under that, in a backup say, cannot be read. It asks where [sidecars](Self::sidecars) are.
 ///
 /// ```
 /// use ophie_crypt::{ANNOUNCED_FOR, EncryptedModel, Models, ModelStore, Rotation, WaitsFor};
@@ -96,14 +99,15 @@ const PAGE: u32 = 200;
 /// # Security
 ///
 /// Name every model, and every table that holds envelopes as bytes of its own: what is not named is not sealed anew,
-/// and is unreadable once the key is destroyed. So are sidecars: make them anew. Values that are bound to their rows
-/// are counted, not sealed anew: open each with `open_row` and write it with `seal_row`.
+/// and is unreadable once the key is destroyed. Sidecars, and values that are bound to their rows, are counted, not sealed
+/// anew: write the former with `Sidecar::reseal`; open each of the latter with `open_row`, and write it with `seal_row`.
 pub struct Rotation {
     keyring: Keyring,
     keys: Arc<dyn RotationStore>,
     models: Arc<dyn ModelStore>,
     page: u32,
     watch: Option<Watch>,
+    sidecars: sidecars::Sidecars,
     /// When each generation was first found idle here: what was uncommitted then must be over.
     moments: Mutex<HashMap<(CanonicalId, Generation), u64>>,
 }
@@ -126,6 +130,7 @@ impl Rotation {
             models: Arc::new(models),
             page: PAGE,
             watch: None,
+            sidecars: None,
             moments: Mutex::default(),
         }
     }
@@ -230,12 +235,13 @@ impl Rotation {
         Ok(progress)
     }
 
-    /// Destroys the keys of the owner's generations that have been retired for this long, if no row is left under
-    /// them. Rows that came late, from a queue say, are sealed anew first.
+    /// Destroys the keys of the owner's generations that have been retired for this long, if no row and no sidecar is left
+    /// under them. Rows that came late, from a queue say, are sealed anew first.
     ///
     /// # Errors
     ///
-    /// [`RotationError`].
+    /// [`RotationError`]; [`Sidecars`](RotationError::Sidecars) unless [`sidecars`](Self::sidecars) or
+    /// [`without_sidecars`](Self::without_sidecars) was called.
     ///
     /// # Panics
     ///
@@ -251,12 +257,15 @@ impl Rotation {
         owner: &(impl OwnerId + ?Sized),
         retired_for: Duration,
     ) -> Result<Progress, RotationError> {
+        self.knows_sidecars()?;
         let owner = owner.canonical();
         let mut progress = Progress::default();
         let record = self.load(&owner).await?;
         for old in in_state(&record, DekState::Retired) {
+            let key_id = old.key_id();
             if self.is_empty(&owner, &record, old, &mut progress).await?
                 && self.is_nowhere(&owner, old, &mut progress).await?
+                && self.has_no_sidecars(&owner, key_id, &mut progress).await?
             {
                 let to = StepTo::Destroyed { after: retired_for };
                 match self.step(&owner, old.generation(), to).await {
@@ -274,36 +283,6 @@ impl Rotation {
         let left = self.load(&owner).await?;
         self.keyring.forget_destroyed(&owner, &left).await?;
         Ok(progress)
-    }
-
-    /// Wraps the owner's newest DEK anew, under the present KEK of the keyring's KMS. The KMS unwrapped the new blob
-    /// before the old one is dropped. Values stay as they are.
-    ///
-    /// # Errors
-    ///
-    /// [`RotationError`].
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime, as `tokio::spawn` does.
-    pub async fn rewrap(&self, owner: &(impl OwnerId + ?Sized)) -> Result<(), RotationError> {
-        let owner = owner.canonical();
-        for _ in 0..TRIES {
-            let record = self.load(&owner).await?;
-            let newest = record.newest().ok_or(SessionError::WrongKey)?;
-            let DekBlob::Wrapped(old) = newest.blob() else {
-                return Err(SessionError::WrongKey.into());
-            };
-            let rewrapped = self.keyring.rewrap(&owner, newest.clone(), old.clone());
-            let new = rewrapped.await?;
-            let stored = self.keys.rewrap(&owner, newest.generation(), old, &new);
-            match stored.await {
-                Ok(()) => return Ok(()),
-                Err(StepError::Store(error)) => return Err(error.into()),
-                Err(_) => {}
-            }
-        }
-        Err(RotationError::Interrupted)
     }
 
     async fn load(&self, owner: &CanonicalId) -> Result<OwnerRecord, RotationError> {

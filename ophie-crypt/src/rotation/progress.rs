@@ -19,7 +19,7 @@ pub struct Progress {
     /// Rows whose new envelope or fingerprint the database refused for another reason, by a CHECK, a trigger or a foreign
     /// key, which a warning names. They stay as they are.
     pub refused: u64,
-    /// Values and fingerprints under old generations when they were counted last, over all columns.
+    /// Values and fingerprints under old generations when they were counted last, over all columns, and sidecars.
     pub left: u64,
     /// Generations, of DEK and index key, whose keys were destroyed.
     pub destroyed: u64,
@@ -37,6 +37,9 @@ pub enum WaitsFor {
     Horizon,
     /// That the last lease under the old generation expires: up to the time to live of keys.
     Leases,
+    /// That the application seals anew the sidecars that are left, by `Sidecar::reseal`. Their key is not destroyed while
+    /// they are.
+    Sidecars,
     /// That a transaction ends which was open when that lease expired.
     Transactions,
     /// Values or fingerprints that are left: written meanwhile, bound to their rows, not to be opened, or refused by the

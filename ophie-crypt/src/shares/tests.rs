@@ -288,15 +288,10 @@ async fn a_store_out_of_reach_delays_and_a_share_that_is_gone_ends() {
     world.shares.destroy_all(&ADA.canonical()).await.unwrap();
     let refreshed = session.refresh().await;
     assert!(
-        matches!(
-            refreshed,
-            Err(SessionError::Kms(KmsError::Shares(
-                ShareStoreError::Destroyed
-            )))
-        ),
+        matches!(refreshed, Err(SessionError::Shredded)),
         "{refreshed:?}"
     );
-    assert_eq!(session.ended(), Some(NoSession::Revoked));
+    assert_eq!(session.ended(), Some(NoSession::Shredded));
     assert_eq!(world.outcomes(), [KmsResult::Refused], "asked once");
 }
 
@@ -320,15 +315,13 @@ async fn either_share_is_enough_to_destroy_the_key() {
     world.keyring.open(ADA, PURPOSE).await.unwrap(); // the negative control
     world.shares.destroy_all(&ADA.canonical()).await.unwrap();
     let opened = world.keyring.open(ADA, PURPOSE).await;
-    assert!(
-        matches!(
-            opened,
-            Err(SessionError::Kms(KmsError::Shares(
-                ShareStoreError::Destroyed
-            )))
-        ),
-        "{opened:?}"
-    );
+    assert!(matches!(opened, Err(SessionError::Shredded)), "{opened:?}");
+    // Nor is it given keys where the database does not know it at all.
+    world.keys.memory.forget(&ada);
+    let again = world.keyring.provision(ADA).await;
+    assert!(matches!(again, Err(ProvisionError::Shredded)), "{again:?}");
+    let restored = world.keys.memory.insert_if_absent(&ada, dek, index_key);
+    restored.await.unwrap();
     let one_piece = Keyring::builder()
         .kms(Arc::clone(&world.local))
         .key_store(Arc::clone(&world.keys))

@@ -9,11 +9,14 @@ use tokio::sync::Mutex;
 
 use super::{
     entry::{NotAdded, View},
+    guard::RestoreError,
+    in_time::InTime,
     receipt::Terms,
     shredder::{Inner, Shredder},
     store::{RowStore, ShredStore},
 };
 use crate::{
+    clock::Clock,
     keyring::Keyring,
     ledger::{Ledger, LedgerError},
     shares::{ShareStore, ShareStoreError},
@@ -21,6 +24,8 @@ use crate::{
     vectors::{VectorStore, VectorStoreError},
 };
 
+/// Then a ledger counts as unreachable.
+const LEDGER_WITHIN: Duration = Duration::from_secs(30);
 /// What a process's clock may be off, and a re-check may take.
 const SKEW: Duration = Duration::from_secs(60);
 
@@ -42,12 +47,13 @@ impl ShredderBuilder {
     pub(super) fn new(store: impl ShredStore, ledger: impl Ledger) -> Self {
         Self(Inner {
             store: Arc::new(store),
-            ledger: Arc::new(ledger),
+            ledger: Arc::new(InTime::over(ledger, LEDGER_WITHIN)),
             rows: Vec::new(),
             vectors: Vec::new(),
             shares: None,
             terms: Terms::new(Keyring::MAX_TTL.saturating_add(SKEW)),
             again: Duration::from_secs(24 * 3600),
+            clock: Clock::default(),
             view: Mutex::new(View::new()),
         })
     }
@@ -93,7 +99,8 @@ impl ShredderBuilder {
         self
     }
 
-    /// How long after a sweep an owner's rows are looked for again: a day by default.
+    /// How long after a sweep an owner's rows and vectors are looked for again: a day by default. Each time that none was
+    /// found, it is twice as long until the next time, up to 32 times.
     pub fn sweep_again(mut self, after: Duration) -> Self {
         self.0.again = after;
         self
@@ -113,6 +120,22 @@ impl ShredderBuilder {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShredderError {
+    /// The ledger lacks entries that the database knows: it was put back, or this is an old copy of it.
+    #[error(
+        "the ledger ends at entry {end}, and the database knows of entry {known}, so nothing was added to it and nothing is deleted; put the whole ledger there"
+    )]
+    Behind {
+        /// The last entry of which the database knows.
+        known: u64,
+        /// The last entry of the ledger.
+        end: u64,
+    },
+    /// The ledger names a later epoch than the database has: this one was put back, or is a copy of the one that writes the
+    /// ledger.
+    #[error(
+        "the ledger names a later epoch than this database has, so nothing was added to it and nothing is deleted; call `restore_replay` if the database was put back, and give a copy a ledger of its own"
+    )]
+    Epoch,
     /// The ledger belongs to another installation.
     #[error(
         "the ledger belongs to another installation, so nothing was added to it and nothing is deleted; give each database a ledger of its own"
@@ -155,6 +178,18 @@ impl From<NotAdded> for ShredderError {
         match error {
             NotAdded::Foreign => Self::Foreign,
             NotAdded::Ledger(error) => Self::Ledger(error),
+        }
+    }
+}
+
+impl From<RestoreError> for ShredderError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Behind { known, end } => Self::Behind { known, end },
+            RestoreError::Foreign => Self::Foreign,
+            RestoreError::Ledger(error) => Self::Ledger(error),
+            RestoreError::Shared { .. } => Self::Epoch,
+            RestoreError::Store(error) => Self::Store(error),
         }
     }
 }

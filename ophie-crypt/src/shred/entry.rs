@@ -44,8 +44,20 @@ impl View {
         self.shreds.get(owner)
     }
 
-    pub(super) fn shreds(&self) -> impl Iterator<Item = &Shred> {
-        self.shreds.values()
+    /// Those whose entries stand behind this position.
+    pub(super) fn shreds_behind(&self, position: u64) -> impl Iterator<Item = &Shred> {
+        let shreds = self.shreds.values();
+        shreds.filter(move |shred| shred.entry > Some(position))
+    }
+
+    /// How many owners it names.
+    pub(super) fn count(&self) -> u64 {
+        self.shreds.len().try_into().unwrap_or(u64::MAX)
+    }
+
+    /// The last epoch that it names, of the installation that is named first.
+    pub(super) fn epoch(&self) -> u64 {
+        self.installation.map_or(0, |(_, last)| last)
     }
 
     /// Whether it is this installation's, or nobody's yet.

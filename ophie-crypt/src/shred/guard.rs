@@ -6,18 +6,17 @@
 use core::{fmt, time::Duration};
 use std::sync::Arc;
 
-use tokio::{
-    sync::{Mutex, MutexGuard},
-    time::timeout,
-};
+use tokio::sync::Mutex;
 
 use super::{
     entry::{NotAdded, View},
+    in_time::InTime,
     record::{Installation, Shred},
     store::ShredStore,
 };
 use crate::{
     clock::{Clock, Moment},
+    hazmat::fill_random,
     ledger::{Ledger, LedgerError},
     owner::CanonicalId,
     store::StoreError,
@@ -43,6 +42,7 @@ const EVERY: Duration = Duration::from_secs(30);
 /// | is unreachable | goes on, as long as this process verified it before and the database is the same; else nothing |
 /// | lacks what it had, or what the database knows of it | nothing: [`RestoreError`] |
 /// | belongs to another key store | nothing |
+/// | names a later epoch, and this process verified the same database before | nothing: a copy writes it as well |
 ///
 /// A running process notices within 30 seconds that its database was put back under it, or at its next look at the keys
 /// if the database lost what it knew of the ledger.
@@ -80,8 +80,21 @@ pub struct RestoreGuard {
 
 struct Seen {
     view: View,
-    /// What was verified last, and when; or that the ledger could not be reached then.
-    verified: Option<(Installation, Moment)>,
+    /// What was verified last. A failure does not make it forgotten.
+    verified: Option<Verified>,
+    /// When, or when the ledger could not be reached after that; `None` after any other failure.
+    at: Option<Moment>,
+}
+
+/// A database that was compared with the ledger.
+#[derive(Clone, Copy)]
+struct Verified {
+    /// As it was seen last: it never knows less of the ledger again.
+    database: Installation,
+    /// Up to this entry.
+    compared: u64,
+    /// How many shreds it had at least.
+    shreds: u64,
 }
 
 impl RestoreGuard {
@@ -90,12 +103,13 @@ impl RestoreGuard {
     pub fn new(store: impl ShredStore, ledger: impl Ledger) -> Self {
         Self {
             store: Arc::new(store),
-            ledger: Arc::new(ledger),
+            ledger: Arc::new(InTime::over(ledger, WITHIN)),
             clock: Clock::default(),
             every: EVERY,
             seen: Mutex::new(Seen {
                 view: View::new(),
                 verified: None,
+                at: None,
             }),
         }
     }
@@ -114,35 +128,38 @@ impl RestoreGuard {
     /// [`RestoreError`].
     pub async fn admit(&self) -> Result<(), RestoreError> {
         let mut seen = self.seen.lock().await;
+        let seen = &mut *seen;
         // Behind the lock: who waited for another's look must see what it left.
         let mut now = self.store.installation().await?;
-        if self.holds(&seen, &now) {
-            return Ok(());
-        }
-        let known = seen.verified.filter(|(then, _)| same(then, &now));
-        let mut proven = false;
-        let looked = timeout(WITHIN, self.look(&mut seen.view, &mut now, &mut proven)).await;
-        let looked = looked.unwrap_or_else(|_| {
-            Err(LedgerError::unavailable("no answer within five seconds").into())
-        });
-        match (looked, known.filter(|_| !proven)) {
-            (Ok(()), _) => seen.verified = Some((now, self.clock.now())),
-            // The database is the one that was verified: who lives there lived then.
-            (Err(RestoreError::Ledger(LedgerError::Unavailable { .. })), Some((then, _))) => {
-                tracing::warn!(target: "ophie_crypt::restore", "the ledger is unreachable; keys go on, receipts wait");
-                seen.verified = Some((then, self.clock.now()));
+        let known = seen.verified.filter(|then| same(&then.database, &now));
+        if let Some(then) = known {
+            let database = now;
+            seen.verified = Some(Verified { database, ..then });
+            let holds = |at| self.clock.now().since(&at) < self.every;
+            if seen.at.is_some_and(holds) {
+                return Ok(());
             }
-            (Err(error), _) => {
-                seen.verified = None;
+        }
+        let mut proven = false;
+        let looked = self.look(&mut seen.view, &mut now, known, &mut proven);
+        match looked.await {
+            Ok(verified) => {
+                seen.verified = Some(verified);
+                seen.at = Some(self.clock.now());
+            }
+            // The database is the one that was verified: who lives there lived then.
+            Err(RestoreError::Ledger(LedgerError::Unavailable { .. }))
+                if known.is_some() && seen.at.is_some() && !proven =>
+            {
+                tracing::warn!(target: "ophie_crypt::restore", "the ledger is unreachable; keys go on, receipts wait");
+                seen.at = Some(self.clock.now());
+            }
+            Err(error) => {
+                seen.at = None;
                 return Err(error);
             }
         }
         Ok(())
-    }
-
-    fn holds(&self, seen: &MutexGuard<'_, Seen>, now: &Installation) -> bool {
-        seen.verified
-            .is_some_and(|(then, at)| same(&then, now) && self.clock.now().since(&at) < self.every)
     }
 
     /// Sets `proven` once it knows that the database was put back, whatever fails then.
@@ -150,25 +167,41 @@ impl RestoreGuard {
         &self,
         view: &mut View,
         now: &mut Installation,
+        known: Option<Verified>,
         proven: &mut bool,
-    ) -> Result<(), RestoreError> {
-        let restored = check(&*self.store, &*self.ledger, view, now).await?;
-        let last = view.installation.map_or(0, |(_, last)| last);
-        if restored.is_empty() && last == now.epoch {
-            return Ok(());
+    ) -> Result<Verified, RestoreError> {
+        let (store, ledger) = (&*self.store, &*self.ledger);
+        follow(store, ledger, view, now).await?;
+        let (known, last) = (known.filter(|then| same(&then.database, now)), view.epoch());
+        if known.is_some() && last > now.epoch {
+            // This database was not put back, so another raised it. What that one shredded lives here.
+            let epoch = now.epoch;
+            return Err(RestoreError::Shared { epoch, last });
         }
-        let epoch = if restored.is_empty() && last < now.epoch {
-            now.epoch // which the ledger does not know yet
-        } else {
-            tracing::warn!(
-                target: "ophie_crypt::restore",
-                owners = restored.len(),
-                "the database was put back to before shreds; their owners' keys are destroyed again, and the epoch is raised"
-            );
-            next(view, now)
-        };
-        *proven = !restored.is_empty() || last > now.epoch;
-        settle(&*self.store, &*self.ledger, view, now, epoch, &restored).await
+        let shreds = store.count_shreds().await?;
+        // None is ever taken away, so that one that has no fewer has those that it had.
+        let has_all = |then: &Verified| shreds >= then.shreds && shreds >= view.count();
+        let compared = known.filter(has_all).map_or(0, |then| then.compared);
+        let restored = lacking(store, view, compared).await?;
+        if !restored.is_empty() || last != now.epoch {
+            let epoch = if restored.is_empty() && last < now.epoch {
+                now.epoch // which the ledger does not know yet
+            } else {
+                tracing::warn!(
+                    target: "ophie_crypt::restore",
+                    owners = restored.len(),
+                    "the database was put back to before shreds; their owners' keys are destroyed again, and the epoch is raised"
+                );
+                next(view, now)
+            };
+            *proven = !restored.is_empty() || last > now.epoch;
+            settle(store, ledger, view, now, epoch, &restored).await?;
+        }
+        Ok(Verified {
+            database: *now,
+            compared: view.head.position(),
+            shreds,
+        })
     }
 }
 
@@ -179,18 +212,22 @@ fn same(then: &Installation, now: &Installation) -> bool {
 
 /// Behind every epoch that either of them knows.
 fn next(view: &View, now: &Installation) -> u64 {
-    let last = view.installation.map_or(0, |(_, last)| last);
-    now.epoch.max(last).saturating_add(1)
+    now.epoch.max(view.epoch()).saturating_add(1)
 }
 
-/// Verifies the ledger, and gives the shreds that it knows and the store does not.
-async fn check(
+/// Verifies the ledger, and that it leads on from what the store knows of it.
+pub(super) async fn follow(
     store: &dyn ShredStore,
     ledger: &dyn Ledger,
     view: &mut View,
-    now: &Installation,
-) -> Result<Vec<Shred>, RestoreError> {
+    now: &mut Installation,
+) -> Result<(), RestoreError> {
     view.follow(ledger).await?;
+    if view.epoch() > now.epoch {
+        // Perhaps another process of this database's raised it since: in the database first.
+        *now = store.installation().await?;
+        view.follow(ledger).await?;
+    }
     if !view.is_of(&now.id) {
         return Err(RestoreError::Foreign);
     }
@@ -201,11 +238,16 @@ async fn check(
     if !view.leads_through(ledger, &now.ledger).await? {
         return Err(LedgerError::Forked { position: known }.into());
     }
-    lacking(store, view).await
+    Ok(())
 }
 
-async fn lacking(store: &dyn ShredStore, view: &View) -> Result<Vec<Shred>, RestoreError> {
-    let all: Vec<&Shred> = view.shreds().collect();
+/// The shreds behind this entry that the ledger knows and the store does not.
+async fn lacking(
+    store: &dyn ShredStore,
+    view: &View,
+    behind: u64,
+) -> Result<Vec<Shred>, RestoreError> {
+    let all: Vec<&Shred> = view.shreds_behind(behind).collect();
     let mut lacking = Vec::new();
     for chunk in all.chunks(CHUNK) {
         let owners: Vec<CanonicalId> = chunk.iter().map(|shred| shred.owner.clone()).collect();
@@ -255,7 +297,8 @@ pub async fn restore_replay(
     ledger: &dyn Ledger,
 ) -> Result<usize, RestoreError> {
     let (mut view, mut now) = (View::new(), store.installation().await?);
-    let restored = check(store, ledger, &mut view, &now).await?;
+    follow(store, ledger, &mut view, &mut now).await?;
+    let restored = lacking(store, &view, 0).await?;
     let epoch = next(&view, &now);
     settle(store, ledger, &mut view, &mut now, epoch, &restored).await?;
     Ok(restored.len())
@@ -264,6 +307,11 @@ pub async fn restore_replay(
 /// Declares that this database begins a new history with this ledger: a clone that gets a ledger of its own, a ledger
 /// that was lost, a failover that lost the last commits. Shreds of both sides are brought to the other, and the epoch is
 /// raised, so that each key must be rotated before it seals. Gives the new epoch.
+///
+/// With a ledger that names no installation yet, the database becomes one of its own, with a new id: from then on it and
+/// the ledger that it had before refuse each other. With the ledger that is its own already, the id stays.
+///
+/// The store's role needs UPDATE of the column `id` too.
 ///
 /// # Errors
 ///
@@ -282,7 +330,10 @@ pub async fn restore_adopt(
     if !view.is_of(&now.id) {
         return Err(RestoreError::Foreign);
     }
-    destroy(store, &lacking(store, &view).await?).await?;
+    if view.installation.is_none() {
+        fill_random(&mut now.id).map_err(StoreError::unavailable)?;
+    }
+    destroy(store, &lacking(store, &view, 0).await?).await?;
     let mut after: Option<CanonicalId> = None;
     loop {
         let page = store
@@ -296,9 +347,12 @@ pub async fn restore_adopt(
             None => break,
         }
     }
-    let epoch = next(&view, &now);
-    settle(store, ledger, &mut view, &mut now, epoch, &[]).await?;
-    Ok(epoch)
+    now.epoch = next(&view, &now);
+    view.add_installation(ledger, &now.id, now.epoch).await?;
+    now.ledger = view.head;
+    // The database last: until it has taken the id, the ledger is another's, and nothing opens.
+    store.adopt(&now).await?;
+    Ok(now.epoch)
 }
 
 /// Keys are neither made nor unwrapped, because this may be a database that was put back.
@@ -328,6 +382,18 @@ pub enum RestoreError {
     /// The ledger is damaged or forked, or was never verified and cannot be reached.
     #[error("the ledger does not say whether this database was put back; see its error")]
     Ledger(#[from] LedgerError),
+    /// The ledger names a later epoch than this database has, which was verified before and has forgotten nothing since:
+    /// another database writes the ledger as well, a copy that was put up for a trial, say. What was shredded there lives
+    /// here, and nobody's keys are destroyed.
+    #[error(
+        "another database writes this ledger: it names epoch {last}, and this database, which was not put back, is in epoch {epoch}; stop the copy that was given this ledger, then call `restore_adopt` here with a new one, before any process starts anew"
+    )]
+    Shared {
+        /// This database's.
+        epoch: u64,
+        /// The ledger's.
+        last: u64,
+    },
     /// The key store failed.
     #[error("the key store was not compared with the ledger; see its error, then try again")]
     Store(#[from] StoreError),

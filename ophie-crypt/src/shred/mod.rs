@@ -7,8 +7,10 @@
 mod builder;
 mod entry;
 mod guard;
+mod in_time;
 mod receipt;
 mod record;
+mod round;
 mod shares;
 mod shredder;
 mod store;

@@ -254,6 +254,7 @@ impl fmt::Display for SignedReceipt {
 
 /// What steps are over, and what is said where a shredder was not given any.
 const KEYS: &str = "DEKs and index keys";
+const KEYS_VACUUMED: &str = "DEKs and index keys, but for what an older snapshot held; bytes may lie in free space until they are overwritten";
 const SHARES: &str = "second shares of DEKs destroyed, if there were any";
 const NO_TABLE: &str = "no table was named";
 const NO_VECTORS: &str = "no vector store was named";
@@ -310,6 +311,10 @@ impl fmt::Display for Receipt {
         } else {
             "key tables vacuumed"
         };
+        let keys = match shred.vacuumed_at {
+            Some(_) => KEYS_VACUUMED,
+            None => KEYS,
+        };
         for (step, of, nothing, at) in [
             ("rows tombstoned", &*rows, NO_TABLE, shred.tombstoned_at),
             (
@@ -318,7 +323,7 @@ impl fmt::Display for Receipt {
                 NO_VECTORS,
                 shred.emptied_at,
             ),
-            (vacuumed, KEYS, "", shred.vacuumed_at),
+            (vacuumed, keys, "", shred.vacuumed_at),
             ("rows deleted", &rows, NO_TABLE, shred.swept_at),
         ] {
             // A step over nothing is noted too.

@@ -110,15 +110,20 @@ pub enum ShredStep {
         /// A head of the ledger at or behind it.
         head: LedgerHead,
     },
-    /// Every step but the sweep.
+    /// Every step but the sweep, which may begin at once.
     Done,
     /// The vector stores hold nothing of the owner.
     Emptied,
-    /// The rows of the models are deleted; those that come late are deleted the next time.
-    Swept,
+    /// The rows of the models are deleted; those that come late are deleted the next time. A shred that is done is not
+    /// looked at for so long.
+    Swept {
+        /// Until then.
+        rest: core::time::Duration,
+    },
     /// The rows of the models are tombstoned.
     Tombstoned,
-    /// No old version of the keys' rows is left in their tables' files.
+    /// The keys' tables were vacuumed. An old version of a row is left where an older snapshot was open, and bytes of one may lie
+    /// in a page's free space until they are overwritten.
     Vacuumed,
 }
 
@@ -130,15 +135,19 @@ pub enum Shreds {
     All,
     /// Those that are not done, and that nobody works at now.
     Due,
-    /// Those that were tried at least so often without going forward: the dead letters, which are still tried.
+    /// Those that were tried at least so often without going forward, finished or swept: the dead letters, which are
+    /// still tried.
     Stuck(u32),
-    /// Those in the ledger, requested at least `after` microseconds ago, and not swept for `again`.
+    /// Those in the ledger, requested at least `after` microseconds ago, and not swept for `again`. Of those that are
+    /// done, the ones that do not rest, and that nobody works at now.
     Sweepable {
         /// The horizon.
         after: i64,
-        /// Between two sweeps.
+        /// Between two sweeps, at least.
         again: i64,
     },
+    /// Those due that were not yet noted to stand in the ledger.
+    Unappended,
 }
 
 /// A key store's own name, and how much it knows of its ledger.
@@ -152,7 +161,8 @@ pub enum Shreds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a row, which stores build")]
 pub struct Installation {
-    /// 16 random bytes, made with its tables. A restore and a clone keep them.
+    /// 16 random bytes, made with its tables. A restore and a clone keep them, until a clone
+    /// [adopts](crate::restore_adopt) a ledger of its own.
     pub id: [u8; 16],
     /// One unbroken history; raised by a restore.
     pub epoch: u64,

@@ -1,7 +1,7 @@
-//! The worker that finishes shreds, step by step.
+//! The worker that finishes shreds: whom it works at, and when.
 //!
-//! Invariant: the ledger has the owner before anything else is done; each step may be done again, by anyone, after a
-//! death anywhere. Absent: the first step, which destroys the keys (`keyring`), and the restore guard (`guard`).
+//! Invariant: no shred waits for another owner's rows and vectors before it is in the ledger. Absent: the steps
+//! themselves (`round`), the first, which destroys the keys (`keyring`), and the restore guard (`guard`).
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::{
     sync::{Mutex, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -17,32 +17,21 @@ use super::{
     entry::View,
     receipt::{Reach, Receipt, ReceiptError, Terms},
     record::{Shred, ShredStep, Shreds},
+    round::{Round, reason, warn},
     shares::SecondShares,
     store::{RowStore, ShredStore},
-    tombstones::tombstone,
 };
 use crate::{
-    ledger::{Ledger, LedgerError},
-    owner::{CanonicalId, OwnerId},
-    shares::ShareStore,
-    store::StoreError,
+    clock::Clock, ledger::Ledger, owner::OwnerId, shares::ShareStore, store::StoreError,
     vectors::VectorStore,
 };
 
-/// Rows in one statement.
-const BATCH: u32 = 1000;
-/// A worker that died with a shred holds it for so long.
-const CLAIM: Duration = Duration::from_secs(60);
-/// After a failure, doubled from the first to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// A worker that died with a shred holds it for so long: longer than one whose vectors do not go is held up by them.
+const CLAIM: Duration = Duration::from_secs(300);
 /// So often in a row a shred fails before it is a dead letter.
 const STUCK_AFTER: u32 = 10;
-/// Shreds that one call works at.
+/// Shreds that are read at a time.
 const PAGE: u32 = 100;
-/// Calls of one vector store until it is empty, in one attempt.
-const CALLS: u32 = 1000;
-/// Then a ledger counts as unreachable.
-const LEDGER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Finishes what a shred begins: the ledger, tombstones, vectors, vacuum; and sweeps the rows at the horizon.
 ///
@@ -84,6 +73,7 @@ pub(super) struct Inner {
     pub(super) shares: Option<Arc<dyn ShareStore>>,
     pub(super) terms: Terms,
     pub(super) again: Duration,
+    pub(super) clock: Clock,
     pub(super) view: Mutex<View>,
 }
 
@@ -105,42 +95,42 @@ impl Shredder {
         ShredderBuilder::new(store, ledger)
     }
 
-    /// Works at each shred that is due, once.
+    /// Works at each shred that is due, once. All of them are appended to the ledger first, and those that come meanwhile
+    /// as soon as it goes on to the next owner: what takes long, rows and vectors, holds up no entry.
     ///
     /// # Errors
     ///
     /// [`StoreError`] of the key store. Whatever else fails is counted, and noted with its shred.
     pub async fn work(&self) -> Result<Worked, StoreError> {
         let (mut worked, mut after) = (Worked::default(), None);
-        let mut shares = self.0.second_shares();
+        let mut round = Round::of(&self.0);
+        self.append(&mut round, &mut worked).await?;
         loop {
-            let page = self
-                .0
-                .store
-                .shreds(Shreds::Due, after.as_ref(), PAGE)
-                .await?;
+            let page = self.0.store.shreds(Shreds::Due, after.as_ref(), PAGE);
+            let page = page.await?;
             let Some(last) = page.last() else {
                 return Ok(worked);
             };
             after = Some(last.owner.clone());
             let mut finished = Vec::new();
-            for shred in &page {
-                if !self.0.store.claim(&shred.owner, CLAIM).await? {
+            for shred in page.iter().filter(|shred| shred.appended_at.is_some()) {
+                if !self.0.store.claim(shred, CLAIM).await? {
                     continue; // another has it
                 }
-                match self.0.finish(shred, &mut shares).await {
+                match round.finish(shred).await {
                     Ok(()) => finished.push(&shred.owner),
                     Err(error) => {
                         worked.failed = worked.failed.saturating_add(1);
                         self.0.postpone(shred, &error).await?;
                     }
                 }
+                self.append(&mut round, &mut worked).await?;
             }
             if finished.is_empty() {
                 continue;
             }
             // Once for all of them, and in the one store also if there is nothing to do in the other.
-            let (of_shares, of_keys) = (shares.vacuum().await, self.0.store.vacuum().await?);
+            let (of_shares, of_keys) = (round.vacuum_shares().await, self.0.store.vacuum().await?);
             let vacuumed = of_keys && of_shares;
             for owner in finished {
                 if vacuumed {
@@ -152,8 +142,34 @@ impl Shredder {
         }
     }
 
-    /// Deletes the rows of shredded owners, those whose horizon has passed, in batches; and once a day again, for rows
-    /// that came late: from a queue, from a process that had the key in memory.
+    /// All that the ledger lacks and that are due.
+    async fn append(&self, round: &mut Round<'_>, worked: &mut Worked) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self
+                .0
+                .store
+                .shreds(Shreds::Unappended, after.as_ref(), PAGE);
+            let page = page.await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.owner.clone());
+            for shred in &page {
+                // Without a claim: whoever adds it at the same time, there is one entry.
+                if let Err(error) = round.append(shred).await
+                    && self.0.store.claim(shred, CLAIM).await?
+                {
+                    worked.failed = worked.failed.saturating_add(1);
+                    self.0.postpone(shred, &error).await?;
+                }
+            }
+        }
+    }
+
+    /// Deletes the rows of shredded owners, those whose horizon has passed, in batches; and again, for rows that came
+    /// late: from a queue, from a process that had the key in memory. First after a day, then more and more seldom: see
+    /// [`sweep_again`](ShredderBuilder::sweep_again).
     ///
     /// # Errors
     ///
@@ -164,7 +180,7 @@ impl Shredder {
             again: micros(self.0.again),
         };
         let (mut worked, mut after) = (Worked::default(), None);
-        let mut shares = self.0.second_shares();
+        let mut round = Round::of(&self.0);
         loop {
             let page = self.0.store.shreds(which, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else {
@@ -172,56 +188,67 @@ impl Shredder {
             };
             after = Some(last.owner.clone());
             for shred in &page {
-                let (owner, rows) = (&shred.owner, &mut worked.rows);
-                match self.0.sweep(owner, rows, &mut shares).await {
-                    Ok(()) => {
-                        self.0.store.note(owner, ShredStep::Swept).await?;
+                // One that is not done is work's to claim, and to put off: its rows wait for neither.
+                let done = shred.done_at.is_some();
+                if done && !self.0.store.claim(shred, CLAIM).await? {
+                    continue; // another has it
+                }
+                match round.sweep(shred, &mut worked.rows).await {
+                    Ok(found) => {
+                        let rest = self.0.rest(shred, found);
+                        let step = ShredStep::Swept { rest };
+                        self.0.store.note(&shred.owner, step).await?;
                         worked.done = worked.done.saturating_add(1);
                     }
                     Err(error) => {
                         worked.failed = worked.failed.saturating_add(1);
-                        self.0.postpone(shred, &error).await?;
+                        match done {
+                            true => self.0.postpone(shred, &error).await?,
+                            false => warn(shred, &reason(&error)),
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Works and sweeps until the handle is dropped. Failures are logged, and tried again.
+    /// Works, and beside that sweeps, until the handle is dropped. Failures are logged, and tried again.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime, as `tokio::spawn` does.
     #[must_use = "it stops when this is dropped"]
     pub fn start(&self, every: Duration) -> ShredderTask {
-        let (stop, mut stopped) = watch::channel(());
+        let (stop, stopped) = watch::channel(());
         let shredder = self.clone();
         let task = tokio::spawn(async move {
-            loop {
-                // A step is not cut off in the middle: only between two rounds one is stopped.
-                if let Err(error) = shredder.work().await {
-                    tracing::warn!(target: "ophie_crypt::shred", %error, "shreds were not worked at");
-                }
-                if let Err(error) = shredder.sweep().await {
-                    tracing::warn!(target: "ophie_crypt::shred", %error, "rows were not swept");
-                }
-                tokio::select! {
-                    _ = stopped.changed() => return,
-                    () = sleep(every) => {}
-                }
-            }
+            // Two rounds at once: a sweep may be long, and the ledger waits for none.
+            let work = rounds(every, stopped.clone(), "shreds were not worked at", || {
+                shredder.work()
+            });
+            let sweep = rounds(every, stopped, "rows were not swept", || shredder.sweep());
+            tokio::join!(work, sweep);
         });
         ShredderTask { _stop: stop, task }
     }
 
-    /// The dead letters: shreds that failed ten times without going forward. They are still tried, once an hour.
+    /// The dead letters: shreds that failed ten times without going forward, and owners whose sweep did. They are still
+    /// tried, once an hour.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn stuck(&self) -> Result<Vec<Shred>, StoreError> {
-        let stuck = self.0.store.shreds(Shreds::Stuck(STUCK_AFTER), None, PAGE);
-        stuck.await
+        let (mut stuck, mut after) = (Vec::new(), None);
+        loop {
+            let which = Shreds::Stuck(STUCK_AFTER);
+            let page = self.0.store.shreds(which, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(stuck);
+            };
+            after = Some(last.owner.clone());
+            stuck.extend(page);
+        }
     }
 
     /// What can be said of an owner's deletion now.
@@ -240,8 +267,7 @@ impl Shredder {
         let installation = self.0.store.installation().await?;
         // Not what the database says of the ledger: what stands there.
         let mut view = self.0.view.lock().await;
-        let followed = timeout(LEDGER_WITHIN, view.follow(&*self.0.ledger)).await;
-        followed.map_err(|_| slow())??;
+        view.follow(&*self.0.ledger).await?;
         if !view.is_of(&installation.id) {
             return Err(ReceiptError::Foreign);
         }
@@ -251,7 +277,8 @@ impl Shredder {
         let head = view.head;
         drop(view);
         let mut reach = Reach::of(&self.0.rows, &self.0.vectors);
-        reach.shares = self.0.second_shares().destroyed_at(&owner).await?;
+        let shares = SecondShares::of_round(self.0.shares.as_deref());
+        reach.shares = shares.destroyed_at(&owner).await?;
         let terms = &self.0.terms;
         Ok(Receipt::new(shred, appended_at, entry, head, terms, reach))
     }
@@ -264,7 +291,7 @@ impl Shredder {
     /// [`ShredderError`], the first; all other owners were done.
     pub async fn destroy_shares_again(&self) -> Result<u64, ShredderError> {
         let (mut owners, mut after) = (0_u64, None);
-        let (mut first, mut shares) = (None, self.0.second_shares());
+        let (mut first, mut round) = (None, Round::of(&self.0));
         loop {
             let page = self.0.store.shreds(Shreds::All, after.as_ref(), PAGE);
             let page = page.await?;
@@ -273,11 +300,7 @@ impl Shredder {
             };
             after = Some(last.owner.clone());
             for shred in page.iter().filter(|shred| shred.appended_at.is_some()) {
-                let destroyed = async {
-                    self.0.must_know(&shred.owner).await?;
-                    Ok(shares.destroy(&shred.owner).await?)
-                };
-                match destroyed.await {
+                match round.destroy_shares(&shred.owner).await {
                     Ok(()) => owners = owners.saturating_add(1),
                     Err(error) => drop(first.get_or_insert(error)),
                 }
@@ -302,142 +325,26 @@ impl ShredderTask {
     }
 }
 
-impl Inner {
-    /// All steps that concern this owner alone.
-    async fn finish(
-        &self,
-        shred: &Shred,
-        shares: &mut SecondShares<'_>,
-    ) -> Result<(), ShredderError> {
-        let owner = &shred.owner;
-        if shred.appended_at.is_none() {
-            self.append(shred).await?;
+/// Round after round, until it is told to stop.
+async fn rounds<F: Future<Output = Result<Worked, StoreError>>>(
+    every: Duration,
+    mut stopped: watch::Receiver<()>,
+    failed: &str,
+    round: impl Fn() -> F,
+) {
+    loop {
+        // A step is not cut off in the middle: only between two rounds one is stopped.
+        if let Err(error) = round().await {
+            tracing::warn!(target: "ophie_crypt::shred", %error, "{failed}");
         }
-        // Their store says what was done there. No other step waits for it, and no receipt is whole without it.
-        let destroyed = shares.destroy(owner).await;
-        // It waits for transactions of the application; vectors do not.
-        let tombstoned = if shred.tombstoned_at.is_none() {
-            tombstone(&self.rows, owner).await
-        } else {
-            Ok(())
-        };
-        if shred.tombstoned_at.is_none() && tombstoned.is_ok() {
-            self.store.note(owner, ShredStep::Tombstoned).await?;
+        tokio::select! {
+            _ = stopped.changed() => return,
+            () = sleep(every) => {}
         }
-        if shred.emptied_at.is_none() {
-            self.empty(owner).await?;
-            self.store.note(owner, ShredStep::Emptied).await?;
-        }
-        tombstoned?;
-        Ok(destroyed?)
-    }
-
-    fn second_shares(&self) -> SecondShares<'_> {
-        SecondShares::of_round(self.shares.as_deref())
-    }
-
-    /// The database says so of itself; the ledger must too.
-    async fn must_know(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
-        let installation = self.store.installation().await?;
-        let mut view = self.view.lock().await;
-        if view.shred(owner).is_none() {
-            let followed = timeout(LEDGER_WITHIN, view.follow(&*self.ledger)).await;
-            followed.map_err(|_| slow())??;
-        }
-        if !view.is_of(&installation.id) {
-            return Err(ShredderError::Foreign);
-        }
-        match view.shred(owner) {
-            Some(_) => Ok(()),
-            None => Err(ShredderError::NotInLedger),
-        }
-    }
-
-    async fn append(&self, shred: &Shred) -> Result<(), ShredderError> {
-        let installation = self.store.installation().await?;
-        let mut view = self.view.lock().await;
-        let added = view.add_shred(&*self.ledger, &installation.id, shred);
-        let entry = timeout(LEDGER_WITHIN, added).await.map_err(|_| slow())??;
-        let head = view.head;
-        drop(view);
-        let step = ShredStep::Appended { entry, head };
-        Ok(self.store.note(&shred.owner, step).await?)
-    }
-
-    async fn empty(&self, owner: &CanonicalId) -> Result<(), ShredderError> {
-        for (name, vectors) in &self.vectors {
-            let mut calls = 0_u32;
-            while !vectors.delete_owner(owner).await?.verified_empty() {
-                calls = calls.saturating_add(1);
-                if calls == CALLS {
-                    return Err(ShredderError::NotEmpty {
-                        name: Arc::clone(name),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts rows as they go.
-    async fn sweep(
-        &self,
-        owner: &CanonicalId,
-        deleted: &mut u64,
-        shares: &mut SecondShares<'_>,
-    ) -> Result<(), ShredderError> {
-        self.must_know(owner).await?;
-        // A store that was put back has them again. No row waits for one that is out of reach.
-        let destroyed = shares.destroy(owner).await;
-        for rows in &self.rows {
-            rows.bury(owner).await?;
-            for table in rows.models().deleted_tables() {
-                loop {
-                    let some = rows.sweep(owner, table, BATCH).await?;
-                    *deleted = deleted.saturating_add(some);
-                    if some == 0 {
-                        break;
-                    }
-                }
-            }
-        }
-        self.empty(owner).await?; // those too may come late
-        Ok(destroyed?)
-    }
-
-    async fn postpone(&self, shred: &Shred, error: &ShredderError) -> Result<(), StoreError> {
-        let doubled = 1_u32.checked_shl(shred.attempts).unwrap_or(u32::MAX);
-        let pause = PAUSES.0.saturating_mul(doubled).min(PAUSES.1);
-        let why = reason(error);
-        tracing::warn!(
-            target: "ophie_crypt::shred",
-            shred = %shred.id,
-            attempts = shred.attempts.saturating_add(1),
-            why,
-            "a shred did not go forward"
-        );
-        self.store.postpone(&shred.owner, pause, &why).await
     }
 }
 
-/// The error and its causes, in a line.
-fn reason(error: &ShredderError) -> String {
-    const MOST: usize = 1000;
-    let mut text = error.to_string();
-    let mut cause = core::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.chars().take(MOST).collect()
-}
-
-fn slow() -> LedgerError {
-    LedgerError::unavailable("no answer within thirty seconds")
-}
-
-fn micros(time: Duration) -> i64 {
+pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 

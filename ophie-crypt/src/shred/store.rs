@@ -37,14 +37,16 @@ pub trait ShredStore: KeyStore {
         limit: u32,
     ) -> Result<Vec<Shred>, StoreError>;
 
-    /// Takes a shred that is due for so long, and counts an attempt; `false` if another has it, or it is done.
+    /// Takes a shred that does not rest for so long, and counts an attempt: at finishing it or, if it was read as done, at
+    /// sweeping it. `false` if another has it, or it was done since.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError>;
+    async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError>;
 
-    /// Notes that a step is done, now unless it was noted before, and that the shred went forward.
+    /// Notes that a step is done, now unless it was noted before, and that the shred went forward. The sweep of one that is
+    /// not done says nothing of how it fares otherwise.
     ///
     /// # Errors
     ///
@@ -78,16 +80,31 @@ pub trait ShredStore: KeyStore {
     /// [`StoreError`].
     async fn installation(&self) -> Result<Installation, StoreError>;
 
-    /// Raises the epoch, never lowers it, and sets the ledger's head: nothing that was leased before counts any more,
-    /// and no key of an earlier epoch seals.
+    /// How many shreds there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn count_shreds(&self) -> Result<u64, StoreError>;
+
+    /// Raises the epoch, and what is known of the ledger's head; lowers neither. Nothing that was leased before counts any
+    /// more, and no key of an earlier epoch seals.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError>;
 
-    /// Takes old versions of the keys' rows out of their tables' files. `false` where the database keeps none, or the
-    /// role may not.
+    /// Begins with another ledger, in one step: takes the id and the ledger's head as they are, and the epoch if it is
+    /// later.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn adopt(&self, installation: &Installation) -> Result<(), StoreError>;
+
+    /// Vacuums the keys' tables, as far as open snapshots let it. `false` where the database keeps no old versions of rows, or
+    /// the role may not.
     ///
     /// # Errors
     ///
@@ -110,8 +127,8 @@ impl<S: ShredStore + ?Sized> ShredStore for Arc<S> {
         (**self).shreds(which, after, limit).await
     }
 
-    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError> {
-        (**self).claim(owner, life).await
+    async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError> {
+        (**self).claim(shred, life).await
     }
 
     async fn note(&self, owner: &CanonicalId, step: ShredStep) -> Result<(), StoreError> {
@@ -135,8 +152,16 @@ impl<S: ShredStore + ?Sized> ShredStore for Arc<S> {
         (**self).installation().await
     }
 
+    async fn count_shreds(&self) -> Result<u64, StoreError> {
+        (**self).count_shreds().await
+    }
+
     async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError> {
         (**self).raise_epoch(epoch, head).await
+    }
+
+    async fn adopt(&self, installation: &Installation) -> Result<(), StoreError> {
+        (**self).adopt(installation).await
     }
 
     async fn vacuum(&self) -> Result<bool, StoreError> {

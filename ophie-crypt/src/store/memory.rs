@@ -43,6 +43,9 @@ pub struct MemoryKeyStore {
     graves: Mutex<Graves>,
     changed: Notify,
     clock: Clock,
+    /// How long a question about shreds takes, and of how many owners each was.
+    #[cfg(test)]
+    pub(crate) looks: Mutex<(Duration, Vec<usize>)>,
 }
 
 struct Kept {

@@ -1,10 +1,12 @@
 //! The command of an application that has notes: what the tests in `cli/` run beside the stock command. Of its releases,
 //! one has people whose names soak, and the next one people whose names did.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use ophie_crypt::{EncryptedModel, Models};
-use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
+use ophie_crypt_cli::Application;
+use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, SqliteShares};
+use sqlx::sqlite::SqlitePoolOptions;
 
 #[derive(EncryptedModel)]
 #[crypt(table = "notes")]
@@ -65,10 +67,27 @@ mod elsewhere {
 fn main() -> ExitCode {
     let models = Models::new().with::<Note>();
     let release = std::env::var("TEST_RELEASE");
-    ophie_crypt_cli::main(match release.as_deref() {
+    let models = match release.as_deref() {
         Ok("soaking") => models.with::<soaking::Person>(),
         Ok("after") => models.with::<after::Person>(),
         Ok("elsewhere") => models.with::<elsewhere::Note>(),
         _ => models,
-    })
+    };
+    match std::env::var("TEST_SIDECARS") {
+        Ok(_) => ophie_crypt_cli::main(models), // which says nothing of them
+        Err(_) => with_shares(Application::new(models).without_sidecars()).run(),
+    }
+}
+
+/// With the second shares in the database that a variable names.
+fn with_shares(application: Application) -> Application {
+    let Ok(url) = std::env::var("TEST_SHARES") else {
+        return application;
+    };
+    // Without these no task is begun, for which there is no runtime yet.
+    let pool = SqlitePoolOptions::new()
+        .max_lifetime(None)
+        .idle_timeout(None);
+    let pool = pool.connect_lazy(&url).expect("the URL of a database");
+    application.shares(SqliteShares::new(pool, "tests"), Duration::ZERO)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ophie_crypt::{FileLedger, Models, Shredder};
-use ophie_crypt_sqlx::{PostgresKeyStore, PostgresModels};
+use ophie_crypt_sqlx::{PgVectors, PostgresKeyStore, PostgresModels};
 
 use super::{
     say,
@@ -15,10 +15,10 @@ pub(crate) async fn run(settings: &Settings) {
     let store = PostgresKeyStore::new(pool.clone());
     let keyring = settings.keyring_on(store.clone()).await;
     let ledger = FileLedger::open(settings.text("ledger")).expect("the ledger's file");
-    let rows = PostgresModels::new(pool, Models::new().with::<Note>());
+    let rows = PostgresModels::new(pool.clone(), Models::new().with::<Note>());
     let mut builder = Shredder::builder(store, ledger)
         .rows(rows)
-        .sweep_again(Duration::ZERO);
+        .vectors("vectors", PgVectors::new(pool, "vectors", "owner"));
     if let Some(shares) = settings.shares() {
         builder = builder.shares(shares, Duration::ZERO);
     }

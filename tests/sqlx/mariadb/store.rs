@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ophie_crypt::{
-    KeyStore, Keyring, MAX_INVOCATIONS, Models, Rotation, Shred, ShredId, ShredStore, WaitsFor,
+    FileLedger, KeyStore, Keyring, MAX_INVOCATIONS, Models, Rotation, Shred, ShredId, ShredStore,
+    WaitsFor, restore_adopt, restore_replay,
 };
 use ophie_crypt_sqlx::MySqlModels;
 use sqlx::AssertSqlSafe;
@@ -37,6 +38,12 @@ const ROTATOR: [&str; 4] = [
     "UPDATE (announced_at) ON {}.ophie_crypt_budgets",
 ];
 
+/// And for restores.
+const RESTORER: [&str; 2] = [
+    "SELECT, UPDATE (id, epoch, ledger_position, ledger_hash) ON {}.ophie_crypt_installation",
+    "SELECT, INSERT (owner, id, requested_at, entry, appended_at) ON {}.ophie_crypt_shreds",
+];
+
 /// From the announcement to the end of the old key.
 #[tokio::test]
 async fn a_role_that_rotates() {
@@ -59,7 +66,7 @@ async fn a_role_that_rotates() {
     let keyring = keyring.build().unwrap();
     keyring.provision(&ALICE).await.unwrap();
     let models = MySqlModels::new(pool.clone(), Models::new());
-    let rotation = Rotation::new(keyring, store(), models);
+    let rotation = Rotation::new(keyring, store(), models).without_sidecars();
     assert_eq!(rotation.begin(&ALICE).await.unwrap(), 2);
     run(
         "UPDATE ophie_crypt_budgets SET announced_at = announced_at - INTERVAL 1 HOUR, \
@@ -82,6 +89,27 @@ async fn a_role_that_rotates() {
     }
     let destroyed = rotation.destroy(&ALICE, Duration::ZERO).await.unwrap();
     assert_eq!(destroyed.destroyed, 1);
+}
+
+#[tokio::test]
+async fn a_role_that_restores() {
+    let keys = Keys::new().await;
+    let name = keys.database.name();
+    let run = async |text: String| {
+        let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&keys.pool);
+        done.await.unwrap();
+    };
+    let role = format!("{name}@'127.0.0.1'");
+    run(format!("CREATE USER {role}")).await;
+    for grant in RESTORER {
+        run(format!("GRANT {} TO {role}", grant.replace("{}", name))).await;
+    }
+    let url = keys.database.url().replace("root@", &format!("{name}@"));
+    let store = Store::new(Pool::connect(&url).await.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = FileLedger::open_or_create(folder.path().join("ledger")).unwrap();
+    assert_eq!(restore_adopt(&store, &ledger).await.unwrap(), 2);
+    assert_eq!(restore_replay(&store, &ledger).await.unwrap(), 0);
 }
 
 #[tokio::test]

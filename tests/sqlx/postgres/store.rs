@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::join, poll};
 use ophie_crypt::{
     CanonicalId, ChainedAudit, FileLedger, KeyId, KeyStore, Keyring, LeaseError, MAX_INVOCATIONS,
     ModelError, ModelStore, Models, OwnerId, RestoreGuard, Rotation, RowStore, Shred, ShredId,
-    ShredStore, Shredder, StoreError, WaitsFor,
+    ShredStore, Shredder, StoreError, WaitsFor, restore_adopt, restore_replay,
 };
 use ophie_crypt_sqlx::PostgresModels;
 use sqlx::{
@@ -244,6 +244,21 @@ async fn a_role_that_may_change_no_key() {
     assert!(shreds[0].done_at.is_some() && shreds[0].vacuumed_at.is_none());
     worker.shred(&CanonicalId::text("ben")).await.unwrap_err();
 
+    let role = format!("restorer_{}", Uuid::new_v4().simple());
+    let grants = documented_grants(3).replace(" restorer;", &format!(" {role};"));
+    assert_eq!(grants.matches(&role).count(), 3, "{grants}");
+    let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
+    let granted = sqlx::raw_sql(AssertSqlSafe(grants))
+        .execute(&keys.pool)
+        .await;
+    granted.unwrap();
+    let restorer = PgPoolOptions::new().connect_with(options(&keys).username(&role));
+    let restorer = Store::new(restorer.await.unwrap());
+    let replayed = restore_replay(&restorer, &ledger).await.unwrap();
+    assert_eq!(replayed, 0);
+    let other = FileLedger::open_or_create(folder.path().join("other")).unwrap();
+    assert_eq!(restore_adopt(&restorer, &other).await.unwrap(), 4);
+
     for sql in [
         "UPDATE ophie_crypt_deks SET kek = 'mine'",
         "DELETE FROM ophie_crypt_index_keys",
@@ -286,7 +301,7 @@ async fn a_role_that_rotates() {
     let keyring = keyring.build().unwrap();
     keyring.provision(&ALICE).await.unwrap();
     let models = PostgresModels::new(pool.clone(), Models::new());
-    let rotation = Rotation::new(keyring, store(), models);
+    let rotation = Rotation::new(keyring, store(), models).without_sidecars();
     assert_eq!(rotation.begin(&ALICE).await.unwrap(), 2);
     run(
         "UPDATE ophie_crypt_budgets SET announced_at = announced_at - interval '1 hour', \

@@ -4,13 +4,16 @@ use std::sync::atomic::Ordering::SeqCst;
 
 mod index;
 mod index_limits;
+mod late;
 mod rows;
+#[cfg(feature = "sidecar")]
+mod sidecars;
 mod world;
 
 use self::world::{ADA, NAME, TEXT, World};
 use super::*;
 use crate::{
-    LocalKms, MemoryShares, MovingKms, TwoShareKms, adapter,
+    DekBlob, LocalKms, MemoryShares, MovingKms, TwoShareKms, adapter,
     store::{ANNOUNCED_FOR, KeyStore, LEASES_OVER_FOR, RotationPolicy},
 };
 

@@ -267,7 +267,8 @@ impl World {
             open_since: AtomicU64::new(u64::MAX),
             ..Tables::default()
         });
-        let rotation = Rotation::new(keyring.clone(), Arc::clone(&keys), Arc::clone(&tables));
+        let rotation = Rotation::new(keyring.clone(), Arc::clone(&keys), Arc::clone(&tables))
+            .without_sidecars();
         Self {
             clock,
             keys,

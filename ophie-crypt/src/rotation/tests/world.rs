@@ -223,7 +223,7 @@ impl World {
             keys,
             keyring,
             tables,
-            rotation: rotation.page(3),
+            rotation: rotation.page(3).without_sidecars(),
         }
     }
 
@@ -236,10 +236,10 @@ impl World {
             .build()
             .unwrap();
         let tables = Arc::clone(&self.tables);
-        let rotation = Rotation::new(keyring.clone(), Arc::clone(&self.keys), tables).page(3);
+        let rotation = Rotation::new(keyring.clone(), Arc::clone(&self.keys), tables);
         Self {
             keyring,
-            rotation,
+            rotation: rotation.page(3).without_sidecars(),
             ..self
         }
     }

@@ -70,6 +70,22 @@ impl MemoryKeyStore {
         id
     }
 
+    #[cfg(test)]
+    async fn look(&self, owners: usize) {
+        let pause = {
+            let mut looks = self.looks.lock().unwrap();
+            looks.1.push(owners);
+            looks.0
+        };
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Forgets a shred, as a restore from before it would.
+    #[cfg(test)]
+    pub(crate) fn unremember(&self, owner: &CanonicalId) {
+        self.graves().shreds.remove(owner);
+    }
+
     fn installed(&self) -> Result<Installation, StoreError> {
         let id = random()?;
         let fresh = || Installation {
@@ -84,6 +100,8 @@ impl MemoryKeyStore {
 #[async_trait]
 impl ShredStore for MemoryKeyStore {
     async fn shreds_of(&self, owners: &[CanonicalId]) -> Result<Vec<Shred>, StoreError> {
+        #[cfg(test)]
+        self.look(owners.len()).await;
         let graves = self.graves();
         let found = owners.iter().filter_map(|owner| graves.shreds.get(owner));
         Ok(found.map(|grave| grave.shred.clone()).collect())
@@ -101,10 +119,12 @@ impl ShredStore for MemoryKeyStore {
             match which {
                 Shreds::All => true,
                 Shreds::Due => undone && grave.due_at <= now,
-                Shreds::Stuck(least) => undone && shred.attempts >= least,
+                Shreds::Stuck(least) => shred.attempts >= least,
+                Shreds::Unappended => undone && shred.entry.is_none() && grave.due_at <= now,
                 Shreds::Sweepable { after, again } => {
                     let rested = |at: i64| at.saturating_add(again) <= now;
                     shred.entry.is_some()
+                        && (undone || grave.due_at <= now)
                         && shred.requested_at.saturating_add(after) <= now
                         && shred.swept_at.is_none_or(rested)
                 }
@@ -120,11 +140,11 @@ impl ShredStore for MemoryKeyStore {
         Ok(found.map(|(_, grave)| grave.shred.clone()).collect())
     }
 
-    async fn claim(&self, owner: &CanonicalId, life: Duration) -> Result<bool, StoreError> {
-        let now = now();
+    async fn claim(&self, shred: &Shred, life: Duration) -> Result<bool, StoreError> {
+        let (now, done) = (now(), shred.done_at.is_some());
         let mut graves = self.graves();
-        let due = |grave: &&mut Grave| grave.shred.done_at.is_none() && grave.due_at <= now;
-        let Some(grave) = graves.shreds.get_mut(owner).filter(due) else {
+        let due = |grave: &&mut Grave| grave.shred.done_at.is_some() == done && grave.due_at <= now;
+        let Some(grave) = graves.shreds.get_mut(&shred.owner).filter(due) else {
             return Ok(false);
         };
         grave.due_at = now.saturating_add(micros(life));
@@ -150,10 +170,17 @@ impl ShredStore for MemoryKeyStore {
                 shred.entry.get_or_insert(entry);
                 &mut shred.appended_at
             }
-            ShredStep::Done => &mut shred.done_at,
+            ShredStep::Done => {
+                grave.due_at = 0;
+                &mut shred.done_at
+            }
             ShredStep::Emptied => &mut shred.emptied_at,
-            ShredStep::Swept => {
-                shred.swept_at = None;
+            ShredStep::Swept { rest } => {
+                shred.swept_at = Some(now());
+                if shred.done_at.is_none() {
+                    return Ok(());
+                }
+                grave.due_at = now().saturating_add(micros(rest));
                 &mut shred.swept_at
             }
             ShredStep::Tombstoned => &mut shred.tombstoned_at,
@@ -190,12 +217,27 @@ impl ShredStore for MemoryKeyStore {
         self.installed()
     }
 
+    async fn count_shreds(&self) -> Result<u64, StoreError> {
+        Ok(self.graves().shreds.len().try_into().unwrap_or(u64::MAX))
+    }
+
     async fn raise_epoch(&self, epoch: u64, head: &LedgerHead) -> Result<(), StoreError> {
         self.installed()?;
         if let Some(installation) = &mut self.graves().installation {
             installation.epoch = installation.epoch.max(epoch);
-            installation.ledger = *head;
+            if installation.ledger.position() < head.position() {
+                installation.ledger = *head;
+            }
         }
+        Ok(())
+    }
+
+    async fn adopt(&self, installation: &Installation) -> Result<(), StoreError> {
+        let epoch = self.installed()?.epoch.max(installation.epoch);
+        self.graves().installation = Some(Installation {
+            epoch,
+            ..*installation
+        });
         Ok(())
     }
 

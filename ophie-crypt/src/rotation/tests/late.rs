@@ -1,0 +1,75 @@
+//! A process that has missed the announcement of a generation.
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::{
+    error::{Error, OpenError},
+    session::Purpose,
+    shred::ShredId,
+    store::{IndexKeyRecord, Lease, LeaseError, LeaseRequest, MemoryKeyStore, StoreError},
+};
+
+/// The keys, and no word of what changes in them.
+struct Deaf(Arc<MemoryKeyStore>);
+
+#[async_trait]
+impl KeyStore for Deaf {
+    async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
+        self.0.load(owner).await
+    }
+
+    async fn insert_if_absent(
+        &self,
+        owner: &CanonicalId,
+        dek: &DekRecord,
+        index_key: &IndexKeyRecord,
+    ) -> Result<(), StoreError> {
+        self.0.insert_if_absent(owner, dek, index_key).await
+    }
+
+    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
+        self.0.version(owner).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
+        self.0.lease(request).await
+    }
+
+    async fn changes(&self, _: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn shred(&self, owner: &CanonicalId) -> Result<Option<ShredId>, StoreError> {
+        self.0.shred(owner).await
+    }
+}
+
+/// It cannot read what another process sealed under it, says so, and reads it after a refresh.
+#[tokio::test]
+async fn a_row_of_a_generation_that_a_session_lacks_is_read_after_a_refresh() {
+    let kms = Arc::new(LocalKms::ephemeral().unwrap());
+    let world = World::with(Arc::clone(&kms)).await;
+    let late = Keyring::builder()
+        .kms(kms)
+        .key_store(Deaf(Arc::clone(&world.keys)))
+        .build()
+        .unwrap();
+    // Opened before.
+    let session = late.open(ADA, Purpose::new("late")).await.unwrap();
+    let old = adapter::seal_in(&session, TEXT, None, &"old".to_owned()).unwrap();
+    world.rotation.begin(ADA).await.unwrap();
+    world.clock.pass(ANNOUNCED_FOR);
+    assert_eq!(world.advance().await.waits_for, Some(WaitsFor::Leases));
+    let there = world.session().await;
+    let new = adapter::seal_in(&there, TEXT, None, &"new".to_owned()).unwrap();
+
+    let read = |bytes: &[u8]| adapter::open_in::<String>(&session, TEXT, None, bytes);
+    let unknown = read(&new).unwrap_err();
+    let expected = OpenError::UnknownKey { column: TEXT };
+    assert!(matches!(unknown, Error::Open(error) if error == expected));
+    assert_eq!(read(&old).unwrap(), "old");
+    session.refresh().await.unwrap();
+    assert_eq!(read(&new).unwrap(), "new");
+    assert_eq!(read(&old).unwrap(), "old");
+}
