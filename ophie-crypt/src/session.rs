@@ -232,7 +232,7 @@ impl Session {
     ///
     /// [`NoSession`] if the session has ended.
     pub fn seals_under(&self, key_id: KeyId) -> Result<bool, NoSession> {
-        Ok(*self.pin()?.keys().sealing.id() == key_id)
+        Ok(self.pin()?.keys().seals_under(key_id))
     }
 
     /// Makes sure that this process may seal at least `count` more values for the owner, before bulk work.

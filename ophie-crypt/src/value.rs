@@ -112,6 +112,11 @@ impl OwnerKeys {
         })
     }
 
+    /// Whether this is the key that seals.
+    pub(crate) fn seals_under(&self, id: KeyId) -> bool {
+        *self.sealing.id() == id
+    }
+
     /// The generation of this id; compared in constant time each.
     fn key(&self, id: KeyId) -> Option<&DataKey> {
         core::iter::once(&self.sealing)

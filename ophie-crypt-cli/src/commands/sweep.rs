@@ -59,7 +59,7 @@ pub(super) async fn sweep(world: &World, dry_run: bool) -> Result<Report, Error>
         None => Worked::default(),
     };
     let stuck = shredder.stuck().await?;
-    // One that failed is tried again later, and one that was left off a minute after; neither is due just now.
+    // One that failed is tried again later, and one that was left off five minutes after; neither is due just now.
     let mut undone = all_shreds(&*keys.shreds, Shreds::All).await?;
     undone.retain(|shred| shred.done_at.is_none());
     let interrupted = world.stop.is_asked();

@@ -24,7 +24,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use stand_ins::{clock, column, error, keyring, owner, soak, store, sync, value};
+use stand_ins::{clock, column, error, hazmat, keyring, owner, soak, store, sync, value};
 
 macro_rules! of_the_library {
     ($($name:ident = $path:literal;)*) => {$(
