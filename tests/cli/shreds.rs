@@ -169,6 +169,8 @@ async fn a_restore_is_replayed_by_name(kind: Kind) {
     let adopt = ["restore", "adopt", "--json", "--yes-restore", &installation];
     let adopt = place.stock(&adopt).await.ends(0).json();
     assert_eq!(adopt["epoch"], 4);
+    assert_eq!(adopt["installation_before"], *installation);
+    assert_ne!(adopt["installation"], adopt["installation_before"]);
     place
         .stock(&["keys", "provision", "--owner", "int:9", "--reason", "new"])
         .await

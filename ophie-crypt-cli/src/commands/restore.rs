@@ -30,7 +30,7 @@ async fn run_one(world: &World, settle: &Settle, adopts: bool) -> Result<Report,
         stop.or_left(ledger.head()).await?.position(),
         before.ledger.position(),
     );
-    let (mut destroyed, mut epoch) = (None, before.epoch);
+    let (mut destroyed, mut after) = (None, before);
     if !settle.dry_run {
         let what = match adopts {
             true => format!("to begin a new history of installation {id} with this ledger"),
@@ -50,12 +50,18 @@ async fn run_one(world: &World, settle: &Settle, adopts: bool) -> Result<Report,
             }
         }
         drop(bar);
-        epoch = keys.shreds.installation().await?.epoch;
+        after = keys.shreds.installation().await?;
     }
+    let (now, epoch) = (hex(&after.id), after.epoch);
     let mut text = format!(
-        "installation {id}: epoch {epoch}, was {}; the ledger ends at entry {end}, the database knew of entry {known}",
+        "installation {now}: epoch {epoch}, was {}; the ledger ends at entry {end}, the database knew of entry {known}",
         before.epoch
     );
+    if after.id != before.id {
+        text.push_str(&format!(
+            "; with a ledger of its own it is another than {id}"
+        ));
+    }
     if let Some(destroyed) = destroyed {
         text.push_str(&format!(
             "; the keys of {destroyed} owners were destroyed again"
@@ -64,7 +70,7 @@ async fn run_one(world: &World, settle: &Settle, adopts: bool) -> Result<Report,
     if !settle.dry_run {
         text.push_str("; no key seals before it is rotated: `ophie-crypt keys rotate --due`");
     }
-    let json = json!({"installation": id, "epoch_before": before.epoch, "epoch": epoch,
+    let json = json!({"installation": now, "installation_before": id, "epoch_before": before.epoch, "epoch": epoch,
         "ledger": {"end": end, "known": known}, "destroyed": destroyed, "dry_run": settle.dry_run});
     Ok(Report::fine(text, json))
 }
