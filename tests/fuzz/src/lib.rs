@@ -3,6 +3,8 @@
 //! Invariant: a target is one function of bytes, the same under `cargo test` and under libFuzzer (`libfuzzer/`), and
 //! asserts more than that nothing panics: its module says what. Absent: when they run (`fuzz.rs`).
 
+// The command's file has unit tests, which run in the command.
+#![cfg(not(any(test, doctest)))]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,

@@ -68,6 +68,7 @@ pub(crate) mod value {
 
 pub(crate) mod hazmat {
     pub(crate) mod data_key {
+        #[allow(unreachable_pub, reason = "public in the library")]
         pub struct KeyId;
     }
 }
