@@ -139,6 +139,7 @@ async fn without_a_fresh_state_nothing_is_read_or_written() {
     }
     // Whoever writes the database can take the state back; below the release's floor it is not believed.
     world.run("DELETE FROM ophie_crypt_soaks").await.unwrap();
+    let process = world.process(); // one that stopped stays so
     process.watch.beat().await.unwrap();
     for error in both(&world, &process, 5).await {
         let floor = SoakState::Expand;

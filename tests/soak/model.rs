@@ -314,7 +314,11 @@ impl Run {
         self.suspended[at] = true;
     }
 
+    /// With a new watch, as one that was stopped stays so; what it has bound is what it had.
     async fn wake(&mut self, at: usize) {
+        if self.suspended[at] {
+            self.processes[at] = self.world.process();
+        }
         self.processes[at].watch.beat().await.unwrap();
         self.suspended[at] = false;
         self.unaware[at] = false;

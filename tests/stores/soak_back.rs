@@ -42,17 +42,21 @@ async fn a_release_that_knows_no_plaintext_keeps_it_from_counting_again(kind: Ki
     let soaking = Soaking::new(kind).await;
     soaking.insert(1, ADA, "'old'").await.unwrap();
     soaking.until(SoakState::Retired).await;
-    let after = Models::new().with::<PersonAfter>();
-    let after = SoakWatch::new(soaking.database.models(kind, after).await).unwrap();
-    after.beat().await.unwrap();
-    let soaker = &soaking.soaker;
+    let release = async || {
+        let models = Models::new().with::<PersonAfter>();
+        let models = soaking.database.models(kind, models).await;
+        let after = SoakWatch::new(models).unwrap();
+        after.beat().await.unwrap();
+        after
+    };
+    let (after, soaker) = (release().await, &soaking.soaker);
     let back = soaker.step(TABLE, COLUMN, SoakState::Sealed).await;
     assert_eq!(unmet(back), [Gate::Floor]);
     after.stop().await.unwrap();
     soaker.step(TABLE, COLUMN, SoakState::Sealed).await.unwrap();
     // It is deployed too early after that.
     soaking.watch.beat().await.unwrap();
-    after.beat().await.unwrap();
+    let after = release().await;
     let back = soaker.step(TABLE, COLUMN, SoakState::Soak).await;
     assert_eq!(unmet(back), [Gate::Floor, Gate::Verified]);
     let admitted = soaker.admit_old_binaries(TABLE, COLUMN, true).await;
