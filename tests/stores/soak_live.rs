@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ophie_crypt::{
     EncryptedModel, ModelError, ModelStore, Models,
-    soak::{Gate, SoakColumn, SoakJobError, SoakState, SoakStore},
+    soak::{Gate, SoakColumn, SoakJobError, SoakState, SoakStore, SoakWatch},
 };
 use ophie_crypt_sqlx::{Owner, Soak, SqliteModels};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -104,13 +104,14 @@ async fn no_column_is_dropped_that_a_process_still_knows(kind: Kind) {
     let dropped = soaking.models.drop_twin(&soaking.soak, &row).await;
     assert!(!dropped.unwrap(), "a row has plaintext");
     assert_eq!(soaking.count("name = 'Mom'").await, 1);
-    soaking.watch.beat().await.unwrap();
+    let watch = SoakWatch::new(soaking.models.clone()).unwrap();
+    watch.beat().await.unwrap();
     soaking.soaker.null_out(TABLE, COLUMN).await.unwrap();
     // It has come since the tool looked.
     let dropped = soaking.models.drop_twin(&soaking.soak, &row).await;
     assert!(!dropped.unwrap());
     soaking.run("SELECT name FROM people").await.unwrap();
-    soaking.watch.stop().await.unwrap();
+    watch.stop().await.unwrap();
     let dropped = soaking.models.drop_twin(&soaking.soak, &row).await;
     assert!(dropped.unwrap());
 }

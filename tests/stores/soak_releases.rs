@@ -6,7 +6,7 @@ use std::{
 };
 
 use ophie_crypt::{
-    CanonicalId, Error, Keyring, LocalKms, MemoryKeyStore, Models, Purpose,
+    CanonicalId, Error, Keyring, LocalKms, MemoryKeyStore, Models, Purpose, Session,
     soak::{Gate, PlainRow, Sealing, SoakError, SoakJobError, SoakState, SoakWatch, Wrong},
 };
 use ophie_crypt_sqlx::Encrypted;
@@ -115,35 +115,42 @@ async fn a_release_that_knows_no_plaintext_writes_only_where_none_counts(kind: K
     let soaking = Soaking::new(kind).await;
     soaking.until(SoakState::Retired).await;
     let after = Models::new().with::<PersonAfter>();
-    let after = SoakWatch::new(soaking.database.models(kind, after).await).unwrap();
-    let keyring = Keyring::builder()
-        .kms(LocalKms::ephemeral().unwrap())
-        .key_store(MemoryKeyStore::new())
-        .soak_watch(after.clone())
-        .build()
-        .unwrap();
-    let session = keyring.open_or_provision(&ADA, Purpose::new("test"));
-    let session = session.await.unwrap();
-    let seals = || {
+    let models = soaking.database.models(kind, after).await;
+    let process = async || {
+        let after = SoakWatch::new(models.clone()).unwrap();
+        let keyring = Keyring::builder()
+            .kms(LocalKms::ephemeral().unwrap())
+            .key_store(MemoryKeyStore::new())
+            .soak_watch(after.clone())
+            .build()
+            .unwrap();
+        let session = keyring.open_or_provision(&ADA, Purpose::new("test"));
+        (after, session.await.unwrap())
+    };
+    let seals = |session: &Session| {
         let value = Encrypted::<String, after::name>::new("Mom");
-        let many = Encrypted::seal_many(core::slice::from_ref(&value), &session);
-        let one = value.seal(&session);
+        let many = Encrypted::seal_many(core::slice::from_ref(&value), session);
+        let one = value.seal(session);
         assert_eq!(many.is_ok(), one.is_ok());
         one.map(drop).map_err(|error| error.get().clone())
     };
-    seals().expect("it knows of no soak yet");
+    let (after, mut session) = process().await;
+    seals(&session).expect("it knows of no soak yet");
     after.beat().await.unwrap();
-    seals().unwrap();
-    // It is suspended, and the column steps back.
+    seals(&session).unwrap();
     after.stop().await.unwrap();
-    assert!(matches!(seals(), Err(Error::Soak(SoakError::Stale { .. }))));
+    let stale = seals(&session);
+    assert!(matches!(stale, Err(Error::Soak(SoakError::Stale { .. }))));
+    // The column steps back.
     for (to, may) in [(SoakState::Sealed, true), (SoakState::Soak, false)] {
         let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
         assert!(soaking.models.step(&soaking.soak, &row, to).await.unwrap());
+        let (after, another) = process().await;
         after.beat().await.unwrap();
-        assert_eq!(seals().is_ok(), may, "in {to}");
+        assert_eq!(seals(&another).is_ok(), may, "in {to}");
+        session = another;
     }
-    let Err(Error::Soak(SoakError::BelowFloor { floor, .. })) = seals() else {
+    let Err(Error::Soak(SoakError::BelowFloor { floor, .. })) = seals(&session) else {
         panic!("plaintext counts")
     };
     assert_eq!(floor, SoakState::Sealed);
