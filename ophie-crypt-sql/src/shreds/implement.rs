@@ -2,7 +2,7 @@
 //!
 //! Absent: what the methods do (the parent).
 
-/// Implements [`ShredStore`](ophie_crypt::ShredStore) for a type with a field `keys`, a [`KeyTables`].
+/// Implements [`ShredStore`](ophie_crypt::ShredStore) for a type with a field `keys`, a [`KeyTables`](crate::KeyTables).
 #[macro_export]
 macro_rules! shred_store {
     ($store:ident $(<$param:ident: $bound:path>)?) => {
