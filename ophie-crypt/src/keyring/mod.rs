@@ -33,7 +33,7 @@ use self::{
     ask::Errand,
     fill::in_time,
     owners::Owners,
-    slots::{Entry, filled},
+    slots::{Entry, Whose, filled},
     upkeep::{Nudge, Tasks},
 };
 pub use self::{
@@ -299,7 +299,13 @@ impl Inner {
                 let keeper = Arc::new(Keyring(Arc::clone(self)));
                 Ticket::counted(Arc::clone(&entry.slot), term, keeper)
             }
-            Err(filling) => filled(filling).await?,
+            Err((filling, whose)) => match filled(filling).await {
+                // Whoever was provisioned after it had read is not in it, and is there.
+                Err(SessionError::UnknownOwner) if whose == Whose::Anothers => {
+                    filled(self.fetch(&entry, errand.clone(), !read_only)).await?
+                }
+                ticket => ticket?,
+            },
         };
         // Not the keys themselves: audit and database take their time.
         let pinned = ticket.pin();

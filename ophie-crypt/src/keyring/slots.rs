@@ -149,11 +149,16 @@ impl Inner {
         entry: &Arc<Entry>,
         errand: &Errand,
         lease: bool,
-    ) -> Result<Term, watch::Receiver<Filled>> {
+    ) -> Result<Term, (watch::Receiver<Filled>, Whose)> {
         let now = self.clock.now();
         let fresh = |keys: &Unwrapped| now.since(&keys.at) < keys.renew_after;
-        let begin = || self.begin(entry, errand.clone(), lease);
-        entry.flight.join_or_start(&entry.slot.held, fresh, begin)
+        let mut whose = Whose::Anothers;
+        let begin = || {
+            whose = Whose::Ours;
+            self.begin(entry, errand.clone(), lease)
+        };
+        let joined = entry.flight.join_or_start(&entry.slot.held, fresh, begin);
+        joined.map_err(|filling| (filling, whose))
     }
 
     /// The fetch under way, or a new one.
@@ -222,6 +227,14 @@ fn ends_sessions(error: &SessionError) -> Option<NoSession> {
 }
 
 /// Waits for a fetch.
+/// Who began a fetch that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// It may have read before its caller came.
+    Anothers,
+    Ours,
+}
+
 pub(super) async fn filled(mut filling: watch::Receiver<Filled>) -> Result<Ticket, SessionError> {
     match filling.wait_for(Option::is_some).await.as_deref() {
         Ok(Some(filled)) => filled.clone(),

@@ -128,6 +128,30 @@ async fn a_caller_that_goes_away_cancels_nothing() {
     assert_eq!(gate.unwraps.load(SeqCst), 1);
 }
 
+/// Another's read is under way that began before the owner was there.
+#[tokio::test]
+async fn whoever_was_provisioned_is_opened_beside_a_read_of_before() {
+    let world = World::new(|builder| builder);
+    let (tell, late) = tokio::sync::oneshot::channel();
+    let (store, keyring) = (Arc::clone(&world.store), world.keyring.clone());
+    *world.store.before_insert.lock().unwrap() = Some(Box::pin(async move {
+        *store.tells_late.lock().unwrap() = Some(late);
+        tokio::spawn(async move { keyring.open(ADA, PURPOSE).await });
+        store.has_read.notified().await;
+    }));
+    let keyring = world.keyring.clone();
+    let opening = tokio::spawn(async move { keyring.open_or_provision(ADA, PURPOSE).await });
+    let ada = ADA.canonical();
+    while world.store.memory.load(&ada).await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await; // it joins
+    }
+    tell.send(()).unwrap();
+    opening.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
     struct Panics;

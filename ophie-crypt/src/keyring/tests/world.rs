@@ -48,7 +48,14 @@ pub(super) struct CountingStore {
     /// The connection breaks after the next insert was committed.
     pub(super) breaks_at_commit: AtomicBool,
     pub(super) leases_hang: AtomicBool,
+    /// Happens before the next insert.
+    pub(super) before_insert: Mutex<Option<BoxFuture>>,
+    /// What the next read saw is told only then; `has_read` says that it has read.
+    pub(super) tells_late: Mutex<Option<tokio::sync::oneshot::Receiver<()>>>,
+    pub(super) has_read: tokio::sync::Notify,
 }
+
+type BoxFuture = core::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Default)]
 pub(super) struct Events {
@@ -228,7 +235,13 @@ impl CountingStore {
 impl KeyStore for CountingStore {
     async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
         self.check()?;
-        self.memory.load(owner).await
+        let read = self.memory.load(owner).await;
+        let late = self.tells_late.lock().unwrap().take();
+        if let Some(late) = late {
+            self.has_read.notify_one();
+            late.await.unwrap();
+        }
+        read
     }
 
     async fn insert_if_absent(
@@ -238,6 +251,10 @@ impl KeyStore for CountingStore {
         index_key: &IndexKeyRecord,
     ) -> Result<(), StoreError> {
         self.check()?;
+        let before = self.before_insert.lock().unwrap().take();
+        if let Some(before) = before {
+            before.await;
+        }
         self.memory.insert_if_absent(owner, dek, index_key).await?;
         if self.breaks_at_commit.swap(false, SeqCst) {
             return Err(StoreError::unavailable("the connection broke"));
