@@ -1,6 +1,7 @@
-//! What is in the way of binaries of before, for who only looks.
+//! What is in the way of binaries of before.
 //!
-//! Invariant: it is what [`admit_old_binaries`](Soaker::admit_old_binaries) asks for. Absent: the admission (`worker`).
+//! Invariant: who only looks is told what [`admit_old_binaries`](Soaker::admit_old_binaries) asks for. Absent: the admission
+//! (`worker`).
 
 use super::{Gate, SoakJobError, SoakState, Soaker, worker::not_now};
 
@@ -20,19 +21,28 @@ impl Soaker {
         if row.state >= SoakState::Retired {
             return Err(not_now(&soak.column(), &row));
         }
-        let gates: &[Gate] = match (row.admits_old, row.state) {
-            (true, _) => &[],
-            (false, SoakState::Sealed) => &[
-                Gate::Acknowledged,
-                Gate::Floor,
-                Gate::Decrypted,
-                Gate::Verified,
-            ],
-            (false, _) => &[Gate::Floor],
-        };
-        match self.check(&soak, &row, row.state, gates).await {
+        if row.admits_old {
+            return Ok(Vec::new());
+        }
+        match self
+            .check(&soak, &row, row.state, admission(row.state))
+            .await
+        {
             Err(SoakJobError::Gates { unmet, .. }) => Ok(unmet),
             held => held.map(|()| Vec::new()),
         }
+    }
+}
+
+/// What must hold before they are admitted again.
+pub(super) const fn admission(state: SoakState) -> &'static [Gate] {
+    match state {
+        SoakState::Sealed => &[
+            Gate::Acknowledged,
+            Gate::Floor,
+            Gate::Decrypted,
+            Gate::Verified,
+        ],
+        _ => &[Gate::Floor],
     }
 }

@@ -15,7 +15,7 @@ use tokio::{task::yield_now, time::sleep};
 
 use super::{
     Gate, Heartbeat, SoakColumn, SoakJobError, SoakMigration, SoakRow, SoakState, SoakStore,
-    deaths::Deaths, lag::Lag,
+    admission::admission, deaths::Deaths, lag::Lag,
 };
 use crate::{column::ColumnRef, keyring::Keyring};
 
@@ -282,15 +282,7 @@ impl Soaker {
             return Ok(());
         }
         if admit {
-            let gates: &[Gate] = match row.state {
-                SoakState::Sealed => &[
-                    Gate::Acknowledged,
-                    Gate::Floor,
-                    Gate::Decrypted,
-                    Gate::Verified,
-                ],
-                _ => &[Gate::Floor],
-            };
+            let gates = admission(row.state);
             self.check(&soak, &row, row.state, gates).await?;
         }
         done(self.store.admit_old(&soak, &row, admit).await?)
