@@ -259,3 +259,72 @@ impl<T: Plaintext> Drop for Wiped<T> {
         self.0.wipe();
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::{fs::File, os::unix::fs::FileExt};
+
+    use super::*;
+
+    const SECRET: [u8; 256] = [0xa5; 256];
+
+    /// What lies there now, whoever has it.
+    fn memory(at: *const u8) -> [u8; SECRET.len()] {
+        let mut bytes = [0; SECRET.len()];
+        let memory = File::open("/proc/self/mem").unwrap();
+        let at = u64::try_from(at.addr()).unwrap();
+        memory.read_exact_at(&mut bytes, at).ok(); // of what was given back, nothing may be there
+        bytes
+    }
+
+    #[test]
+    fn bytes_are_wiped_with_those_behind_their_end() {
+        let mut bytes = SECRET.to_vec();
+        let at = bytes.as_ptr();
+        bytes.truncate(100);
+        assert_eq!(memory(at), SECRET);
+        wipe(&mut bytes);
+        assert_eq!(memory(at), [0; SECRET.len()]);
+        assert_eq!((bytes.len(), bytes.as_ptr()), (0, at));
+    }
+
+    /// Its block is free then, and another's soon.
+    #[test]
+    fn a_block_that_is_given_back_holds_no_plaintext() {
+        let is_left = |at| memory(at).windows(32).any(|part| part == &SECRET[..32]);
+        let mut bytes = SECRET.to_vec();
+        let at = bytes.as_ptr();
+        Plaintext::wipe(&mut bytes);
+        drop(bytes);
+        assert!(!is_left(at), "a Vec");
+
+        let mut text = "\u{965}".repeat(100); // e0 a5 a5
+        let at = text.as_ptr();
+        let is_there = |at| {
+            memory(at)
+                .windows(32)
+                .any(|part| part.starts_with("\u{965}\u{965}".as_bytes()))
+        };
+        assert!(is_there(at));
+        Plaintext::wipe(&mut text);
+        assert!(!is_there(at) && text.is_empty(), "a String");
+
+        let mut buf = PlainBuf::with_capacity(SECRET.len());
+        buf.extend(&SECRET);
+        let at = buf.as_slice().as_ptr();
+        buf.extend(&SECRET);
+        assert!(!is_left(at), "a buffer that grew");
+        let at = buf.as_slice().as_ptr();
+        drop(buf);
+        assert!(!is_left(at), "a buffer");
+
+        let at = {
+            let bytes = Zeroizing::new(SECRET.to_vec());
+            let at = bytes.as_ptr();
+            assert!(String::decode(bytes).is_err());
+            at
+        };
+        assert!(!is_left(at), "what is not UTF-8");
+    }
+}
