@@ -84,7 +84,11 @@ mod cancelled;
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod deceived;
+#[cfg(test)]
 mod fence;
+#[cfg(test)]
+mod gone;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

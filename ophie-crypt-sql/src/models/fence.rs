@@ -3,6 +3,8 @@
 //! Invariant: an envelope that was not there before stands under a key of the row's living owner that may still seal, and a
 //! fingerprint under an index key of that owner's that is in use. Absent: who may open it; the column types refuse what is another's when it is read.
 
+mod postgres;
+
 use ophie_crypt::{ColumnRef, ModelError, ModelInfo, OwnerKind};
 
 use super::{ModelTables, error, sql::quoted};
@@ -14,6 +16,8 @@ use crate::{
 /// Of at most 128 characters, which is what MySQL takes.
 const REFUSAL: &str = "the write fence refused a value that the owner of this row cannot have sealed now; write it in a \
     session of that owner";
+/// No session of the owner's mends that.
+const SHREDDED: &str = "the write fence refused a value: the keys of its owner were destroyed; nothing of that owner is written any more";
 
 /// An owner's id in canonical bytes, for every type that a column of owners has.
 pub(crate) const POSTGRES_OWNER: &str = "\
@@ -33,16 +37,17 @@ impl<D: Driver> ModelTables<D> {
     /// [`ModelError`].
     pub async fn fence(&self) -> Result<String, ModelError> {
         let mut sql = String::new();
-        if D::DIALECT == Dialect::Postgres {
-            sql.push_str(POSTGRES_OWNER);
-        }
-        let path = self.search_path().await?;
+        let schema = match D::DIALECT {
+            Dialect::Postgres => self.schema().await?,
+            Dialect::MySql | Dialect::Sqlite => String::new(),
+        };
         for fenced in self.fenced()? {
-            let owner = self.canonical_owner(&fenced).await?;
             sql.push_str(&fenced.lower(D::DIALECT));
             sql.push_str(&match D::DIALECT {
-                Dialect::MySql => fenced.on_mysql(&owner),
-                Dialect::Postgres => fenced.on_postgres(&owner, &path),
+                Dialect::MySql => fenced.on_mysql(&self.owner_on_mysql(&fenced).await?),
+                Dialect::Postgres => {
+                    fenced.on_postgres(&self.owner_on_postgres(&fenced).await?, &schema)
+                }
                 Dialect::Sqlite => fenced.on_sqlite(),
             });
         }
@@ -124,14 +129,9 @@ impl<D: Driver> ModelTables<D> {
     }
 
     /// The canonical bytes of the row's owner, as SQL.
-    async fn canonical_owner(&self, fenced: &Fenced) -> Result<String, ModelError> {
+    async fn owner_on_mysql(&self, fenced: &Fenced) -> Result<String, ModelError> {
         let owner = fenced.model.owner();
         let name = quoted(D::DIALECT, owner.name());
-        match D::DIALECT {
-            Dialect::Postgres => return Ok(format!("ophie_crypt_owner(NEW.{name})")),
-            Dialect::Sqlite => return Ok(String::new()),
-            Dialect::MySql => {}
-        }
         let (schema, table) = match owner.table().rsplit_once('.') {
             Some((schema, table)) => (Some(schema), table),
             None => (None, owner.table()),
@@ -192,39 +192,21 @@ impl Column {
     }
 
     /// What finds the key of the new value `NEW.name`, if that is the owner's and of use. Of an index, also by the
-    /// value's form.
-    fn key(&self, dialect: Dialect, name: &str, owner: &str) -> String {
+    /// value's form. A shredded owner has none, as on PostgreSQL.
+    fn key_on_mysql(&self, name: &str, owner: &str) -> String {
         match self {
-            Self::Index(_) => {
-                let first = match dialect {
-                    Dialect::Postgres => format!("get_byte(NEW.{name}, 0)"),
-                    Dialect::MySql | Dialect::Sqlite => format!("ord(substr(NEW.{name}, 1, 1))"),
-                };
-                format!(
-                    "FROM ophie_crypt_index_keys AS ind JOIN ophie_crypt_owners AS own ON own.owner = ind.owner
-        WHERE ind.owner = {owner} AND ind.generation = CASE WHEN octet_length(NEW.{name}) = 17 THEN {first} END
-            AND ind.state IN ('announced', 'writing', 'draining') AND own.state = 'living'"
-                )
-            }
+            Self::Index(_) => format!(
+                "FROM ophie_crypt_index_keys AS ind
+        WHERE ind.owner = {owner}
+            AND ind.generation = CASE WHEN octet_length(NEW.{name}) = 17 THEN ord(substr(NEW.{name}, 1, 1)) END
+            AND ind.state IN ('announced', 'writing', 'draining')"
+            ),
             Self::Sealed(_) => format!(
-                "FROM ophie_crypt_deks AS dek JOIN ophie_crypt_owners AS own ON own.owner = dek.owner
+                "FROM ophie_crypt_deks AS dek
         WHERE dek.key_id = substr(NEW.{name}, 2, 16) AND dek.owner = {owner}
-            AND dek.state IN ('announced', 'sealing', 'draining') AND own.state = 'living'"
+            AND dek.state IN ('announced', 'sealing', 'draining')"
             ),
         }
-    }
-
-    /// That `NEW.name` has the form of an envelope. By a part of it: PostgreSQL's `get_byte` would read all of what it keeps
-    /// elsewhere, as it does with two kilobytes and more.
-    fn form(&self, dialect: Dialect, name: &str) -> Option<String> {
-        let first = match dialect {
-            _ if matches!(self, Self::Index(_)) => return None,
-            Dialect::Postgres => format!("substr(NEW.{name}, 1, 1) BETWEEN '\\xfa' AND '\\xfd'"),
-            Dialect::MySql | Dialect::Sqlite => {
-                format!("ord(substr(NEW.{name}, 1, 1)) BETWEEN 250 AND 253")
-            }
-        };
-        Some(format!("octet_length(NEW.{name}) >= 45 AND {first}"))
     }
 }
 
@@ -262,50 +244,6 @@ impl Fenced {
         }
     }
 
-    fn on_postgres(&self, owner: &str, path: &str) -> String {
-        let dialect = Dialect::Postgres;
-        let table = quoted(dialect, self.model.table());
-        let function = format!("ophie_crypt_fence_{}", short(self.model.table()));
-        let owner_column = quoted(dialect, self.model.owner().name());
-        let (mut checks, mut changed) = (String::new(), vec![owner_column.clone()]);
-        for column in &self.columns {
-            let name = quoted(dialect, column.at().name());
-            let key = column.key(dialect, &name, owner);
-            let form = column.form(dialect, &name);
-            let form = form.map_or_else(String::new, |form| format!(" OR NOT ({form})"));
-            // `PERFORM` is a little quicker than a subquery, which has a plan of its own.
-            checks.push_str(&format!(
-                "    IF NEW.{name} IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.{name} IS DISTINCT FROM OLD.{name}
-        OR NEW.{owner_column} IS DISTINCT FROM OLD.{owner_column}) THEN
-        PERFORM 1 {key};
-        IF NOT FOUND{form} THEN
-            RAISE EXCEPTION USING MESSAGE = '{REFUSAL}', ERRCODE = 'restrict_violation';
-        END IF;
-    END IF;
-"
-            ));
-            changed.push(name);
-        }
-        let changed: Vec<String> = changed
-            .iter()
-            .map(|name| format!("OLD.{name} IS DISTINCT FROM NEW.{name}"))
-            .collect();
-        // Behind every trigger that changes the row, so that it sees what will stand there.
-        format!(
-            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = {path} AS $fence$
-BEGIN
-{checks}    RETURN NULL;
-END $fence$;
-CREATE TRIGGER ophie_crypt_fence_insert AFTER INSERT ON {table}
-    FOR EACH ROW EXECUTE FUNCTION {function}();
-CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
-    FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {function}();
-",
-            changed.join(" OR ")
-        )
-    }
-
     fn on_mysql(&self, owner: &str) -> String {
         let dialect = Dialect::MySql;
         let table = quoted(dialect, self.model.table());
@@ -314,17 +252,24 @@ CREATE TRIGGER ophie_crypt_fence_update AFTER UPDATE ON {table}
             let mut checks = String::new();
             for column in &self.columns {
                 let name = quoted(dialect, column.at().name());
-                let key = column.key(dialect, &name, owner);
+                let key = column.key_on_mysql(&name, owner);
                 let changed = match operation {
                     "insert" => String::new(),
                     _ => format!(
                         " AND NOT (NEW.{name} <=> OLD.{name} AND NEW.{owner_column} <=> OLD.{owner_column})"
                     ),
                 };
-                let form = column.form(dialect, &name);
-                let form = form.map_or_else(String::new, |form| format!("{form} AND "));
+                let form = match column {
+                    Column::Index(_) => String::new(),
+                    Column::Sealed(_) => format!(
+                        "octet_length(NEW.{name}) >= 45 AND ord(substr(NEW.{name}, 1, 1)) BETWEEN 250 AND 253 AND "
+                    ),
+                };
                 checks.push_str(&format!(
                     "    IF NEW.{name} IS NOT NULL{changed} AND NOT ({form}EXISTS (SELECT 1 {key})) THEN
+        IF EXISTS (SELECT 1 FROM ophie_crypt_owners AS own WHERE own.owner = {owner} AND own.state = 'shredded') THEN
+            SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{SHREDDED}';
+        END IF;
         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{REFUSAL}';
     END IF;
 "

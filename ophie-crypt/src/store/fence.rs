@@ -44,7 +44,8 @@ pub trait WriteFence: ModelStore {
     /// that the owner of its row may seal under now, and a fingerprint only under a generation of that owner's index key
     /// that is in use. They refuse an UPDATE by primary key from another owner's session, what a process writes late for an
     /// owner who was shredded, generations that are retired, and bytes that are no envelope or fingerprint. Raised again,
-    /// it is made anew.
+    /// it is made anew. What it says of an owner whose keys were destroyed is another message than of a value that is another
+    /// owner's, or none.
     ///
     /// The tables must be in the database of the keys, and whoever writes them must be able to read
     /// `ophie_crypt_owners`, `ophie_crypt_deks` and `ophie_crypt_index_keys`. On SQLite, where keys have a file of their
