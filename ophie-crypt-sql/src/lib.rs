@@ -18,6 +18,7 @@ mod migrations;
 mod models;
 #[cfg(feature = "notifications")]
 mod notifications;
+mod residue;
 mod run;
 mod shares;
 mod shreds;

@@ -132,9 +132,9 @@ pub use self::{
     session::{BudgetStatus, Purpose, Session},
     shares::{MemoryShares, ShareId, ShareStore, ShareStoreError},
     shred::{
-        Installation, Receipt, ReceiptError, RestoreError, RestoreGuard, RowStore, Shred, ShredId,
-        ShredStep, ShredStore, Shredder, ShredderBuilder, ShredderError, ShredderTask, Shreds,
-        SignedReceipt, Worked, restore_adopt, restore_replay,
+        Installation, Receipt, ReceiptError, Residue, RestoreError, RestoreGuard, RowStore, Shred,
+        ShredId, ShredStep, ShredStore, Shredder, ShredderBuilder, ShredderError, ShredderTask,
+        Shreds, SignedReceipt, Worked, restore_adopt, restore_replay,
     },
     store::{
         ANNOUNCED_FOR, Announcement, DekBlob, DekRecord, DekState, IndexAnnouncement,

@@ -62,13 +62,14 @@ use crate::{
 /// | the request | is answered with |
 /// |---|---|
 /// | has no owner (`owner_of` gave `None`) | what the inner service says; its hooks fail for want of a session |
-/// | has an owner without keys, a shredded one, or an empty one | 403 |
+/// | has an owner without keys, or an empty one | 403 |
+/// | has an owner whose keys were destroyed | 410 |
 /// | comes while KMS, key store or audit is unavailable, too many owners are open, or the runtime is shutting down | 503 with `Retry-After` |
 /// | meets any other [`SessionError`] | 500 |
 ///
 /// The last three do not reach the inner service; their responses have an empty body, and the
 /// [`SessionError`] is in their extensions, for an outer layer to put into words. It is logged with its causes
-/// (`tracing`, target `ophie_crypt::web`): at DEBUG with 403, otherwise at ERROR.
+/// (`tracing`, target `ophie_crypt::web`): at DEBUG with 403 and 410, otherwise at ERROR.
 ///
 /// # What outlives the response
 ///
@@ -234,10 +235,10 @@ struct NoOwner;
 /// What is said instead of the inner service's answer.
 fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
     let status = match &error {
-        SessionError::EmptyOwner
-        | SessionError::LongOwner
-        | SessionError::Shredded
-        | SessionError::UnknownOwner => StatusCode::FORBIDDEN,
+        SessionError::EmptyOwner | SessionError::LongOwner | SessionError::UnknownOwner => {
+            StatusCode::FORBIDDEN
+        }
+        SessionError::Shredded => StatusCode::GONE,
         SessionError::Audit(_)
         | SessionError::Interrupted
         | SessionError::Restore(_)
@@ -254,7 +255,7 @@ fn refusal<B: Default>(error: SessionError) -> Response<Scoped<B>> {
         | SessionError::WrongKey => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let why = with_causes(&error);
-    if status == StatusCode::FORBIDDEN {
+    if matches!(status, StatusCode::FORBIDDEN | StatusCode::GONE) {
         tracing::debug!(target: "ophie_crypt::web", %status, "no session for a request: {why}");
     } else {
         tracing::error!(target: "ophie_crypt::web", %status, "no session for a request: {why}");

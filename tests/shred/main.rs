@@ -15,14 +15,16 @@
 
 mod cluster;
 mod lagging;
+mod residue;
 mod two_shares;
 mod world;
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use ophie_crypt::{
-    Error, FileLedger, KeyStore, Keyring, OwnerId, RestoreError, RestoreGuard, SessionError,
-    restore_adopt,
+    Error, FileLedger, InSession, KeyStore, Keyring, OwnerId, RestoreError, RestoreGuard,
+    SessionError, restore_adopt,
 };
 use ophie_crypt_sqlx::{PostgresKeyStore, find_error};
 
@@ -186,6 +188,15 @@ async fn shredded_is_an_error_of_its_own() {
     let (here, there) = (world.keyring(pool, true), world.keyring(pool, true));
     let session = here.open(&1_i64, PURPOSE).await.unwrap();
     let elsewhere = there.open(&1_i64, PURPOSE).await.unwrap();
+    // A stream that is being read meanwhile, with a row to come.
+    for _ in 0..2 {
+        write(&session, 1, pool).await.unwrap();
+    }
+    let select = "SELECT user_id, text FROM notes WHERE user_id = 1";
+    let mut stream = sqlx::query_as::<_, Note>(select)
+        .fetch(pool)
+        .in_session(&session);
+    stream.next().await.unwrap().unwrap();
     here.shred(&1_i64).await.unwrap();
 
     // The session of this process has ended with it; the other's at its refresh.
@@ -194,12 +205,10 @@ async fn shredded_is_an_error_of_its_own() {
         let found = find_error(error).map_or_else(|| error.to_string(), Error::to_string);
         assert!(found.contains("keys were destroyed"), "{error}: {found}");
     };
+    is_shredded(&stream.next().await.unwrap().map(drop).unwrap_err());
+    drop(stream);
     is_shredded(&write(&session, 1, pool).await.unwrap_err());
-    let read = session.scope(async {
-        sqlx::query_as::<_, Note>("SELECT user_id, text FROM notes WHERE user_id = 1")
-            .fetch_all(pool)
-            .await
-    });
+    let read = session.scope(async { sqlx::query_as::<_, Note>(select).fetch_all(pool).await });
     is_shredded(&read.await.map(drop).unwrap_err());
     assert!(matches!(
         elsewhere.refresh().await,

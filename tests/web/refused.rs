@@ -13,6 +13,7 @@ use axum::{
     response::Response,
     routing::get,
 };
+use futures_util::StreamExt;
 use ophie_crypt::{Keyring, KmsError, Session, SessionError, SessionLayer, StoreError};
 use ophie_crypt_sqlx::SqliteKeyStore;
 use ophie_crypt_tests::sqlite::Database;
@@ -20,7 +21,7 @@ use tower::{ServiceBuilder, ServiceExt};
 
 use crate::{
     ADVICE, Picky, Result,
-    app::{ADA, App, Failed, PURPOSE, authenticate, lock, write},
+    app::{ADA, App, BOB, Failed, PURPOSE, authenticate, lock, write},
     client::{Client, serve, text},
     ok,
 };
@@ -222,6 +223,42 @@ async fn a_failing_key_store_is_told_from_one_without_tables() -> Result {
         "{down:?}"
     );
     assert_eq!(app.handled.load(SeqCst), 0);
+    Ok(())
+}
+
+/// A request that comes behind the shred, and a body that was being sent: neither looks like a KMS that fails, or damage.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_whose_keys_were_destroyed_is_gone() -> Result {
+    let app = App::new().await?;
+    crate::write_thousand(&app, ADA).await?;
+    let mut client = Client::connect(serve(app.routes()).await?).await?;
+    let response = client
+        .send("GET", "/endless", Some(ADA), Body::empty())
+        .await?;
+    let mut body = Body::new(response.into_body()).into_data_stream();
+    assert!(matches!(body.next().await, Some(Ok(_))));
+    app.keyring.shred(&ADA).await?;
+    while let Some(Ok(_)) = body.next().await {} // endless, but for the error
+    let errors = app.take_errors();
+    assert!(
+        matches!(&errors[..], [error] if error.contains("keys were destroyed")),
+        "{errors:?}"
+    );
+
+    let gone = refusal(&app, ADA, app.layer()).await?;
+    assert!(
+        matches!(
+            gone,
+            (StatusCode::GONE, false, Some(SessionError::Shredded))
+        ),
+        "{gone:?}"
+    );
+    assert_eq!(app.handled.load(SeqCst), 0);
+    let living = refusal(&app, BOB, app.layer()).await?;
+    assert!(
+        matches!(living, (StatusCode::OK, false, None)),
+        "{living:?}"
+    );
     Ok(())
 }
 

@@ -11,7 +11,8 @@ use super::backend::{KeyBackend, failure};
 /// Destroys the owner's keys in a transaction of the application's own, with its account say: see
 /// [`Keyring::shred`](ophie_crypt::Keyring::shred). It blocks, as Diesel does.
 ///
-/// The connection must be to the database of the keys. Processes learn of it once you commit; if you roll back, nothing
+/// The connection must be to the database of the keys: on SQLite, where they have a file of their own, to that file, so
+/// that there the application deletes the account afterwards, in a transaction of its own file's. Processes learn of it once you commit; if you roll back, nothing
 /// was destroyed. This process's sessions end when it is notified, or at its next re-check.
 ///
 /// ```no_run

@@ -7,13 +7,13 @@ mod sql;
 
 use std::sync::Arc;
 
-use ophie_crypt::{CanonicalId, Share, ShareId, ShareStoreError};
+use ophie_crypt::{CanonicalId, Residue, Share, ShareId, ShareStoreError};
 use zeroize::Zeroizing;
 
 use crate::{
-    Begin, Cells, Connection, Dialect, Driver, Failure, FailureKind, Record, Statement,
-    Transaction,
+    Begin, Cells, Connection, Driver, Failure, FailureKind, Record, Statement, Transaction,
     driver::there,
+    residue,
     run::{read, run},
 };
 
@@ -144,15 +144,9 @@ impl<D: Driver> ShareTables<D> {
     /// # Errors
     ///
     /// [`ShareStoreError`].
-    pub async fn vacuum(&self) -> Result<bool, ShareStoreError> {
-        if D::DIALECT != Dialect::Postgres {
-            return Ok(false);
-        }
-        let may = Statement::new(D::DIALECT, sql::MAY_VACUUM);
-        let may: Vec<Number> = read(&self.driver, may).await.map_err(error)?;
-        // Another's table is passed over with a warning that no driver shows.
-        Ok(may.first().is_some_and(|row| row.0 > 0)
-            && self.driver.outside(sql::VACUUM).await.is_ok())
+    pub async fn vacuum(&self) -> Result<Residue, ShareStoreError> {
+        let vacuumed = residue::vacuum(&self.driver, &sql::OF_SHARES).await;
+        vacuumed.map_err(error)
     }
 
     /// A statement whose `$1` is the key store and `$2` its owner.
@@ -251,7 +245,9 @@ macro_rules! share_store {
                 self.tables.destroyed_at(owner).await
             }
 
-            async fn vacuum(&self) -> Result<bool, $crate::private::ophie_crypt::ShareStoreError> {
+            async fn vacuum(
+                &self,
+            ) -> Result<$crate::private::ophie_crypt::Residue, $crate::private::ophie_crypt::ShareStoreError> {
                 self.tables.vacuum().await
             }
         }

@@ -110,9 +110,5 @@ pub(super) const DESTROYED_AT: &str = "\
     SELECT destroyed_at AS number FROM ophie_crypt_shares_destroyed \
     WHERE key_store = $1 AND owner = $2 AND NOT EXISTS (SELECT 1 FROM ophie_crypt_shares WHERE key_store = $1 AND owner = $2)";
 
-/// Whether the role owns the table.
-pub(super) const MAY_VACUUM: &str = "\
-    SELECT CAST(CAST(bool_and(pg_has_role(relowner, 'USAGE')) AS int) AS bigint) AS number FROM pg_class \
-    WHERE oid = to_regclass('ophie_crypt_shares')";
-
-pub(super) const VACUUM: &str = "VACUUM ophie_crypt_shares";
+/// In which shares stand.
+pub(super) const OF_SHARES: [&str; 1] = ["ophie_crypt_shares"];

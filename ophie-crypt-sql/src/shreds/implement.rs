@@ -92,7 +92,9 @@ macro_rules! shred_store {
                 self.keys.adopt(installation).await
             }
 
-            async fn vacuum(&self) -> Result<bool, $crate::private::ophie_crypt::StoreError> {
+            async fn vacuum(
+                &self,
+            ) -> Result<$crate::private::ophie_crypt::Residue, $crate::private::ophie_crypt::StoreError> {
                 self.keys.vacuum().await
             }
         }

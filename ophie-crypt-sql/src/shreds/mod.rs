@@ -10,13 +10,14 @@ mod sql;
 use core::time::Duration;
 
 use ophie_crypt::{
-    CanonicalId, Installation, LedgerHead, Shred, ShredError, ShredId, ShredStep, Shreds,
+    CanonicalId, Installation, LedgerHead, Residue, Shred, ShredError, ShredId, ShredStep, Shreds,
     StoreError,
 };
 
 use crate::{
     Begin, Connection, Dialect, Driver, Failure, FailureKind, KeyTables, Statement,
     keys::error,
+    residue,
     run::{read, run},
 };
 
@@ -318,15 +319,9 @@ impl<D: Driver> KeyTables<D> {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn vacuum(&self) -> Result<bool, StoreError> {
-        if D::DIALECT != Dialect::Postgres {
-            return Ok(false);
-        }
-        let may = Statement::new(D::DIALECT, sql::MAY_VACUUM);
-        let may: Vec<rows::Number> = read(self.driver(), may).await.map_err(error)?;
-        // Another's table is passed over with a warning that no driver shows.
-        Ok(may.first().is_some_and(|row| row.0 > 0)
-            && self.driver().outside(sql::VACUUM).await.is_ok())
+    pub async fn vacuum(&self) -> Result<Residue, StoreError> {
+        let vacuumed = residue::vacuum(self.driver(), &sql::OF_KEYS).await;
+        vacuumed.map_err(error)
     }
 
     /// How many rows the first changed.

@@ -118,9 +118,5 @@ pub(super) const ADOPT: &str = "\
 
 pub(super) const COUNT: &str = "SELECT COUNT(*) AS number FROM ophie_crypt_shreds";
 
-/// Whether the role owns the tables of the keys.
-pub(super) const MAY_VACUUM: &str = "\
-    SELECT CAST(CAST(bool_and(pg_has_role(relowner, 'USAGE')) AS int) AS bigint) AS number FROM pg_class \
-    WHERE oid IN (to_regclass('ophie_crypt_deks'), to_regclass('ophie_crypt_index_keys'))";
-
-pub(super) const VACUUM: &str = "VACUUM ophie_crypt_deks, ophie_crypt_index_keys";
+/// In which keys stand.
+pub(super) const OF_KEYS: [&str; 2] = ["ophie_crypt_deks", "ophie_crypt_index_keys"];

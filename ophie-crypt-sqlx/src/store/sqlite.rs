@@ -90,21 +90,22 @@ impl SqliteKeyStore {
         ophie_crypt_sql::schema_version(self.keys.driver()).await
     }
 
-    /// Destroys the owner's keys in a transaction of the application's own, with its account say: see
-    /// [`Keyring::shred`](ophie_crypt::Keyring::shred).
+    /// Destroys the owner's keys on a connection to the **file of the keys**, in the transaction that it has: see
+    /// [`Keyring::shred`](ophie_crypt::Keyring::shred), which is one statement less.
     ///
-    /// Where the keys have a file of their own, as they should, that is a transaction of its own: shred first, or delete the
-    /// account once the shred is committed.
+    /// On SQLite the keys have a file of their own, so this is never the transaction in which the application deletes the
+    /// account in its own file: no rollback there takes it back. Delete the account once the shred is committed; if the
+    /// process dies in between, the account is there without keys, and deleting it again mends that.
     ///
     /// ```no_run
     /// use ophie_crypt_sqlx::SqliteKeyStore;
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pool = sqlx::SqlitePool::connect("sqlite:keys.db").await?;
-    /// let mut tx = pool.begin().await?;
+    /// let (keys, app) = (sqlx::SqlitePool::connect("sqlite:keys.db").await?, sqlx::SqlitePool::connect("sqlite:app.db").await?);
+    /// let mut tx = keys.begin().await?;
     /// SqliteKeyStore::shred_in(&mut tx, &7).await?;
-    /// sqlx::query("DELETE FROM users WHERE id = 7").execute(&mut *tx).await?;
     /// tx.commit().await?;
+    /// sqlx::query("DELETE FROM users WHERE id = 7").execute(&app).await?;
     /// # Ok(()) }
     /// ```
     ///

@@ -24,6 +24,7 @@ use crate::{
         share::{InvalidShare, Share},
     },
     owner::CanonicalId,
+    shred::Residue,
 };
 
 /// Keeps the second shares of DEKs for a [`TwoShareKms`](crate::TwoShareKms), in another place than the key store: the
@@ -107,14 +108,13 @@ pub trait ShareStore: Debug + Send + Sync + 'static {
     /// [`ShareStoreError`].
     async fn destroyed_at(&self, owner: &CanonicalId) -> Result<Option<i64>, ShareStoreError>;
 
-    /// Takes old versions of the shares' rows out of their table's file. `false` where the role may not, or where it is
-    /// not known of the database.
+    /// Takes old versions of the shares' rows out of their table's file.
     ///
     /// # Errors
     ///
     /// [`ShareStoreError`].
-    async fn vacuum(&self) -> Result<bool, ShareStoreError> {
-        Ok(false)
+    async fn vacuum(&self) -> Result<Residue, ShareStoreError> {
+        Ok(Residue::Unknown)
     }
 }
 
@@ -155,7 +155,7 @@ impl<S: ShareStore + ?Sized> ShareStore for Arc<S> {
         (**self).destroyed_at(owner).await
     }
 
-    async fn vacuum(&self) -> Result<bool, ShareStoreError> {
+    async fn vacuum(&self) -> Result<Residue, ShareStoreError> {
         (**self).vacuum().await
     }
 }

@@ -162,6 +162,11 @@ pub enum ShredderError {
         "the ledger does not name the owner, so no row is deleted; keep both as they are and find out why"
     )]
     NotInLedger,
+    /// Old versions of rows with the owner's keys in them are left in the tables' files.
+    #[error(
+        "a snapshot from before the shred still holds old versions of the keys' rows, which stay in the tables' files; end long transactions, and see to prepared ones, replication slots and replicas with hot_standby_feedback"
+    )]
+    Residue,
     /// The share store failed, or still shows a share of the owner.
     #[error("the owner's second shares were not destroyed; see the share store's error")]
     Shares(#[from] ShareStoreError),

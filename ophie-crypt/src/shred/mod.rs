@@ -22,7 +22,7 @@ pub use self::{
     builder::{ShredderBuilder, ShredderError},
     guard::{RestoreError, RestoreGuard, restore_adopt, restore_replay},
     receipt::{Receipt, ReceiptError, SignedReceipt},
-    record::{Installation, Shred, ShredId, ShredStep, Shreds},
+    record::{Installation, Residue, Shred, ShredId, ShredStep, Shreds},
     shredder::{Shredder, ShredderTask, Worked},
     store::{RowStore, ShredStore},
 };

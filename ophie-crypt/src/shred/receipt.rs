@@ -254,7 +254,7 @@ impl fmt::Display for SignedReceipt {
 
 /// What steps are over, and what is said where a shredder was not given any.
 const KEYS: &str = "DEKs and index keys";
-const KEYS_VACUUMED: &str = "DEKs and index keys, but for what an older snapshot held; bytes may lie in free space until they are overwritten";
+const KEYS_VACUUMED: &str = "no old version of a DEK or an index key is left; bytes of one may lie in free space until they are overwritten";
 const SHARES: &str = "second shares of DEKs destroyed, if there were any";
 const NO_TABLE: &str = "no table was named";
 const NO_VECTORS: &str = "no vector store was named";

@@ -66,7 +66,7 @@ pub struct Shred {
     pub tombstoned_at: Option<i64>,
     /// When the vector stores were seen without the owner's vectors.
     pub emptied_at: Option<i64>,
-    /// When the tables of the keys were vacuumed; `None` also where that was not possible.
+    /// When no old version of the keys' rows was left in their tables; `None` also where that is not known.
     pub vacuumed_at: Option<i64>,
     /// When all of this was done.
     pub done_at: Option<i64>,
@@ -122,9 +122,36 @@ pub enum ShredStep {
     },
     /// The rows of the models are tombstoned.
     Tombstoned,
-    /// The keys' tables were vacuumed. An old version of a row is left where an older snapshot was open, and bytes of one may lie
-    /// in a page's free space until they are overwritten.
+    /// The keys' tables were vacuumed: no old version of a row is left in their files. Bytes of one may lie in a page's free
+    /// space until they are overwritten.
     Vacuumed,
+}
+
+/// Whether old versions of rows, with keys in them, are left in a database's files.
+///
+/// Of the bytes themselves it says less: those of a version that is gone lie in its page's free space until something is
+/// written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "each store must know them all")]
+pub enum Residue {
+    /// None is left of what was deleted before.
+    Gone,
+    /// Some may be left, since a snapshot from before was open: in a transaction, a replication slot, a replica. It is worth
+    /// while to try again.
+    Held,
+    /// The database does not say, or the role may not have it done.
+    Unknown,
+}
+
+impl Residue {
+    /// Of two places together.
+    pub(super) const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Gone, Self::Gone) => Self::Gone,
+            (Self::Held, _) | (_, Self::Held) => Self::Held,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+        }
+    }
 }
 
 /// Which shreds are asked for.

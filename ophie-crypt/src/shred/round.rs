@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{
     builder::ShredderError,
     guard::follow,
-    record::{Shred, ShredStep},
+    record::{Residue, Shred, ShredStep},
     shares::SecondShares,
     shredder::{Inner, micros},
     tombstones::tombstone,
@@ -119,8 +119,12 @@ impl<'a> Round<'a> {
         Ok(self.shares.destroy(owner).await?)
     }
 
-    pub(super) async fn vacuum_shares(&self) -> bool {
-        self.shares.vacuum().await
+    /// Once for all owners who are finished but for this, and in the one store also if the other has nothing to do.
+    pub(super) async fn vacuum(&self) -> Residue {
+        let of_shares = self.shares.vacuum().await;
+        // What it fails for is about no owner, and passes.
+        let of_keys = self.inner.store.vacuum().await;
+        of_keys.unwrap_or(Residue::Held).and(of_shares)
     }
 
     /// The database says so of itself; the ledger must too.

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use tokio::time::timeout;
 
+use super::record::Residue;
 use crate::{
     owner::CanonicalId,
     shares::{ShareStore, ShareStoreError},
@@ -60,11 +61,14 @@ impl<'a> SecondShares<'a> {
         asked.map_err(|_| no_answer())?.map(Some)
     }
 
-    /// As far as the role may; what stays in the file is as a backup of the share store is.
-    pub(super) async fn vacuum(&self) -> bool {
+    /// As far as the role may; what stays in the file is as a backup of the share store is. One that fails is asked again.
+    pub(super) async fn vacuum(&self) -> Residue {
         match self.store {
-            Some(store) => matches!(timeout(WITHIN, store.vacuum()).await, Ok(Ok(true))),
-            None => true,
+            Some(store) => match timeout(WITHIN, store.vacuum()).await {
+                Ok(Ok(residue)) => residue,
+                Ok(Err(_)) | Err(_) => Residue::Held,
+            },
+            None => Residue::Gone,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     builder::{ShredderBuilder, ShredderError},
     entry::View,
     receipt::{Reach, Receipt, ReceiptError, Terms},
-    record::{Shred, ShredStep, Shreds},
+    record::{Residue, Shred, ShredStep, Shreds},
     round::{Round, reason, warn},
     shares::SecondShares,
     store::{RowStore, ShredStore},
@@ -118,7 +118,7 @@ impl Shredder {
                     continue; // another has it
                 }
                 match round.finish(shred).await {
-                    Ok(()) => finished.push(&shred.owner),
+                    Ok(()) => finished.push(shred),
                     Err(error) => {
                         worked.failed = worked.failed.saturating_add(1);
                         self.0.postpone(shred, &error).await?;
@@ -129,14 +129,20 @@ impl Shredder {
             if finished.is_empty() {
                 continue;
             }
-            // Once for all of them, and in the one store also if there is nothing to do in the other.
-            let (of_shares, of_keys) = (round.vacuum_shares().await, self.0.store.vacuum().await?);
-            let vacuumed = of_keys && of_shares;
-            for owner in finished {
-                if vacuumed {
-                    self.0.store.note(owner, ShredStep::Vacuumed).await?;
+            let residue = round.vacuum().await;
+            for shred in finished {
+                match residue {
+                    Residue::Gone => {
+                        self.0.store.note(&shred.owner, ShredStep::Vacuumed).await?;
+                    }
+                    Residue::Held => {
+                        worked.failed = worked.failed.saturating_add(1);
+                        self.0.postpone(shred, &ShredderError::Residue).await?;
+                        continue;
+                    }
+                    Residue::Unknown => {}
                 }
-                self.0.store.note(owner, ShredStep::Done).await?;
+                self.0.store.note(&shred.owner, ShredStep::Done).await?;
                 worked.done = worked.done.saturating_add(1);
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::record::{Installation, Shred, ShredStep, Shreds};
+use super::record::{Installation, Residue, Shred, ShredStep, Shreds};
 use crate::{
     ledger::LedgerHead,
     owner::CanonicalId,
@@ -103,13 +103,12 @@ pub trait ShredStore: KeyStore {
     /// [`StoreError`].
     async fn adopt(&self, installation: &Installation) -> Result<(), StoreError>;
 
-    /// Vacuums the keys' tables, as far as open snapshots let it. `false` where the database keeps no old versions of rows, or
-    /// the role may not.
+    /// Takes old versions of the keys' rows out of the tables' files, those of all shreds that are committed.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn vacuum(&self) -> Result<bool, StoreError>;
+    async fn vacuum(&self) -> Result<Residue, StoreError>;
 }
 
 #[async_trait]
@@ -164,7 +163,7 @@ impl<S: ShredStore + ?Sized> ShredStore for Arc<S> {
         (**self).adopt(installation).await
     }
 
-    async fn vacuum(&self) -> Result<bool, StoreError> {
+    async fn vacuum(&self) -> Result<Residue, StoreError> {
         (**self).vacuum().await
     }
 }

@@ -4,7 +4,10 @@
 //! Absent: which rows (`worker`, `verify`).
 
 use core::time::Duration;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Decrypted, PlainRow, SealedRow, Sealing, SoakColumn, SoakIndex, SoakJobError, SoakedRow,
@@ -22,12 +25,14 @@ use crate::{
 /// Owners whose keys a job holds at a time.
 const OWNERS: usize = 20_000;
 
-/// Sessions of a job. An owner without keys, because they were shredded, is remembered as one.
+/// Sessions of a job. An owner without keys is remembered as one, and whether they were destroyed.
 pub(super) struct Sessions {
     keyring: Keyring,
     /// Whether owners who have no keys get some.
     provisions: bool,
     open: Arc<Open>,
+    /// Of those who have no keys.
+    shredded: HashSet<CanonicalId>,
 }
 
 /// By owner; `None` for one who has no keys.
@@ -39,6 +44,7 @@ impl Sessions {
             keyring: keyring.clone(),
             provisions,
             open: Arc::default(),
+            shredded: HashSet::new(),
         }
     }
 
@@ -53,6 +59,7 @@ impl Sessions {
         }
         if self.open.len() >= OWNERS {
             self.open = Arc::default();
+            self.shredded.clear();
         }
         let opened = if self.provisions {
             self.keyring.open_or_provision(owner, PURPOSE).await
@@ -62,15 +69,15 @@ impl Sessions {
         };
         let session = match opened {
             Ok(session) => Some(session),
+            Err(ProvisionError::Shredded | ProvisionError::Session(SessionError::Shredded)) => {
+                self.shredded.insert(owner.clone());
+                None
+            }
             Err(
-                ProvisionError::Shredded
-                | ProvisionError::EmptyOwner
+                ProvisionError::EmptyOwner
                 | ProvisionError::LongOwner
                 | ProvisionError::Session(
-                    SessionError::Shredded
-                    | SessionError::UnknownOwner
-                    | SessionError::EmptyOwner
-                    | SessionError::LongOwner,
+                    SessionError::UnknownOwner | SessionError::EmptyOwner | SessionError::LongOwner,
                 ),
             ) => None,
             Err(error) => return Err(error.into()),
@@ -119,12 +126,16 @@ impl Sessions {
             (Some(plain), Some(_)) => plain,
         };
         let Some(session) = self.session(&row.owner) else {
-            return Ok(Looked::of(Some(Wrong::NoKeys)));
+            let wrong = match self.shredded.contains(&row.owner) {
+                true => Wrong::Shredded,
+                false => Wrong::NoKeys,
+            };
+            return Ok(Looked::of(Some(wrong)));
         };
         let sealed = row.sealed.as_deref().unwrap_or_default();
         let pinned = match session.pin() {
             Ok(pinned) => pinned,
-            Err(NoSession::Shredded) => return Ok(Looked::of(Some(Wrong::NoKeys))),
+            Err(NoSession::Shredded) => return Ok(Looked::of(Some(Wrong::Shredded))),
             Err(reason) => {
                 let column = soak.column();
                 return Err(SoakJobError::Value(

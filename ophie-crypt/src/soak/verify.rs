@@ -72,10 +72,12 @@ pub enum Wrong {
     DoesNotOpen,
     /// A fingerprint is not that of the plaintext.
     Fingerprint,
-    /// There is ciphertext, and the row's owner has no keys.
+    /// There is ciphertext, and the row's owner never had keys.
     NoKeys,
     /// There is ciphertext, and the plaintext is NULL.
     NoPlaintext,
+    /// There is ciphertext and plaintext, and the owner's keys were destroyed.
+    Shredded,
 }
 
 impl fmt::Display for Wrong {
@@ -84,8 +86,11 @@ impl fmt::Display for Wrong {
             Self::Differs => "the ciphertext says something else than the plaintext",
             Self::DoesNotOpen => "the ciphertext does not open for the row's owner",
             Self::Fingerprint => "a fingerprint is not that of the plaintext",
-            Self::NoKeys => "there is ciphertext, and the row's owner has no keys",
+            Self::NoKeys => "there is ciphertext, and the row's owner never had keys",
             Self::NoPlaintext => "there is ciphertext, and the plaintext is NULL",
+            Self::Shredded => {
+                "the owner's keys were destroyed, and plaintext of the row is left; a shredder empties it"
+            }
         })
     }
 }

@@ -70,8 +70,13 @@ async fn what_is_wrong_is_named_and_counted() {
         fingerprints: vec![fingerprint],
         ..row
     };
-    let of_nobody = |row: SoakedRow| SoakedRow {
-        owner: "nobody".canonical(),
+    let keyring = &world.soaker.keyring;
+    for gone in ["gone", "living"] {
+        keyring.provision(gone).await.unwrap();
+    }
+    keyring.shred("gone").await.unwrap();
+    let of = |owner: &str, row: SoakedRow| SoakedRow {
+        owner: owner.canonical(),
         ..row
     };
     let (_, dad) = world.seal("Dad");
@@ -85,11 +90,13 @@ async fn what_is_wrong_is_named_and_counted() {
         with_fingerprint(world.row("06", Some("Mom"), Some("Mom")), Some(dad)),
         with_fingerprint(world.row("07", None, None), Some(fingerprint)),
         world.row("08", None, None),
-        of_nobody(world.row("09", Some("Mom"), Some("Mom"))),
+        of("nobody", world.row("09", Some("Mom"), Some("Mom"))),
         SoakedRow {
             sealed: Some([&mom[..], &[0]].concat()),
             ..world.row("10", Some("Mom"), Some("Mom"))
         },
+        of("gone", world.row("11", Some("Mom"), Some("Mom"))),
+        of("living", world.row("12", Some("Mom"), Some("Mom"))),
     ]);
     let soaker = world.soaker.clone().batch(2);
     let report = soaker.verify(AT.0, AT.1).await.unwrap();
@@ -107,9 +114,11 @@ async fn what_is_wrong_is_named_and_counted() {
             ("07", Wrong::Fingerprint),
             ("09", Wrong::NoKeys),
             ("10", Wrong::DoesNotOpen),
+            ("11", Wrong::Shredded),
+            ("12", Wrong::DoesNotOpen),
         ]
     );
-    assert_eq!((report.rows, report.pending, report.wrong_rows), (10, 2, 6));
+    assert_eq!((report.rows, report.pending, report.wrong_rows), (12, 2, 8));
     assert!(report.complete && !report.is_clean());
     assert_eq!(world.table.soak.lock().unwrap().verified, None);
 

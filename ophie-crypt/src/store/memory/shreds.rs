@@ -13,7 +13,7 @@ use crate::{
     hazmat::fill_random,
     ledger::LedgerHead,
     owner::CanonicalId,
-    shred::{Installation, Shred, ShredId, ShredStep, ShredStore, Shreds},
+    shred::{Installation, Residue, Shred, ShredId, ShredStep, ShredStore, Shreds},
     store::{OwnerRecord, StoreError},
 };
 
@@ -241,7 +241,7 @@ impl ShredStore for MemoryKeyStore {
         Ok(())
     }
 
-    async fn vacuum(&self) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn vacuum(&self) -> Result<Residue, StoreError> {
+        Ok(Residue::Unknown)
     }
 }
