@@ -13,6 +13,7 @@ use crate::{
 on_each_database! {
     each_check_finds_what_is_wrong
     indexes_that_are_missing_or_go_are_named
+    envelopes_that_no_model_names_are_found
 }
 
 fn state(found: &Value, check: &str) -> Vec<(String, String)> {
@@ -40,6 +41,64 @@ const INDEX: &str = "CREATE INDEX notes_fp ON notes (owner, text_fp)";
 async fn indexes(place: &Place, release: &'static str) -> Vec<(String, String)> {
     let mut command = place.command(Program::Release(release), &["doctor", "--json"]);
     state(&place.ended(&mut command).await.json(), "indexes")
+}
+
+/// Of which a shred would know nothing, and a rotation neither.
+async fn envelopes_that_no_model_names_are_found(kind: Kind) {
+    let place = Place::new(kind).await;
+    let look = async || {
+        let mut command = place.command(Program::Application, &["doctor", "--json"]);
+        place.ended(&mut command).await.json()
+    };
+    let bytes = match kind {
+        Kind::Postgres => "bytea",
+        Kind::MariaDb | Kind::Sqlite => "blob",
+    };
+    // As long as an envelope of no text, and the last byte of which one begins.
+    let value = |first: &str, more: usize| match kind {
+        Kind::Postgres => format!("'\\x{first}{}'", "00".repeat(more)),
+        Kind::MariaDb | Kind::Sqlite => format!("x'{first}{}'", "00".repeat(more)),
+    };
+    let (envelope, last) = (value("fa", 44), value("fd", 90));
+    let others = [value("f9", 44), value("fe", 44), value("fa", 43)];
+    let tables = format!(
+        "CREATE TABLE exports (id int, bytes {bytes}, other {bytes}); CREATE TABLE pictures (bytes {bytes}); \
+         CREATE TABLE empty (bytes {bytes})"
+    );
+    place.execute(&tables).await;
+    for (n, other) in others.iter().enumerate() {
+        place
+            .execute(&format!("INSERT INTO exports VALUES ({n}, NULL, {other})"))
+            .await;
+    }
+    // One of three begins so, by chance.
+    let pictures = format!(
+        "INSERT INTO pictures VALUES ({}), ({}), ({envelope})",
+        others[0], others[1]
+    );
+    place.execute(&pictures).await;
+    is(&look().await, "unnamed", "ok", "");
+
+    place
+        .execute(&format!("UPDATE exports SET bytes = {last} WHERE id = 2"))
+        .await;
+    place
+        .execute(&format!("ALTER TABLE notes ADD COLUMN draft {bytes}"))
+        .await;
+    place
+        .execute(&format!(
+            "INSERT INTO notes (id, owner, text, draft) VALUES (1, 7, {envelope}, {envelope})"
+        ))
+        .await;
+    let found = state(&look().await, "unnamed");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let named = |table: &str, says: &str| {
+        found.iter().any(|(state, text)| {
+            state == "failed" && text.contains(&format!("{table}: ")) && text.contains(says)
+        })
+    };
+    assert!(named(".exports.bytes", "names its table"), "{found:?}");
+    assert!(named(".notes.draft", "names it, and"), "{found:?}");
 }
 
 async fn indexes_that_are_missing_or_go_are_named(kind: Kind) {

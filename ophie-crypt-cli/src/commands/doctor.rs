@@ -244,6 +244,20 @@ async fn rows(world: &World, checks: &mut Checks) {
         }
         Err(error) => checks.failed("models", &error),
     }
+    match database.unnamed(&world.application.models).await {
+        Ok(mistakes) if mistakes.is_empty() => checks.add(
+            "unnamed",
+            State::Fine,
+            "no column that models do not name holds envelopes",
+        ),
+        Ok(mistakes) => {
+            for mistake in mistakes {
+                let text = format!("{}: {}", mistake.column, mistake.what);
+                checks.add("unnamed", State::Failed, text);
+            }
+        }
+        Err(error) => checks.failed("unnamed", &error),
+    }
     match database.index_mistakes(&world.application.models).await {
         Ok(mistakes) if mistakes.is_empty() => checks.add(
             "indexes",

@@ -96,7 +96,7 @@ impl Database {
     }
 
     /// SQLite takes a double-quoted name that it does not know for a text, but not one in brackets or backticks.
-    fn quoted(&self, name: &str) -> String {
+    pub(super) fn quoted(&self, name: &str) -> String {
         let quote = self.of("`", "\"", "`");
         format!("{quote}{}{quote}", name.replace(quote, &quote.repeat(2)))
     }

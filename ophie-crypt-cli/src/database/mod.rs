@@ -8,6 +8,7 @@ mod index;
 mod indexed;
 mod schema;
 mod settings;
+mod unnamed;
 
 use core::{str::FromStr, time::Duration};
 use std::sync::Arc;
