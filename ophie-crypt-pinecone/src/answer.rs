@@ -3,6 +3,8 @@
 //! Invariant: only an answer of Pinecone's about the place that was asked for says that nothing is there; an empty
 //! object, a page of a proxy or another namespace's list does not. Absent: HTTP.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::{failure::What, names::Place};
@@ -46,6 +48,60 @@ impl Page {
             ids,
             next: next.map(str::to_owned),
         })
+    }
+}
+
+/// Vectors with the texts in their metadata.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown(BTreeMap<String, Vec<String>>);
+
+impl Shown {
+    /// Of the vectors that were asked for, and no others.
+    pub(crate) fn read(answer: &[u8], place: &Place, asked: &[String]) -> Result<Self, What> {
+        let answer = &parsed(answer)?;
+        let namespace = text(answer, "namespace")?;
+        if namespace.is_some_and(|namespace| name(namespace) != name(&place.namespace)) {
+            return Err(What::Foreign);
+        }
+        let vectors = answer.get("vectors").and_then(Value::as_object);
+        let vectors = vectors.ok_or(What::Unreadable)?;
+        let mut shown = BTreeMap::new();
+        for (id, vector) in vectors {
+            if !asked.contains(id) {
+                return Err(What::Foreign);
+            }
+            let mut texts = Vec::new();
+            match vector.as_object().ok_or(What::Unreadable)?.get("metadata") {
+                None | Some(Value::Null) => {}
+                Some(Value::Object(fields)) => {
+                    fields.values().for_each(|field| collect(field, &mut texts))
+                }
+                Some(_) => return Err(What::Unreadable),
+            }
+            shown.insert(id.clone(), texts);
+        }
+        Ok(Self(shown))
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.0.contains_key(id)
+    }
+
+    /// How many of the texts begin so.
+    pub(crate) fn beginning(&self, beginnings: &[String]) -> u64 {
+        let begins = |text: &&String| beginnings.iter().any(|begin| text.starts_with(begin));
+        let count = self.0.values().flatten().filter(begins).count();
+        count.try_into().unwrap_or(u64::MAX)
+    }
+}
+
+/// All texts in a field, which may be a list.
+fn collect(field: &Value, texts: &mut Vec<String>) {
+    match field {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Array(fields) => fields.iter().for_each(|field| collect(field, texts)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -156,6 +212,36 @@ mod tests {
         }
         let default = place("__default__", None);
         assert!(read(&json!({"namespace": ""}), &default).is_ok());
+    }
+
+    #[test]
+    fn texts_of_metadata() {
+        let asked = ["a".to_owned(), "b".to_owned()];
+        let read =
+            |answer: &Value| Shown::read(answer.to_string().as_bytes(), &place("ns", None), &asked);
+        let shown = read(&json!({"namespace": "ns", "vectors": {
+            "a": {"id": "a", "values": [0.5], "metadata": {"n": 1, "memory": "x.1", "tags": ["x.2", "y"]}},
+            "b": {"id": "b"},
+        }}))
+        .unwrap();
+        assert!(shown.has("a") && shown.has("b") && !shown.has("c"));
+        assert_eq!(shown.beginning(&["x.".to_owned(), "z".to_owned()]), 2);
+        assert_eq!(shown.beginning(&["y".to_owned()]), 1);
+        assert_eq!(read(&json!({"vectors": {}})), Ok(Shown::default()));
+        for (answer, expected) in [
+            (json!({}), What::Unreadable),
+            (json!({"namespace": "ns"}), What::Unreadable),
+            (json!({"vectors": []}), What::Unreadable),
+            (json!({"vectors": {"a": 1}}), What::Unreadable),
+            (
+                json!({"vectors": {"a": {"metadata": "x.1"}}}),
+                What::Unreadable,
+            ),
+            (json!({"vectors": {"c": {}}}), What::Foreign),
+            (json!({"vectors": {}, "namespace": "other"}), What::Foreign),
+        ] {
+            assert_eq!(read(&answer), Err(expected), "{answer}");
+        }
     }
 
     #[test]

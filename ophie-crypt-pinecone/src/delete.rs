@@ -34,13 +34,13 @@ use crate::{
 /// # Ok::<(), ophie_crypt_pinecone::BuildPineconeError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Pinecone(Arc<Inner>);
+pub struct Pinecone(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    client: Client,
-    layout: Layout,
-    pause: Duration,
+pub(crate) struct Inner {
+    pub(crate) client: Client,
+    pub(crate) layout: Layout,
+    pub(crate) pause: Duration,
     limit: Duration,
 }
 
@@ -216,7 +216,7 @@ impl Inner {
         self.client.ask(&call, |_| Ok(())).await.map(|_| ())
     }
 
-    async fn list(&self, place: &Place, token: Option<&str>) -> Result<Page, Failure> {
+    pub(crate) async fn list(&self, place: &Place, token: Option<&str>) -> Result<Page, Failure> {
         let mut path = format!(
             "/vectors/list?limit={PAGE}&namespace={}",
             encoded(&place.namespace)
@@ -262,7 +262,7 @@ impl Inner {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
@@ -274,7 +274,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// Complete listings in a row that must show nothing: one alone may come before a deletion or a write has settled.
-const LOOKS: u32 = 3;
+pub(crate) const LOOKS: u32 = 3;
 /// Ids in one request: the most that Pinecone takes.
 const BATCH: usize = 1_000;
 /// Ids on a page: the most that Pinecone gives.

@@ -26,6 +26,8 @@ pub(crate) enum What {
     Status(u16),
     /// It lists what is not the owner's: nothing of it was deleted.
     Foreign,
+    /// What was listed is not shown.
+    Unseen,
     /// A name beyond what Pinecone takes.
     TooLong,
 }
@@ -34,7 +36,7 @@ impl Failure {
     /// May the next attempt fare better?
     pub(crate) const fn passes(&self) -> bool {
         match self.what {
-            What::Timeout | What::Unanswered | What::Unreadable => true,
+            What::Timeout | What::Unanswered | What::Unreadable | What::Unseen => true,
             What::Status(status) => matches!(status, 408 | 429 | 500..),
             What::Foreign | What::TooLong => false,
         }
@@ -62,6 +64,9 @@ impl fmt::Display for Failure {
             ),
             What::Foreign => f.write_str(
                 "it listed vectors of another namespace or owner, and none of those was deleted; check the index's host",
+            ),
+            What::Unseen => f.write_str(
+                "vectors that it listed were not shown, look after look; try again once the index has settled",
             ),
             What::TooLong => f.write_str(
                 "the owner's id or the vector's is too long for a name of 512 characters; give them shorter ids",

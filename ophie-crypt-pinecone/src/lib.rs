@@ -23,11 +23,17 @@
 //!
 //! # Sidecars, when an owner's key is rotated
 //!
-//! [`Pinecone`] deletes, and reads no metadata: it is no [`SidecarStore`](ophie_crypt::SidecarStore). For
-//! `Rotation::sidecars` write one over the client that you have. List the owner's ids (the namespace, or the prefix of
-//! `vector_id`), fetch them in pages, and count those whose sidecar begins as one of
-//! [`sidecar_beginnings`](ophie_crypt::sidecar_beginnings): all pages, or an error. While you seal them anew, in the same way, a
-//! query may still show a vector as it was before; count again once the index has settled.
+//! [`Pinecone`] is a [`SidecarStore`](ophie_crypt::SidecarStore), for `Rotation::sidecars`: no key is destroyed while metadata of
+//! the owner's vectors has a sidecar under it, or while a vector was listed whose metadata was not shown. Sealing them
+//! anew is the application's, with its client: for each vector of the owner, `Sidecar::reseal`, and an update of that field of
+//! the metadata alone. Pinecone compares nothing on an update, and shows for a while what stood there before. So:
+//!
+//! - Whoever changes a sidecar's field at the same time may undo your update, or you theirs. Let one process write an owner's
+//!   sidecars, or write a memory that changes under a new id, and delete the old one.
+//! - Never write back what a query or a fetch showed without opening it: with `reseal` an old text becomes a new one
+//!   under the newest key; copied, it may come back after the count. `Rotation::destroy` comes long after the key
+//!   was retired, and counts last.
+//! - Fetch once more afterwards, until each sidecar is under the newest key.
 //!
 //! # A namespace for each owner, or one for all
 //!
@@ -58,6 +64,7 @@ mod failure;
 mod http;
 mod key;
 mod names;
+mod sidecars;
 
 pub use self::{
     builder::{BuildPineconeError, PineconeBuilder},

@@ -46,6 +46,8 @@ pub(crate) struct Manners {
     pub(crate) status: Option<u16>,
     /// Takes deletions and never does them.
     pub(crate) deletes_never: bool,
+    /// Never shows one of the vectors that it lists.
+    pub(crate) shows_one_never: bool,
 }
 
 /// An answer to be sent, and how much of it.
@@ -62,6 +64,9 @@ pub(crate) struct Index {
     pub(crate) random: Random,
     /// By namespace and id; when it is gone, in requests, once it was deleted.
     vectors: BTreeMap<(String, String), Option<u64>>,
+    /// Of a vector, as it is and as it was before.
+    metadata: BTreeMap<(String, String), (Value, Value)>,
+    stale: u32,
     tokens: BTreeMap<String, String>,
     pub(crate) requests: u64,
     pub(crate) deletions: Vec<usize>,
@@ -80,6 +85,8 @@ impl Index {
             manners,
             random: Random::new(seed),
             vectors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            stale: 0,
             tokens: BTreeMap::new(),
             requests: 0,
             deletions: Vec::new(),
@@ -92,6 +99,13 @@ impl Index {
     pub(crate) fn upsert(&mut self, namespace: &str, id: &str) {
         let key = (namespace.to_owned(), id.to_owned());
         self.vectors.insert(key, None);
+    }
+
+    /// Changes what stands beside a vector.
+    pub(crate) fn describe(&mut self, namespace: &str, id: &str, metadata: Value) {
+        let key = (namespace.to_owned(), id.to_owned());
+        let (now, before) = self.metadata.entry(key).or_default();
+        *before = core::mem::replace(now, metadata);
     }
 
     /// All that is there, or will be shown again.
@@ -121,9 +135,9 @@ impl Index {
         }
         self.faults += 1;
         // A look that nobody saw is none.
-        let lies = self.lies;
+        let (lies, stale) = (self.lies, self.stale);
         let answer = self.fault(method, path, query, body);
-        self.lies = lies;
+        (self.lies, self.stale) = (lies, stale);
         answer
     }
 
@@ -168,6 +182,7 @@ impl Index {
     ) -> Answer {
         match (method, path) {
             ("GET", "/vectors/list") => self.list(query),
+            ("GET", "/vectors/fetch") => self.fetch(query),
             ("POST", "/vectors/delete") => self.delete(body, half),
             ("POST", "/describe_index_stats") => self.count(),
             ("DELETE", path) => match path.strip_prefix("/namespaces/") {
@@ -241,6 +256,34 @@ impl Index {
             page["pagination"] = json!({ "next": token });
         }
         whole(200, &page)
+    }
+
+    /// By chance as it was before, or without some of them, at most twice in a row.
+    fn fetch(&mut self, query: &BTreeMap<String, String>) -> Answer {
+        let (Some(namespace), Some(ids)) = (query.get("namespace"), query.get("ids")) else {
+            return whole(400, &json!({ "message": SAID }));
+        };
+        let stale = self.manners.chance && self.stale < 2 && self.random.one_in(2);
+        self.stale = if stale { self.stale + 1 } else { 0 };
+        let held = self.held();
+        let mut vectors = serde_json::Map::new();
+        for (n, id) in ids.lines().enumerate() {
+            let key = (namespace.clone(), id.to_owned());
+            let hidden = self.manners.shows_one_never && n == 0;
+            if hidden || !held.contains(&key) || (stale && self.random.one_in(3)) {
+                continue;
+            }
+            let mut vector = json!({ "id": id, "values": [0.5, -1.0, 3e-7] });
+            if let Some((now, before)) = self.metadata.get(&key) {
+                vector["metadata"] = if stale { before } else { now }.clone();
+            }
+            vectors.insert(id.to_owned(), vector);
+        }
+        let usage = json!({ "readUnits": 1 });
+        whole(
+            200,
+            &json!({ "vectors": vectors, "namespace": namespace, "usage": usage }),
+        )
     }
 
     fn delete(&mut self, body: &Value, half: bool) -> Answer {

@@ -18,7 +18,10 @@ mod server;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use ophie_crypt::{CanonicalId, VectorStore, VectorStoreError, VectorsDeleted};
+use ophie_crypt::{
+    CanonicalId, KeyId, SidecarStore, VectorStore, VectorStoreError, VectorsDeleted,
+    sidecar_beginnings,
+};
 use ophie_crypt_pinecone::{ApiKey, Pinecone};
 
 use self::{
@@ -35,6 +38,7 @@ const BY_CHANCE: Manners = Manners {
     missing_is_404: false,
     status: None,
     deletes_never: false,
+    shows_one_never: false,
 };
 
 fn pinecone(url: &str, shared: bool) -> Pinecone {
@@ -171,6 +175,101 @@ async fn batches_are_as_large_as_pinecone_takes_and_no_larger() {
     assert_eq!(again, VectorsDeleted::new(Some(0), true));
     let stranger = CanonicalId::text("stranger");
     assert!(until_empty(&pinecone, &stranger).await.verified_empty());
+}
+
+fn sidecar(key: u8) -> String {
+    format!(
+        "{}rest",
+        sidecar_beginnings(KeyId::from_bytes([key; 16]))[0]
+    )
+}
+
+/// Whether one is under the old key decides whether that is destroyed; what is seen late must not make it none.
+#[tokio::test]
+async fn sidecars_under_an_old_key_are_never_missed() {
+    let (old, new) = (KeyId::from_bytes([1; 16]), KeyId::from_bytes([2; 16]));
+    for seed in 0..SCHEDULES / 4 {
+        let server = Server::start(Index::new(seed, BY_CHANCE)).await;
+        let pinecone = pinecone(&server.url, seed % 2 == 0);
+        fill(&mut server.index(), &pinecone, 30);
+        let (owner, other) = (&owners()[1], &owners()[2]);
+        let describe = |owner: &CanonicalId, n: u64, key: u8| {
+            let namespace = pinecone.namespace(owner).unwrap();
+            let id = format!("memory{n}");
+            let id = pinecone.vector_id(owner, &id).unwrap();
+            let metadata = match n {
+                0 => serde_json::json!({ "n": 7, "memory": sidecar(key) }),
+                _ => serde_json::json!({ "memories": ["x", sidecar(key)], "memory": null }),
+            };
+            server.index().describe(&namespace, &id, metadata);
+        };
+        for n in [0, 5, 25] {
+            for _ in 0..2 {
+                describe(owner, n, 1); // for a while already
+                describe(other, n, 1);
+            }
+        }
+        for (n, left) in [(0, 2), (5, 1), (25, 0)] {
+            describe(owner, n, 2);
+            let count = pinecone.count_under(owner, old).await.unwrap();
+            match left {
+                0 => {
+                    // One that was resealed may still be shown as it was, and never one too few.
+                    let mut count = count;
+                    for _ in 0..20 {
+                        if count == 0 {
+                            break;
+                        }
+                        count = pinecone.count_under(owner, old).await.unwrap();
+                    }
+                    assert_eq!(count, 0, "seed {seed}");
+                }
+                _ => assert!((1..=3).contains(&count), "seed {seed}: {count} of {left}"),
+            }
+        }
+        for n in [0, 5, 25] {
+            describe(owner, n, 2); // once it has settled
+        }
+        assert!(pinecone.count_under(owner, new).await.unwrap() > 0);
+        assert!(pinecone.count_under(other, old).await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_listed_and_not_shown_is_an_error_and_no_none() {
+    let none = KeyId::from_bytes([9; 16]);
+    let unseen = Manners {
+        shows_one_never: true,
+        ..Manners::default()
+    };
+    let gone = Manners {
+        status: Some(503),
+        ..Manners::default()
+    };
+    let foreign = Manners {
+        ignores_namespace: true,
+        ..Manners::default()
+    };
+    for (manners, says) in [
+        (unseen, "were not shown"),
+        (gone, "status 503"),
+        (foreign, "another namespace"),
+    ] {
+        for shared in [false, true] {
+            let server = Server::start(Index::new(1, manners)).await;
+            let pinecone = pinecone(&server.url, shared);
+            fill(&mut server.index(), &pinecone, 30);
+            let error = pinecone.count_under(&owners()[1], none).await.unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains(says), "{source}");
+        }
+    }
+    let server = Server::start(Index::new(1, Manners::default())).await;
+    let pinecone = pinecone(&server.url, true);
+    fill(&mut server.index(), &pinecone, 30);
+    assert_eq!(pinecone.count_under(&owners()[1], none).await.unwrap(), 0);
+    let nobody = CanonicalId::text("stranger");
+    assert_eq!(pinecone.count_under(&nobody, none).await.unwrap(), 0);
 }
 
 /// Nothing is deleted on the word of a server that lists what was not asked for.

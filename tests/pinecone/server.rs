@@ -159,8 +159,14 @@ fn parsed(target: &str) -> (String, BTreeMap<String, String>) {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let query = query.split('&').filter_map(|pair| pair.split_once('='));
-    let query = query.map(|(name, value)| (name.to_owned(), decoded(value)));
-    (decoded(path), query.collect())
+    // A name that comes again has its values in lines.
+    let mut found = BTreeMap::<String, String>::new();
+    for (name, value) in query {
+        let values = found.entry(name.to_owned()).or_default();
+        let line = if values.is_empty() { "" } else { "\n" };
+        *values += &format!("{line}{}", decoded(value));
+    }
+    (decoded(path), found)
 }
 
 fn response(status: u16, headers: &[(&str, String)], body: &str) -> String {
