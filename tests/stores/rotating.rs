@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ophie_crypt::{KeyStore, OwnerId, Progress, Rotation, WaitsFor};
+use ophie_crypt::{Error, KeyStore, OpenError, OwnerId, Progress, Rotation, WaitsFor};
 use ophie_crypt_sqlx::Sealed;
 use tokio::sync::watch;
 
@@ -19,6 +19,7 @@ use crate::{
 
 every_database!(
     all_rows_while_others_write,
+    a_process_that_missed_its_recheck_loses_nothing,
     what_is_cut_off_goes_on,
     odd_values_stay_as_they_are,
     refused_values_keep_the_old_key,
@@ -124,6 +125,51 @@ async fn all_rows_while_others_write(kind: Kind) {
     assert_eq!(place.read(ADA).await, rows);
     assert_eq!(place.read(BEN).await, expected(1_000..1_010, BEN));
     assert_eq!(place.old_rows(BEN).await, 0, "nobody rotated Ben");
+}
+
+/// It heard of no new key. What it reads under that one says so, and a refresh mends it; what it writes is under the old
+/// one, which is waited for.
+async fn a_process_that_missed_its_recheck_loses_nothing(kind: Kind) {
+    let place = Place::new(kind).await;
+    let missed = place.unaware(ADA).await;
+    place.write(&missed, 1, ADA).await;
+    let rotation = place.rotation().await;
+    place.begin(&rotation).await;
+    rotation.advance(&ADA).await.unwrap();
+    assert_eq!(place.old_rows(ADA).await, 0);
+    let session = place.session(ADA).await;
+    session.refresh().await.unwrap();
+    place.write(&session, 2, ADA).await;
+    assert_eq!(place.old_rows(ADA).await, 0, "it writes under the new one");
+
+    place.write(&missed, 3, ADA).await;
+    assert_eq!(place.old_rows(ADA).await, 1, "or it was told");
+    let text = |row: usize| {
+        let place = &place;
+        async move {
+            let text = place.app.rows(ADA).await[row].1.clone().unwrap();
+            Sealed::<String, note::text>::from_bytes(text)
+        }
+    };
+    for row in [0, 1] {
+        let refused = text(row).await.open(&missed).map(drop).unwrap_err();
+        assert!(
+            matches!(refused.get(), Error::Open(OpenError::UnknownKey { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(settle(&rotation).await.waits_for, Some(WaitsFor::Leases));
+    assert_eq!(place.old_rows(ADA).await, 0, "resealed meanwhile");
+    place.write(&missed, 4, ADA).await;
+    missed.refresh().await.unwrap();
+    for (row, id) in (0..4).zip(1..) {
+        let opened = text(row).await.open(&missed).unwrap();
+        assert_eq!(*opened.expose_secret(), said(id, ADA));
+    }
+    place.pass(false).await;
+    assert_eq!(settle(&rotation).await.waits_for, None);
+    assert_eq!(place.old_rows(ADA).await, 0);
+    assert_eq!(place.read(ADA).await, expected(1..5, ADA));
 }
 
 /// The worker is dropped between any two of its steps.

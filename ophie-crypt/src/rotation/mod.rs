@@ -249,8 +249,9 @@ impl Rotation {
     ///
     /// # Security
     ///
-    /// There is no way back: let `retired_for` be longer than your backups are kept, and than anything may lie in a
-    /// queue. All rows of each table are looked through, not the owner's alone; an index on `substr(column, 2, 16)` makes
+    /// There is no way back: let `retired_for` be longer than your backups are kept, than anything may lie in a
+    /// queue, and than any transaction lasts: one whose snapshot is from before the key was retired, and that has written
+    /// nothing yet, is waited for by no count, and passes the write fence. All rows of each table are looked through, not the owner's alone; an index on `substr(column, 2, 16)` makes
     /// that quick.
     pub async fn destroy(
         &self,
@@ -262,7 +263,7 @@ impl Rotation {
         let mut progress = Progress::default();
         let record = self.load(&owner).await?;
         for old in in_state(&record, DekState::Retired) {
-            let key_id = old.key_id();
+            let (key_id, others) = (old.key_id(), progress.waits_for.take());
             if self.is_empty(&owner, &record, old, &mut progress).await?
                 && self.is_nowhere(&owner, old, &mut progress).await?
                 && self.has_no_sidecars(&owner, key_id, &mut progress).await?
@@ -274,8 +275,13 @@ impl Rotation {
                     Err(StepError::TooEarly) => progress.wait_for(WaitsFor::Horizon),
                     Err(StepError::Store(error)) => return Err(error.into()),
                 }
+            }
+            // A transaction that began since may hold a copy of what was found: the next call waits for that one, too.
+            // One that waits for transactions waits for the same ones again.
+            if progress.waits_for != Some(WaitsFor::Transactions) {
                 self.forget(&owner, Generation::Dek(old.generation()));
             }
+            progress.waits_for = others.or(progress.waits_for);
         }
         self.destroy_index(&owner, &record, retired_for, &mut progress)
             .await?;
