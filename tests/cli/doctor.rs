@@ -101,6 +101,38 @@ async fn envelopes_that_no_model_names_are_found(kind: Kind) {
     assert!(named(".notes.draft", "names it, and"), "{found:?}");
 }
 
+/// A column that was not looked at is a finding, too.
+#[tokio::test]
+async fn what_the_role_may_not_read_is_said() {
+    let place = Place::new(Kind::Postgres).await;
+    let Rows::Postgres(rows) = &place.rows else {
+        unreachable!()
+    };
+    let role = format!("reader_of_{}", rows.name());
+    let made = format!(
+        "CREATE TABLE hidden (bytes bytea); CREATE ROLE {role} LOGIN; GRANT SELECT ON notes TO {role}"
+    );
+    place.execute(&made).await;
+    let url = rows
+        .url()
+        .replace("postgres://postgres@", &format!("postgres://{role}@"));
+    assert!(
+        url.contains(&role),
+        "the role of the server's URL is another"
+    );
+    let mut command = place.command(Program::Application, &["doctor", "--json"]);
+    command.env("DATABASE_URL", url);
+    let found = place.ended(&mut command).await.json();
+    let gone = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    place.execute(&gone).await;
+    is(
+        &found,
+        "unnamed",
+        "warning",
+        "hidden.bytes: this role may not read it",
+    );
+}
+
 async fn indexes_that_are_missing_or_go_are_named(kind: Kind) {
     let place = Place::new(kind).await;
     let found = indexes(&place, "").await;

@@ -245,15 +245,17 @@ async fn rows(world: &World, checks: &mut Checks) {
         Err(error) => checks.failed("models", &error),
     }
     match database.unnamed(&world.application.models).await {
-        Ok(mistakes) if mistakes.is_empty() => checks.add(
+        Ok(unnamed) if unnamed.envelopes.is_empty() && unnamed.unread.is_empty() => checks.add(
             "unnamed",
             State::Fine,
             "no column that models do not name holds envelopes",
         ),
-        Ok(mistakes) => {
-            for mistake in mistakes {
+        Ok(unnamed) => {
+            let envelopes = unnamed.envelopes.into_iter().map(|it| (State::Failed, it));
+            let unread = unnamed.unread.into_iter().map(|it| (State::Warning, it));
+            for (state, mistake) in envelopes.chain(unread) {
                 let text = format!("{}: {}", mistake.column, mistake.what);
-                checks.add("unnamed", State::Failed, text);
+                checks.add("unnamed", state, text);
             }
         }
         Err(error) => checks.failed("unnamed", &error),

@@ -16,6 +16,14 @@ const LOOKED_AT: u32 = 100;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(String, String, String);
 
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Unnamed {
+    pub(crate) envelopes: Vec<Mistake>,
+    /// What the role may not read.
+    pub(crate) unread: Vec<Mistake>,
+}
+
 impl Database {
     /// Columns of which most values look like envelopes, in tables that no model names, or beside those that one does. Of
     /// the library's own tables none is looked at.
@@ -23,7 +31,7 @@ impl Database {
     /// # Errors
     ///
     /// [`DatabaseError`].
-    pub(crate) async fn unnamed(&self, models: &Models) -> Result<Vec<Mistake>, DatabaseError> {
+    pub(crate) async fn unnamed(&self, models: &Models) -> Result<Unnamed, DatabaseError> {
         let (mut named, mut tables) = (BTreeSet::new(), BTreeSet::new());
         for model in models.iter() {
             if let Some((schema, table)) = self.found(model.table()).await? {
@@ -34,12 +42,26 @@ impl Database {
                 tables.insert((schema, table));
             }
         }
-        let mut mistakes = Vec::new();
+        let mut unnamed = Unnamed::default();
         for place in self.of_bytes().await? {
-            if named.contains(&place) || !self.holds_envelopes(&place).await? {
+            if named.contains(&place) {
                 continue;
             }
+            let holds = self.holds_envelopes(&place).await;
             let Place(schema, table, column) = place;
+            let at = format!("{schema}.{table}.{column}");
+            match holds {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(DatabaseError::Failed(sqlx::Error::Database(_))) => {
+                    let what =
+                        "this role may not read it, so nobody looked whether it holds envelopes"
+                            .to_owned();
+                    unnamed.unread.push(Mistake { column: at, what });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             let what = if tables.contains(&(schema.clone(), table.clone())) {
                 "no model of this program names it, and it holds what looks like envelopes: no rotation counts them, and \
                  the keys that they are under are destroyed beneath them; name the column in the table's model"
@@ -47,12 +69,10 @@ impl Database {
                 "no model of this program names its table, and it holds what looks like envelopes: no shred deletes such \
                  rows, and no rotation counts them; put the model into `Models`, or drop the copy"
             };
-            mistakes.push(Mistake {
-                column: format!("{schema}.{table}.{column}"),
-                what: what.to_owned(),
-            });
+            let what = what.to_owned();
+            unnamed.envelopes.push(Mistake { column: at, what });
         }
-        Ok(mistakes)
+        Ok(unnamed)
     }
 
     /// Where a model's table is.
