@@ -92,6 +92,7 @@ fn what_loom_tries_out_takes_its_locks_from_one_file() {
         "/budget.rs",
         "/flight.rs",
         "/held.rs",
+        "/known.rs",
         "/owners.rs",
         "/session.rs",
     ];

@@ -243,14 +243,14 @@ mod tests {
         current().err()
     }
 
-    /// Three numbers.
+    /// Three numbers, where a session is current.
     struct Three;
 
     impl Stream for Three {
         type Item = u8;
 
         fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u8>> {
-            Poll::Ready(None)
+            Poll::Ready(current().is_ok().then_some(7))
         }
 
         fn size_hint(&self) -> (usize, Option<usize>) {
@@ -306,6 +306,16 @@ mod tests {
     async fn a_stream_is_as_long_as_what_it_scopes() {
         let session = session(&Clock::default()).await;
         assert_eq!(Three.in_session(&session).size_hint(), (3, Some(4)));
+    }
+
+    /// And gives what that gives, which is polled in the session.
+    #[tokio::test]
+    async fn a_stream_is_polled_in_its_session() {
+        let session = session(&Clock::default()).await;
+        let mut stream = Three.in_session(&session);
+        let next = core::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx));
+        assert_eq!(next.await, Some(7));
+        assert_eq!(ended(), Some(NoSession::Absent), "its session ended");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 
 use ophie_crypt_loom_tests::{
     check,
-    models::{budgets, fetches, sessions},
+    models::{budgets, fetches, sessions, soaks},
 };
 
 macro_rules! models {
@@ -33,4 +33,7 @@ models! {
     budgets::takes_against_takes: 4,
     budgets::takes_against_refill: 4,
     budgets::takes_against_stop: 4,
+    soaks::counts_against_a_step: 4,
+    soaks::heartbeat_against_stop: 4,
+    soaks::hooks_against_stop: 4,
 }

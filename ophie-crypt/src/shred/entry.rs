@@ -233,4 +233,4 @@ fn decode_installation(payload: &[u8]) -> Option<([u8; 16], u64)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -413,3 +413,6 @@ impl fmt::Debug for RestoreGuard {
         f.debug_struct("RestoreGuard").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

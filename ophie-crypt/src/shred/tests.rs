@@ -193,7 +193,7 @@ async fn an_entry_that_is_none_is_damage() {
     }
 }
 
-async fn provision(store: &MemoryKeyStore, owner: &CanonicalId) {
+pub(super) async fn provision(store: &MemoryKeyStore, owner: &CanonicalId) {
     let id = crate::KeyId::from_bytes([7; 16]);
     let blob = crate::DekBlob::Sealed(vec![1]);
     let dek = crate::DekRecord::new(1, crate::DekState::Sealing, id, blob);

@@ -62,6 +62,7 @@ mod heartbeat;
 pub(crate) mod hooks;
 mod jobs;
 mod join;
+mod known;
 mod lag;
 mod migration;
 mod seal;
@@ -85,6 +86,7 @@ pub use self::{
     heartbeat::{Beat, Heartbeat, SoakProcess},
     hooks::{SoakColumns, SoakMarker},
     join::Finding,
+    known::SoakCounts,
     migration::SoakMigration,
     state::{Gate, SoakState},
     store::{
@@ -92,6 +94,6 @@ pub use self::{
         SoakStore, SoakedRow,
     },
     verify::{VerifyReport, Wrong, WrongRow},
-    watch::{SoakCounts, SoakWatch},
+    watch::SoakWatch,
     worker::{SoakProgress, SoakStatus, SoakStop, Soaker},
 };

@@ -1,23 +1,23 @@
 //! What a process knows of the states, and what it says of itself.
 //!
 //! Invariant: a state is applied before it is acknowledged, and is not gone by longer than the heartbeat lives in the
-//! database; a watch that was stopped says nothing any more. Absent: SQL (`store`), what is done by a state (`hooks`).
+//! database; a watch that was stopped says nothing any more. Absent: SQL (`store`), what was read (`known`), what is done by a
+//! state (`hooks`).
 
-use core::{
-    fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use core::{fmt, time::Duration};
+use std::sync::{Arc, Weak};
 
 use tokio::{
     sync::Mutex,
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Beat, Finding, SoakError, SoakJobError, SoakProcess, SoakRow, SoakState, SoakStore};
+use super::{
+    Beat, Finding, SoakError, SoakJobError, SoakProcess, SoakRow, SoakState, SoakStore,
+    known::{LastRead, Seen, SoakCounts},
+};
 use crate::{
-    clock::{Clock, Moment},
+    clock::Clock,
     column::{ColumnRef, Kind},
     hazmat::fill_random,
     store::ModelError,
@@ -25,8 +25,6 @@ use crate::{
 
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_secs(10);
-/// How long it goes by what it has read: less than the 30 seconds for which its heartbeat counts in the database.
-const FRESH: Duration = Duration::from_secs(20);
 
 /// The states of an application's columns, read every ten seconds, and the heartbeat that says so.
 ///
@@ -56,19 +54,9 @@ struct Inner {
     process: SoakProcess,
     columns: Vec<Watched>,
     clock: Clock,
-    read: RwLock<Read>,
+    read: LastRead,
     /// One reads the states at a time: another's older answer would come after.
     turn: Mutex<()>,
-}
-
-/// When the states were read last.
-#[derive(Clone, Copy, Default)]
-enum Read {
-    #[default]
-    Never,
-    At(Moment),
-    /// For good: a heartbeat that was under way changes nothing.
-    Stopped,
 }
 
 /// A column that holds envelopes.
@@ -76,33 +64,7 @@ struct Watched {
     column: ColumnRef,
     knows_twin: bool,
     floor: SoakState,
-    /// State and version; `None` where the database knows no soak.
-    seen: RwLock<Option<(SoakState, i64)>>,
-    counts: Counters,
-}
-
-/// Since the present state began.
-#[derive(Default)]
-struct Counters {
-    pending: AtomicU64,
-    mismatched: AtomicU64,
-    failed: AtomicU64,
-}
-
-/// What this process has served of a column since its present state began.
-///
-/// ```
-/// assert_eq!(ophie_crypt::soak::SoakCounts::default().pending, 0);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SoakCounts {
-    /// Values of pending rows.
-    pub pending: u64,
-    /// Values whose ciphertext said something else.
-    pub mismatched: u64,
-    /// Values whose ciphertext did not open.
-    pub failed: u64,
+    seen: Seen,
 }
 
 impl SoakWatch {
@@ -144,8 +106,7 @@ impl SoakWatch {
                     column,
                     knows_twin: info.twin().is_some(),
                     floor: info.floor(),
-                    seen: RwLock::default(),
-                    counts: Counters::default(),
+                    seen: Seen::nothing(),
                 }),
             }
         }
@@ -154,7 +115,7 @@ impl SoakWatch {
             process: SoakProcess(process),
             columns,
             clock: Clock::default(),
-            read: RwLock::default(),
+            read: LastRead::never(),
             turn: Mutex::default(),
         })))
     }
@@ -175,7 +136,7 @@ impl SoakWatch {
     ///
     /// [`SoakJobError`]; the heartbeat expires by itself then.
     pub async fn stop(&self) -> Result<(), SoakJobError> {
-        *write(&self.0.read) = Read::Stopped;
+        self.0.read.stop();
         let _turn = self.0.turn.lock().await;
         // What it has counted since the last time.
         let said = self.0.say().await;
@@ -194,7 +155,7 @@ impl SoakWatch {
     pub fn state(&self, column: &ColumnRef) -> Option<SoakState> {
         self.0.is_fresh().then(|| {
             let watched = self.0.watched(column);
-            let seen = watched.and_then(|watched| *read(&watched.seen));
+            let seen = watched.and_then(|watched| watched.seen.state());
             seen.map_or(SoakState::Plain, |(state, _)| state)
         })
     }
@@ -203,7 +164,7 @@ impl SoakWatch {
     #[must_use]
     pub fn counts(&self, column: &ColumnRef) -> SoakCounts {
         let watched = self.0.watched(column);
-        watched.map_or_else(SoakCounts::default, |watched| watched.counts.read())
+        watched.map_or_else(SoakCounts::default, |watched| watched.seen.counts())
     }
 
     /// Whether this process may write ciphertext of a column whose plaintext it does not know: where the database says that
@@ -213,8 +174,7 @@ impl SoakWatch {
         let Some(watched) = watched.filter(|watched| !watched.knows_twin) else {
             return Ok(()); // no soak, or the hooks of its own type look
         };
-        let seen = *read(&watched.seen);
-        match seen.map(|(state, _)| state) {
+        match watched.seen.state().map(|(state, _)| state) {
             None | Some(SoakState::Dropped) => Ok(()),
             Some(_) if !self.0.is_fresh() => Err(SoakError::Stale { column: *column }),
             Some(state) if state < SoakState::Sealed => Err(SoakError::BelowFloor {
@@ -231,15 +191,13 @@ impl SoakWatch {
         let Some(watched) = self.0.watched(column) else {
             return;
         };
-        let (counter, what) = match finding {
-            Finding::Failed => (&watched.counts.failed, "does not open"),
-            Finding::Mismatch => (&watched.counts.mismatched, "differs from its plaintext"),
-            Finding::Pending => (&watched.counts.pending, "is pending"),
+        watched.seen.count(finding);
+        let what = match finding {
+            Finding::Failed => "does not open",
+            Finding::Mismatch => "differs from its plaintext",
+            Finding::Pending => return, // each pending row is one, and no news
         };
-        counter.fetch_add(1, Relaxed);
-        if finding != Finding::Pending {
-            tracing::warn!(target: "ophie_crypt::soak", %column, "a value {what}");
-        }
+        tracing::warn!(target: "ophie_crypt::soak", %column, "a value {what}");
     }
 }
 
@@ -254,16 +212,13 @@ impl fmt::Debug for SoakWatch {
 impl Inner {
     async fn beat(&self) -> Result<(), SoakJobError> {
         let _turn = self.turn.lock().await;
-        while !self.is_stopped() {
+        while !self.read.is_stopped() {
             // Before the database is asked: the answer may take its time.
             let now = self.clock.now();
             // What was applied before. From here on, whoever steps waits for this heartbeat.
             self.say().await?;
             if !self.apply(&self.store.soaks().await?) {
-                let mut read = write(&self.read);
-                if !matches!(*read, Read::Stopped) {
-                    *read = Read::At(now);
-                }
+                self.read.note(now);
                 break;
             }
         }
@@ -285,12 +240,7 @@ impl Inner {
     }
 
     fn is_fresh(&self) -> bool {
-        let now = self.clock.now();
-        matches!(*read(&self.read), Read::At(then) if now.since(&then) < FRESH)
-    }
-
-    fn is_stopped(&self) -> bool {
-        matches!(*read(&self.read), Read::Stopped)
+        self.read.is_fresh(&self.clock.now())
     }
 
     fn watched(&self, column: &ColumnRef) -> Option<&Watched> {
@@ -303,20 +253,12 @@ impl Inner {
 impl Watched {
     /// Whether it was moved.
     fn apply(&self, row: Option<&SoakRow>) -> bool {
-        let now = row.map(|row| (row.state, row.version));
-        let mut seen = write(&self.seen);
-        let state = |of: Option<(SoakState, i64)>| of.map(|(state, _)| state);
-        if state(*seen) != state(now) {
-            self.counts.clear();
-        }
-        let moved = *seen != now;
-        *seen = now;
-        moved
+        self.seen.apply(row.map(|row| (row.state, row.version)))
     }
 
     fn beat(&self) -> Option<Beat> {
-        let (_, version) = (*read(&self.seen))?;
-        let counts = self.counts.read();
+        let (_, version) = self.seen.state()?;
+        let counts = self.seen.counts();
         Some(Beat {
             column: self.column,
             version,
@@ -328,22 +270,6 @@ impl Watched {
     }
 }
 
-impl Counters {
-    fn read(&self) -> SoakCounts {
-        SoakCounts {
-            pending: self.pending.load(Relaxed),
-            mismatched: self.mismatched.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-        }
-    }
-
-    fn clear(&self) {
-        for counter in [&self.pending, &self.mismatched, &self.failed] {
-            counter.store(0, Relaxed);
-        }
-    }
-}
-
 async fn keep_beating(watch: Weak<Inner>) {
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -351,7 +277,7 @@ async fn keep_beating(watch: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(watch) = watch.upgrade() else { return };
-        if watch.is_stopped() {
+        if watch.read.is_stopped() {
             return;
         }
         // A connection that went away without a word answers nothing; the next may be another.
@@ -365,14 +291,6 @@ async fn keep_beating(watch: Weak<Inner>) {
             }
         }
     }
-}
-
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

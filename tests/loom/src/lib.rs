@@ -1,4 +1,4 @@
-//! Sessions, keys and budgets of ophie-crypt under every interleaving of a few threads.
+//! Sessions, keys, budgets and soaks of ophie-crypt under every interleaving of a few threads.
 //!
 //! Invariant: what is tried out are the library's own files, word for word. What they import from elsewhere in
 //! it is replaced: the standard library's locks by loom's, keys by ones that show whether they were wiped.
@@ -38,6 +38,7 @@ of_the_library! {
     budget = "../../../ophie-crypt/src/budget.rs";
     flight = "../../../ophie-crypt/src/keyring/flight.rs";
     held = "../../../ophie-crypt/src/held.rs";
+    known = "../../../ophie-crypt/src/soak/known.rs";
     owners = "../../../ophie-crypt/src/keyring/owners.rs";
     session = "../../../ophie-crypt/src/session.rs";
 }

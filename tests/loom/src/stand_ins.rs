@@ -6,7 +6,7 @@
 pub(crate) mod sync {
     pub(crate) use std::sync::PoisonError;
 
-    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
+    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, RwLock, atomic};
 }
 
 /// Keys that show whether they are whole.
@@ -169,8 +169,21 @@ pub(crate) mod store {
     }
 }
 
-/// No column of the models soaks.
+/// No session of the models has a column that soaks.
 pub(crate) mod soak {
     #[derive(Clone, Debug)]
     pub(crate) struct SoakWatch;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum SoakState {
+        Soak,
+        Sealed,
+    }
+
+    #[derive(Clone, Copy)]
+    pub(crate) enum Finding {
+        Failed,
+        Mismatch,
+        Pending,
+    }
 }

@@ -8,7 +8,7 @@ use super::*;
 
 /// Entries in memory, to be changed.
 #[derive(Debug, Default)]
-struct Entries(Mutex<Vec<LedgerEntry>>);
+pub(in crate::shred) struct Entries(Mutex<Vec<LedgerEntry>>);
 
 impl Entries {
     fn add(&self, kind: &str, payload: &[u8]) {
@@ -20,14 +20,19 @@ impl Entries {
         entries.push(LedgerEntry::new(kind, payload, head));
     }
 
-    fn add_shred(&self, installation: [u8; 16], owner: &str, id: u8) {
+    pub(in crate::shred) fn put(&self, entry: LedgerEntry) {
+        self.0.lock().unwrap().push(entry);
+    }
+
+    pub(in crate::shred) fn add_shred(&self, installation: [u8; 16], owner: &str, id: u8) {
         let id = ShredId::from_bytes([id; 16]);
         let shred = Shred::requested(CanonicalId::text(owner), id, 5);
         self.add(SHRED, &encode_shred(&installation, &shred));
     }
 
-    fn truncate(&self, len: usize) {
-        self.0.lock().unwrap().truncate(len);
+    /// Gives what it takes away.
+    pub(in crate::shred) fn truncate(&self, len: usize) -> Vec<LedgerEntry> {
+        self.0.lock().unwrap().split_off(len)
     }
 }
 

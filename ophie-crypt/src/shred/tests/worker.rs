@@ -212,3 +212,38 @@ async fn no_shred_waits_for_a_share_store_that_another_waited_for() {
     assert_eq!(shredder.destroy_shares_again().await.unwrap(), 3);
     assert!(shares.memory.is_empty());
 }
+
+fn unix_micros() -> i64 {
+    let now = crate::clock::Clock::default().now().wall();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_micros()).unwrap()
+}
+
+/// Twice as long after each failure, up to an hour, however often it fails.
+#[tokio::test]
+async fn what_fails_rests_up_to_an_hour() {
+    let (store, ada) = (Arc::new(MemoryKeyStore::new()), CanonicalId::text("ada"));
+    shred(&store, "ada").await;
+    let shredder = Shredder::builder(Arc::clone(&store), Silent::new()).build();
+    let shreds = store.shreds_of(core::slice::from_ref(&ada)).await;
+    let mut shred = shreds.unwrap().remove(0);
+    let hour = 3600;
+    for (attempts, seconds) in [
+        (0, 1),
+        (1, 2),
+        (5, 32),
+        (11, 2048),
+        (12, hour),
+        (31, hour),
+        (32, hour),
+        (u32::MAX, hour),
+    ] {
+        shred.attempts = attempts;
+        let began = unix_micros();
+        let failed = shredder.0.postpone(&shred, &ShredderError::NotInLedger);
+        failed.await.unwrap();
+        let pause = seconds * 1_000_000;
+        let due = store.due_at(&ada) - pause;
+        assert!(began <= due && due <= unix_micros(), "after {attempts}");
+    }
+}

@@ -4,7 +4,9 @@
 
 mod model;
 mod rows;
+mod script;
 mod steps;
+mod survivors;
 mod table;
 mod values;
 

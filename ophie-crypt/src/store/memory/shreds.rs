@@ -86,6 +86,12 @@ impl MemoryKeyStore {
         self.graves().shreds.remove(owner);
     }
 
+    /// When the owner's shred is worked at again, in microseconds.
+    #[cfg(test)]
+    pub(crate) fn due_at(&self, owner: &CanonicalId) -> i64 {
+        self.graves().shreds[owner].due_at
+    }
+
     fn installed(&self) -> Result<Installation, StoreError> {
         let id = random()?;
         let fresh = || Installation {

@@ -6,6 +6,7 @@
 pub mod budgets;
 pub mod fetches;
 pub mod sessions;
+pub mod soaks;
 
 use std::{
     sync::{

@@ -1,0 +1,329 @@
+//! Backfills whose store answers by a script, call by call: what is asked, how often, and when it ends.
+
+use core::time::Duration;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::Table;
+use crate::{
+    column::ColumnRef,
+    keyring::Keyring,
+    kms::LocalKms,
+    model::Models,
+    owner::{CanonicalId, OwnerId},
+    soak::{
+        Backfilled, Beat, Decrypted, Filled, Heartbeat, Rows, SealRows, SoakColumn, SoakJobError,
+        SoakMigration, SoakPass, SoakProcess, SoakRow, SoakState, SoakStore, SoakedRow, Soaker,
+        seal::RETRY,
+    },
+    store::{MemoryKeyStore, ModelError, ModelStore, unasked::only_models},
+};
+
+/// A call that is expected, and its answer.
+#[derive(Debug)]
+enum Call {
+    /// Plaintext of the shredded goes.
+    Buried(Result<u64, ModelError>),
+    /// Whose rows are next.
+    Ahead(&'static [&'static str]),
+    /// A batch: rows that were read, and written.
+    Fill(u64, u64),
+    Busy,
+    /// The column is in another state by now.
+    Refused,
+    Count(u64),
+}
+use Call::{Ahead, Buried, Busy, Count, Fill, Refused};
+
+#[derive(Debug)]
+struct Script {
+    models: Models,
+    table: Arc<Table>,
+    calls: Arc<Mutex<VecDeque<Call>>>,
+}
+
+struct Pass(Arc<Mutex<VecDeque<Call>>>);
+
+fn next(calls: &Mutex<VecDeque<Call>>, asked: &str) -> Call {
+    let next = calls.lock().unwrap().pop_front();
+    next.unwrap_or_else(|| panic!("one more: {asked}"))
+}
+
+only_models!(Script);
+
+macro_rules! unasked {
+    ($($name:ident($($kind:ty),*) -> $done:ty;)*) => {
+        #[async_trait]
+        impl SoakStore for Script {
+            $(
+                async fn $name(&self, $(_: $kind),*) -> Result<$done, ModelError> {
+                    unreachable!()
+                }
+            )*
+
+            async fn soaks(&self) -> Result<Vec<SoakRow>, ModelError> {
+                self.table.soaks().await
+            }
+
+            async fn pass(&self, _: &SoakColumn) -> Result<Box<dyn SoakPass>, ModelError> {
+                Ok(Box::new(Pass(Arc::clone(&self.calls))))
+            }
+
+            async fn rewind(&self, _: &SoakColumn) -> Result<(), ModelError> {
+                Ok(())
+            }
+
+            async fn empty_buried(&self, _: &SoakColumn, _: u32) -> Result<u64, ModelError> {
+                match next(&self.calls, "empty_buried") {
+                    Buried(answer) => answer,
+                    other => panic!("empty_buried, not {other:?}"),
+                }
+            }
+
+            async fn count(&self, _: &SoakColumn, _: Rows) -> Result<u64, ModelError> {
+                match next(&self.calls, "count") {
+                    Count(rows) => Ok(rows),
+                    other => panic!("count, not {other:?}"),
+                }
+            }
+
+            fn residue(&self) -> &'static [&'static str] {
+                unreachable!()
+            }
+        }
+    };
+}
+
+unasked! {
+    beat(SoakProcess, &[Beat]) -> ();
+    leave(SoakProcess) -> ();
+    heartbeats(&ColumnRef) -> Vec<Heartbeat>;
+    expand(&SoakColumn) -> bool;
+    expansion(&SoakColumn) -> SoakMigration;
+    step(&SoakColumn, &SoakRow, SoakState) -> bool;
+    close(&SoakColumn, &SoakRow) -> bool;
+    admit_old(&SoakColumn, &SoakRow, bool) -> bool;
+    empty_sealed(&SoakColumn, Option<&str>, u32) -> Vec<String>;
+    page(&SoakColumn, Option<&str>, u32) -> Vec<SoakedRow>;
+    reread(&SoakColumn, &str) -> Option<SoakedRow>;
+    verified(&SoakColumn, i64) -> ();
+    empty(&SoakColumn, u32) -> Option<u64>;
+    decrypted(&SoakColumn, Vec<Decrypted>) -> u64;
+    drop_twin(&SoakColumn, &SoakRow) -> bool;
+    rewrite(&SoakColumn) -> ();
+}
+
+#[async_trait]
+impl SoakPass for Pass {
+    async fn owners_ahead(&mut self, _: u32) -> Result<Vec<CanonicalId>, ModelError> {
+        match next(&self.0, "owners_ahead") {
+            Ahead(owners) => Ok(owners.iter().map(|owner| owner.canonical()).collect()),
+            other => panic!("owners_ahead, not {other:?}"),
+        }
+    }
+
+    async fn fill(&mut self, _: u32, _: SealRows) -> Result<Filled, ModelError> {
+        let admitted = |read, written| Filled {
+            read,
+            written,
+            admitted: true,
+        };
+        match next(&self.0, "fill") {
+            Fill(read, written) => Ok(admitted(read, written)),
+            Busy => Err(ModelError::Busy),
+            Refused => Ok(Filled {
+                admitted: false,
+                ..admitted(2, 2)
+            }),
+            other => panic!("fill, not {other:?}"),
+        }
+    }
+}
+
+/// In batches of two.
+fn soaker(calls: Vec<Call>) -> (Soaker, Arc<Mutex<VecDeque<Call>>>) {
+    let table = Table::new(SoakState::Backfill);
+    let calls = Arc::new(Mutex::new(VecDeque::from(calls)));
+    let script = Script {
+        models: table.models().clone(),
+        table,
+        calls: Arc::clone(&calls),
+    };
+    let keyring = Keyring::builder()
+        .kms(LocalKms::ephemeral().unwrap())
+        .key_store(MemoryKeyStore::new())
+        .build()
+        .unwrap();
+    let soaker = Soaker::new(&keyring, script).pause(Duration::ZERO);
+    (soaker.batch(2), calls)
+}
+
+/// Nobody was buried, and then these; all are made, and no other.
+async fn filled(calls: impl IntoIterator<Item = Call>) -> Result<Backfilled, SoakJobError> {
+    let calls = [Buried(Ok(0))].into_iter().chain(calls).collect();
+    let (soaker, calls) = soaker(calls);
+    let filled = soaker.backfill("people", "name_ct").await;
+    let left = calls.lock().unwrap();
+    assert!(left.is_empty(), "too early: {left:?} were to follow");
+    filled
+}
+
+/// What it wrote, and what is left.
+async fn done(calls: impl IntoIterator<Item = Call>) -> (u64, u64) {
+    let done = filled(calls).await.unwrap();
+    assert!(!done.stopped);
+    (done.written, done.pending)
+}
+
+fn times(n: usize, calls: fn() -> Vec<Call>) -> impl Iterator<Item = Call> {
+    (0..n).flat_map(move |_| calls())
+}
+
+/// One that others hold, so that no whole pass ends without rows left.
+fn first_pass() -> Vec<Call> {
+    vec![Ahead(&[]), Count(1)]
+}
+
+#[tokio::test]
+async fn it_ends_with_the_last_pending_row() {
+    let calls = [Ahead(&["ada"]), Fill(1, 1), Ahead(&[]), Count(0)];
+    assert_eq!(done(calls).await, (1, 0));
+}
+
+/// The first pass may have begun in the middle.
+#[tokio::test]
+async fn it_ends_after_a_whole_pass_that_wrote_nothing() {
+    let calls = [Ahead(&[]), Count(3), Ahead(&[]), Count(3)];
+    assert_eq!(done(calls).await, (0, 3));
+    let calls = [(Ahead(&[]), Count(2)), (Ahead(&[]), Count(2))];
+    let calls = calls.into_iter().flat_map(|(ahead, count)| [ahead, count]);
+    assert_eq!(done(calls).await, (0, 2));
+    let wrote = [Ahead(&["ada"]), Fill(1, 1), Ahead(&[]), Count(1)];
+    let calls = first_pass().into_iter().chain(wrote).chain(first_pass());
+    assert_eq!(done(calls).await, (1, 1));
+}
+
+/// Twenty-six batches that are not full are the end of the table, or what others write there meanwhile.
+#[tokio::test(start_paused = true)]
+async fn it_does_not_follow_who_writes_for_ever() {
+    let short = || vec![Ahead(&["ada"]), Fill(1, 1)];
+    let calls = first_pass().into_iter().chain(times(26, short));
+    let began = Instant::now();
+    assert_eq!(done(calls.chain([Count(1)])).await, (26, 1));
+    assert_eq!(began.elapsed(), Duration::ZERO, "nobody held a row");
+}
+
+/// So are twenty-six that find nothing to read, but those are met again once something was written.
+#[tokio::test(start_paused = true)]
+async fn it_waits_for_rows_that_others_hold_and_not_for_ever() {
+    let held = || vec![Ahead(&["ada"]), Fill(0, 0)];
+    let began = Instant::now();
+    let calls = first_pass().into_iter().chain(times(26, held));
+    assert_eq!(done(calls.chain([Count(1)])).await, (0, 1));
+    assert_eq!(began.elapsed(), 25 * RETRY);
+
+    let calls = first_pass()
+        .into_iter()
+        .chain([Ahead(&["ada"]), Fill(2, 1)])
+        .chain(times(26, held))
+        .chain([Count(1)])
+        .chain(first_pass());
+    assert_eq!(done(calls).await, (1, 1), "one more pass");
+
+    // A full batch in between, and it counts anew.
+    let full = [Ahead(&["ada"]), Fill(2, 2)];
+    let calls = times(25, held)
+        .chain(full)
+        .chain([Fill(0, 0)])
+        .chain(times(26, held))
+        .chain([Count(0)]);
+    assert_eq!(done(calls).await, (2, 0));
+}
+
+/// Whose rows are next is asked for after a batch that met somebody new, and after one that was not full.
+#[tokio::test]
+async fn it_asks_for_owners_where_there_may_be_others() {
+    let calls = [Ahead(&["ada", "ben"]), Fill(2, 2), Ahead(&["ada"])]
+        .into_iter()
+        .chain((0..40).map(|_| Fill(2, 2)))
+        .chain([Fill(1, 1), Ahead(&["cy"]), Fill(2, 2), Ahead(&[]), Count(0)]);
+    assert_eq!(done(calls).await, (85, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_tries_again_what_is_busy() {
+    let began = Instant::now();
+    let calls = [
+        Ahead(&["ada"]),
+        Busy,
+        Ahead(&["ada"]),
+        Fill(1, 1),
+        Ahead(&[]),
+        Count(0),
+    ];
+    assert_eq!(done(calls).await, (1, 0));
+    assert_eq!(began.elapsed(), RETRY);
+}
+
+#[tokio::test]
+async fn it_ends_where_the_state_is_another() {
+    let interrupted = filled([Ahead(&["ada"]), Refused]).await;
+    let is = matches!(interrupted, Err(SoakJobError::Interrupted));
+    assert!(is, "{interrupted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn plaintext_of_the_shredded_goes_first_and_all_of_it() {
+    let began = Instant::now();
+    let calls = vec![
+        Buried(Ok(2)),
+        Buried(Err(ModelError::Busy)),
+        Buried(Ok(1)),
+        Buried(Ok(0)),
+        Ahead(&[]),
+        Count(0),
+    ];
+    let (working, calls) = soaker(calls);
+    working.backfill("people", "name_ct").await.unwrap();
+    assert!(calls.lock().unwrap().is_empty());
+    assert_eq!(began.elapsed(), RETRY);
+    let (working, _) = soaker(vec![Buried(Err(ModelError::unavailable("down")))]);
+    working.backfill("people", "name_ct").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn who_is_stopped_asks_for_nothing_more() {
+    let (stopped, calls) = soaker(vec![Count(7)]);
+    stopped.stop_handle().stop();
+    let done = stopped.backfill("people", "name_ct").await.unwrap();
+    assert_eq!((done.stopped, done.written, done.pending), (true, 0, 7));
+    assert!(calls.lock().unwrap().is_empty());
+}
+
+/// Counted only for somebody who watches.
+#[tokio::test]
+async fn who_watches_is_told_of_how_many() {
+    let calls = vec![
+        Buried(Ok(0)),
+        Count(3),
+        Ahead(&["ada"]),
+        Fill(2, 2),
+        Ahead(&["ada"]),
+        Fill(1, 1),
+        Ahead(&[]),
+        Count(0),
+    ];
+    let (soaker, _) = soaker(calls);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let soaker = soaker.watch({
+        let told = Arc::clone(&told);
+        move |progress| told.lock().unwrap().push((progress.done, progress.total))
+    });
+    soaker.backfill("people", "name_ct").await.unwrap();
+    assert_eq!(*told.lock().unwrap(), [(2, 3), (3, 3)]);
+}
