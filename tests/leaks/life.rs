@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Store,
     db::{Database, Db, Pool, sql},
+    jobs,
 };
 use crate::{
     search::{CONTROL, Planted, canaries},
@@ -39,7 +40,7 @@ pub(crate) struct Note {
 }
 
 /// Keeps a copy of every DEK that passes, so that the test can search for it.
-struct Spy<K>(K, Arc<Mutex<Vec<[u8; 32]>>>);
+pub(crate) struct Spy<K>(pub(crate) K, pub(crate) Arc<Mutex<Vec<[u8; 32]>>>);
 
 #[async_trait]
 impl<K: Kms> Kms for Spy<K> {
@@ -59,6 +60,10 @@ impl<K: Kms> Kms for Spy<K> {
         call: &KmsCall,
     ) -> Result<WrappedDek, KmsError> {
         self.0.rewrap_dek(wrapped, call).await
+    }
+
+    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
+        self.0.forget_all_but(generations, call).await
     }
 
     fn holds(&self, kek: &str) -> bool {
@@ -141,7 +146,7 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
         .unwrap();
     texts.add((&keyring, &adas, &store));
 
-    let canaries = canaries();
+    let mut canaries = canaries(0..50);
     adas.scope(drive(&pool, ada, &canaries, texts))
         .await
         .unwrap();
@@ -151,7 +156,13 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
     adas.close();
     adas.scope(misuse(&pool, ada, &canaries, texts)).await;
 
-    let mut keys = vec![std::fs::read(&master).unwrap()];
+    let mut others = crate::search::canaries(50..50 + jobs::EVERYWHERE + jobs::SOAKING);
+    let own = super::for_jobs(database).await;
+    let mut keys = jobs::run(&pool, &own, &others, texts).await;
+    own.close().await;
+    let soaking = others.split_off(jobs::EVERYWHERE);
+    canaries.extend(others);
+    keys.push(std::fs::read(&master).unwrap());
     let planted = deks.lock().unwrap().clone();
     let owners = [
         ada.canonical(),
@@ -167,13 +178,14 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
         keys.push(seal_key);
         keys.push(dek.to_vec());
     }
-    assert_eq!(keys.len(), 10);
+    assert_eq!(keys.len(), 16);
     let envelope = sqlx::query_scalar("SELECT text FROM notes ORDER BY id LIMIT 1")
         .fetch_one(&pool)
         .await
         .unwrap();
     let planted = Planted {
         canaries,
+        soaking,
         keys,
         envelope,
     };

@@ -12,7 +12,10 @@ use ::diesel::{
 };
 use diesel_async::{AsyncConnection, AsyncMysqlConnection};
 use ophie_crypt::Session;
-use ophie_crypt_sqlx::{Encrypted, MySqlKeyStore as Store, Owner};
+use ophie_crypt_sqlx::{
+    Encrypted, MySqlAudit as Audit, MySqlKeyStore as Store, MySqlModels as Tables,
+    MySqlShares as Shares, Owner,
+};
 use ophie_crypt_tests::{mariadb as db, variable};
 use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
@@ -23,12 +26,20 @@ use crate::{
     texts::Texts,
 };
 
+#[path = "jobs.rs"]
+mod jobs;
 #[path = "life.rs"]
 mod life;
 
 const TABLE: &str = "CREATE TABLE notes (id INT AUTO_INCREMENT PRIMARY KEY, user_id BINARY(16) NOT NULL,
     text BLOB NOT NULL, data BLOB, mood BLOB, text_fp BINARY(17), label TEXT, UNIQUE (user_id, text_fp));
     CREATE TABLE diesel_notes (user_id BIGINT NOT NULL, text BLOB NOT NULL, data BLOB, text_fp BINARY(17) UNIQUE, label TEXT NOT NULL)";
+
+const SECRETS: &str =
+    "CREATE TABLE secrets (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, text BLOB NOT NULL,
+    text_fp BINARY(17) NOT NULL, sidecar TEXT NOT NULL)";
+const PLAIN_PEOPLE: &str =
+    "CREATE TABLE plain_people (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
 
 const OR_UPDATE: &str = "ON DUPLICATE KEY UPDATE text = VALUES(text)";
 
@@ -49,6 +60,10 @@ async fn insert_many(
         row.push_bind(Owner(user)).push_bind(text);
     });
     insert.build().execute(pool).await.map(drop)
+}
+
+async fn for_jobs(database: &db::Database) -> db::Pool {
+    db::Pool::connect(database.url()).await.unwrap()
 }
 
 async fn diesel(url: &str, session: &Session, canaries: &[String], texts: &Texts) {
@@ -90,7 +105,7 @@ async fn nothing_leaks_on_mariadb() {
         ("the server's log", unescaped(&log.since())),
     ];
     pool.close().await;
-    search(&planted, &texts, &places);
+    search(&planted, &texts, &places, &[]);
 }
 
 /// Its present file, and how long that is.
@@ -122,7 +137,7 @@ fn dump(database: &db::Database) -> Vec<u8> {
 /// All files of the database, with everything written out that the server holds in memory.
 async fn files(database: &db::Database, folder: &Path) -> Vec<u8> {
     let mut connection = database.pool().acquire().await.unwrap();
-    sqlx::raw_sql("FLUSH TABLES notes, diesel_notes FOR EXPORT")
+    sqlx::raw_sql("FLUSH TABLES notes, diesel_notes, secrets, plain_people FOR EXPORT")
         .execute(&mut *connection)
         .await
         .unwrap();

@@ -9,7 +9,10 @@ use ::diesel::{
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use ophie_crypt::Session;
-use ophie_crypt_sqlx::{Encrypted, Owner, PostgresKeyStore as Store};
+use ophie_crypt_sqlx::{
+    Encrypted, Owner, PostgresAudit as Audit, PostgresKeyStore as Store, PostgresModels as Tables,
+    PostgresShares as Shares,
+};
 use ophie_crypt_tests::{postgres as db, variable};
 use uuid::Uuid;
 
@@ -19,6 +22,8 @@ use crate::{
     texts::Texts,
 };
 
+#[path = "jobs.rs"]
+mod jobs;
 #[path = "life.rs"]
 mod life;
 
@@ -26,6 +31,12 @@ const TABLE: &str =
     "CREATE TABLE notes (id serial PRIMARY KEY, user_id uuid NOT NULL, text bytea NOT NULL,
     data bytea, mood bytea, text_fp bytea, label text, UNIQUE (user_id, text_fp));
     CREATE TABLE diesel_notes (user_id bigint NOT NULL, text bytea NOT NULL, data bytea, text_fp bytea UNIQUE, label text)";
+
+const SECRETS: &str =
+    "CREATE TABLE secrets (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, text bytea NOT NULL,
+    text_fp bytea NOT NULL, sidecar TEXT NOT NULL)";
+const PLAIN_PEOPLE: &str =
+    "CREATE TABLE plain_people (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, name text)";
 
 const OR_UPDATE: &str = "ON CONFLICT (user_id, text_fp) DO UPDATE SET text = excluded.text";
 
@@ -49,6 +60,11 @@ async fn insert_many(
         .map(drop)
 }
 
+/// Through pgbouncer, whose log is searched too.
+async fn for_jobs(database: &db::Database) -> db::Pool {
+    db::Pool::connect(database.bouncer_url()).await.unwrap()
+}
+
 async fn diesel(url: &str, session: &Session, canaries: &[String], texts: &Texts) {
     let db = PgConnection::establish(url).unwrap();
     drive!(db, Pg, session, &canaries[..EACH], texts, diesel, [], []);
@@ -60,6 +76,7 @@ async fn diesel(url: &str, session: &Session, canaries: &[String], texts: &Texts
 async fn nothing_leaks_on_postgres() {
     let texts = Texts::collect();
     let log = Log::new(variable("OPHIE_CRYPT_TEST_POSTGRES_LOG"));
+    let bouncer = Log::new(variable("OPHIE_CRYPT_TEST_PGBOUNCER_LOG"));
     let database = db::Database::create().await;
     let segment = "SELECT pg_walfile_name(pg_current_wal_lsn())";
     let first: String = sqlx::query_scalar(segment)
@@ -103,5 +120,6 @@ async fn nothing_leaks_on_postgres() {
                 files(&folder.join(of_this), |_| true),
             ),
         ],
+        &[("pgbouncer's log", bouncer.since(), database.name())],
     );
 }

@@ -10,14 +10,28 @@ pub(crate) const CONTROL: &str = "plain-control-3f9c1d";
 /// What was driven through the library.
 pub(crate) struct Planted {
     pub(crate) canaries: Vec<String>,
-    /// A master key, and three of each of three owners.
+    /// Plaintext of a soak, which stands in the database: for the texts of this process alone.
+    pub(crate) soaking: Vec<String>,
+    /// A master key, three of each of three owners, and those of an owner in two shares, of its audit and its receipt.
     pub(crate) keys: Vec<Vec<u8>>,
     /// One that is stored.
     pub(crate) envelope: Vec<u8>,
 }
 
-/// Looks through this process's texts, and through the places where a database keeps what it was given.
-pub(crate) fn search(planted: &Planted, texts: &Texts, database: &[(&str, Vec<u8>)]) {
+/// Looks through this process's texts, and through the places where a database keeps what it was given; and through others that
+/// are known by a text of their own.
+pub(crate) fn search(
+    planted: &Planted,
+    texts: &Texts,
+    database: &[(&str, Vec<u8>)],
+    others: &[(&str, Vec<u8>, &str)],
+) {
+    for (name, place, control) in others {
+        assert!(
+            contains(place, control.as_bytes()),
+            "{name} misses {control}"
+        );
+    }
     for (name, place) in database {
         assert!(
             contains(place, CONTROL.as_bytes()),
@@ -54,11 +68,20 @@ pub(crate) fn search(planted: &Planted, texts: &Texts, database: &[(&str, Vec<u8
     let halves = planted.keys.iter().flat_map(|key| [&key[..16], &key[16..]]);
     secrets.extend(halves.map(<[u8]>::to_vec));
     let places = database.iter().map(|(name, place)| (*name, place));
-    let places: Vec<_> = places.chain([("this process's texts", &process)]).collect();
+    let others = others.iter().map(|(name, place, _)| (*name, place));
+    let places: Vec<_> = places
+        .chain(others)
+        .chain([("this process's texts", &process)])
+        .collect();
     let mut searched = 0;
-    for secret in &secrets {
+    let soaking = planted
+        .soaking
+        .iter()
+        .map(|text| (text.as_bytes(), &places[places.len() - 1..]));
+    let secrets = secrets.iter().map(|secret| (&secret[..], &places[..]));
+    for (secret, places) in secrets.chain(soaking) {
         for form in forms(secret) {
-            for (name, place) in &places {
+            for (name, place) in places {
                 assert!(
                     !contains(place, &form),
                     "{name} holds a secret: {}",
@@ -68,13 +91,13 @@ pub(crate) fn search(planted: &Planted, texts: &Texts, database: &[(&str, Vec<u8
             }
         }
     }
-    assert_eq!(searched, (50 + 20) * 5 * places.len());
-    assert_eq!(places.len(), database.len() + 1);
+    assert_eq!(searched, ((60 + 32) * places.len() + 6) * 5);
+    assert!(places.len() > database.len());
 }
 
-/// Fifty texts that occur nowhere else.
-pub(crate) fn canaries() -> Vec<String> {
-    (0..50)
+/// Texts that occur nowhere else.
+pub(crate) fn canaries(numbers: core::ops::Range<usize>) -> Vec<String> {
+    numbers
         .map(|i| format!("canary-{i:02}-{}", uuid::Uuid::new_v4().simple()))
         .collect()
 }

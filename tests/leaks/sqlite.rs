@@ -8,7 +8,10 @@ use ::diesel::{
 };
 use diesel_async::{AsyncConnection, sync_connection_wrapper::SyncConnectionWrapper};
 use ophie_crypt::Session;
-use ophie_crypt_sqlx::{Encrypted, Owner, SqliteKeyStore as Store};
+use ophie_crypt_sqlx::{
+    Encrypted, Owner, SqliteAudit as Audit, SqliteKeyStore as Store, SqliteModels as Tables,
+    SqliteShares as Shares,
+};
 use ophie_crypt_tests::sqlite as db;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row};
 use uuid::Uuid;
@@ -19,12 +22,20 @@ use crate::{
     texts::Texts,
 };
 
+#[path = "jobs.rs"]
+mod jobs;
 #[path = "life.rs"]
 mod life;
 
 const TABLE: &str = "CREATE TABLE notes (id INTEGER PRIMARY KEY, user_id BLOB NOT NULL, text BLOB NOT NULL, data BLOB,
     mood BLOB, text_fp BLOB, label TEXT, UNIQUE (user_id, text_fp));
     CREATE TABLE diesel_notes (user_id INTEGER NOT NULL, text BLOB NOT NULL, data BLOB, text_fp BLOB UNIQUE, label TEXT)";
+
+const SECRETS: &str =
+    "CREATE TABLE secrets (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, text BLOB NOT NULL,
+    text_fp BLOB NOT NULL, sidecar TEXT NOT NULL)";
+const PLAIN_PEOPLE: &str =
+    "CREATE TABLE plain_people (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
 
 const OR_UPDATE: &str = "ON CONFLICT (user_id, text_fp) DO UPDATE SET text = excluded.text";
 
@@ -46,6 +57,10 @@ async fn insert_many(
         row.push_bind(Owner(user)).push_bind(text);
     });
     insert.build().execute(pool).await.map(drop)
+}
+
+async fn for_jobs(database: &db::Database) -> db::Pool {
+    db::Pool::connect(database.url()).await.unwrap()
 }
 
 async fn diesel(url: &str, session: &Session, canaries: &[String], texts: &Texts) {
@@ -90,7 +105,7 @@ async fn nothing_leaks_on_sqlite() {
         ("the file", beside("")),
     ];
     pool.close().await;
-    search(&planted, &texts, &places);
+    search(&planted, &texts, &places, &[]);
 }
 
 /// As the shell's `.dump`: every table's definition, and its rows as literals.
