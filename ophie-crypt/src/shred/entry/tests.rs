@@ -30,6 +30,11 @@ impl Entries {
         self.add(SHRED, &encode_shred(&installation, &shred));
     }
 
+    pub(in crate::shred) fn add_installation(&self, id: [u8; 16], epoch: u64) {
+        let payload = [id.as_slice(), &epoch.to_be_bytes()].concat();
+        self.add(INSTALLATION, &payload);
+    }
+
     /// Gives what it takes away.
     pub(in crate::shred) fn truncate(&self, len: usize) -> Vec<LedgerEntry> {
         self.0.lock().unwrap().split_off(len)
@@ -109,22 +114,14 @@ async fn of_several_entries_the_first_counts() {
     ledger.add_shred(OURS, "ada", 7);
     ledger.add_shred(OURS, "ada", 8);
     ledger.add_shred([2; 16], "ben", 9);
-    ledger.add(
-        INSTALLATION,
-        &[OURS.as_slice(), &3_u64.to_be_bytes()].concat(),
-    );
-    ledger.add(
-        INSTALLATION,
-        &[OURS.as_slice(), &2_u64.to_be_bytes()].concat(),
-    );
-    ledger.add(
-        INSTALLATION,
-        &[[2; 16].as_slice(), &9_u64.to_be_bytes()].concat(),
-    );
+    ledger.add_installation(OURS, 3);
+    ledger.add_installation(OURS, 2);
+    ledger.add_installation([2; 16], 9);
     let mut view = View::new();
     view.follow(&ledger).await.unwrap();
     let ada = view.shred(&CanonicalId::text("ada")).unwrap();
     assert_eq!((ada.id, ada.entry), (ShredId::from_bytes([7; 16]), Some(1)));
+    assert_eq!(view.count(), 1);
     let ben = view.shred(&CanonicalId::text("ben"));
     assert_eq!(ben, None, "another's owner of the same name lives on");
     assert_eq!(view.installation, Some((OURS, 3)), "it never goes back");

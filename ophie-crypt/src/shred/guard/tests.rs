@@ -1,8 +1,11 @@
 //! Guards of processes that run while their database is put back, or their ledger is cut short or forked; and more shreds
 //! than one question takes.
 
+use async_trait::async_trait;
+
 use super::*;
 use crate::{
+    ledger::{LedgerEntry, LedgerHead},
     shred::{ShredId, Shreds, entry::tests::Entries},
     store::{KeyStore, MemoryKeyStore},
 };
@@ -74,7 +77,7 @@ async fn a_running_guard_notices_a_forgetful_database_at_once() {
     let now = running.store.installation().await.unwrap();
     running.ledger.add_shred(running.id, "ada", 7);
     let before = Installation {
-        ledger: crate::ledger::LedgerHead::EMPTY,
+        ledger: LedgerHead::EMPTY,
         ..now
     };
     running.store.adopt(&before).await.unwrap();
@@ -168,4 +171,110 @@ async fn the_epoch_of_a_database_that_was_put_back_is_a_new_one() {
     assert_eq!(back.installation().await.unwrap().epoch, 4);
     let all = back.shreds(Shreds::All, None, 10).await.unwrap();
     assert_eq!(all[0].id, ShredId::from_bytes([7; 16]), "the same shred");
+}
+
+/// Restored to before the epoch was raised, and no shred was lost by it.
+#[tokio::test]
+async fn the_epoch_is_raised_where_no_shred_was_lost() {
+    let running = Running::over(Entries::default()).await;
+    let first = running.store.installation().await.unwrap();
+    for _ in 0..2 {
+        restore_replay(&*running.store, &*running.ledger)
+            .await
+            .unwrap();
+    }
+    let back = Arc::new(MemoryKeyStore::new());
+    back.adopt(&first).await.unwrap();
+    let guard = RestoreGuard::new(Arc::clone(&back), Arc::clone(&running.ledger));
+    guard.admit().await.unwrap();
+    assert_eq!(back.installation().await.unwrap().epoch, 4);
+}
+
+/// Shreds that only the database has make up for none that only the ledger has.
+#[tokio::test]
+async fn a_shred_that_is_missing_is_found_however_many_others_there_are() {
+    for since in [false, true] {
+        let running = Running::over(Entries::default()).await;
+        let shred =
+            |owner| Shred::requested(CanonicalId::text(owner), ShredId::from_bytes([7; 16]), 5);
+        for owner in ["ada", "ben"] {
+            running.ledger.add_shred(running.id, owner, 7);
+            running.store.remember(&[shred(owner)]).await.unwrap();
+        }
+        // One that is not in the ledger yet, before the guard has looked or since.
+        if !since {
+            running.store.remember(&[shred("cy")]).await.unwrap();
+        }
+        running.guard.clock.pass(2 * HALF);
+        running.guard.admit().await.unwrap();
+        running.store.unremember(&CanonicalId::text("ben"));
+        if since {
+            running.store.remember(&[shred("cy")]).await.unwrap();
+            running.ledger.add_shred(running.id, "dan", 7);
+        }
+        running.guard.clock.pass(2 * HALF);
+        running.guard.admit().await.unwrap();
+        let ben = running.store.shreds_of(&[CanonicalId::text("ben")]).await;
+        assert_eq!(ben.unwrap().len(), 1, "since: {since}");
+    }
+}
+
+/// A ledger in whose first answer the database is put back, and that takes no entry.
+#[derive(Debug)]
+struct Meddling {
+    entries: Entries,
+    store: Arc<MemoryKeyStore>,
+    back: std::sync::Mutex<Option<Installation>>,
+}
+
+#[async_trait]
+impl Ledger for Meddling {
+    async fn head(&self) -> Result<LedgerHead, LedgerError> {
+        self.entries.head().await
+    }
+
+    async fn append(
+        &self,
+        expected: &LedgerHead,
+        kind: &str,
+        payload: &[u8],
+    ) -> Result<LedgerHead, LedgerError> {
+        if expected.position() > 0 {
+            return Err(LedgerError::unavailable("no space"));
+        }
+        self.entries.append(expected, kind, payload).await
+    }
+
+    async fn read(&self, after: u64, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
+        let back = self.back.lock().unwrap().take();
+        if let Some(back) = back {
+            self.store.adopt(&back).await.unwrap();
+        }
+        self.entries.read(after, limit).await
+    }
+}
+
+/// Another process raised the epoch, and before this one has read of it the database is put back.
+#[tokio::test]
+async fn a_restore_while_the_guard_looks_is_proven_too() {
+    let store = Arc::new(MemoryKeyStore::new());
+    let ledger = Arc::new(Meddling {
+        entries: Entries::default(),
+        store: Arc::clone(&store),
+        back: std::sync::Mutex::default(),
+    });
+    let guard = RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+    guard.admit().await.unwrap();
+    let now = store.installation().await.unwrap();
+    ledger.entries.add_installation(now.id, 2);
+    *ledger.back.lock().unwrap() = Some(Installation {
+        ledger: LedgerHead::EMPTY,
+        ..now
+    });
+    guard.clock.pass(2 * HALF);
+    let refused = guard.admit().await;
+    assert!(
+        matches!(refused, Err(RestoreError::Ledger(_))),
+        "{refused:?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! A model whose names and nicknames soak, each with an index of its own.
 //!
-//! Absent: its rows (`table`).
+//! Absent: where they are kept (`table`).
 
 use crate::{
     __private::Derived,
@@ -8,7 +8,7 @@ use crate::{
     column::{BoundColumn, ColumnRef, ColumnType, IndexColumn, Kind},
     model::{ColumnInfo, EncryptedModel, ModelInfo},
     plaintext::Codec,
-    soak::{SoakMarker, SoakState},
+    soak::{Rows, SoakMarker, SoakRow, SoakState, SoakedRow},
 };
 
 pub(in crate::soak) const NAME: ColumnRef = ColumnRef::new("people", "name_ct");
@@ -81,4 +81,29 @@ impl EncryptedModel for Person {
             ColumnInfo::new(NOTE, Kind::Encrypted).with_codec(Codec::TEXT),
         ],
     );
+}
+
+/// What the database knows of a soak, at version 7.
+pub(super) fn soak_of(column: ColumnRef, twin: &str, state: SoakState) -> SoakRow {
+    SoakRow {
+        table: column.table().to_owned(),
+        column: column.name().to_owned(),
+        twin: twin.to_owned(),
+        state,
+        version: 7,
+        since: 7,
+        admits_old: true,
+        verified: None,
+        filled: 0,
+    }
+}
+
+pub(super) fn is_of(row: &SoakedRow, rows: Rows) -> bool {
+    let has_all = row.sealed.is_some() && row.fingerprints.iter().all(Option::is_some);
+    match rows {
+        Rows::All => true,
+        Rows::Undecrypted => row.sealed.is_some() && row.plain.is_none(),
+        Rows::Pending => row.plain.is_some() && !has_all,
+        Rows::WithTwin => row.plain.is_some(),
+    }
 }

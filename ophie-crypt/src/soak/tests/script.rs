@@ -1,4 +1,4 @@
-//! Backfills whose store answers by a script, call by call: what is asked, how often, and when it ends.
+//! Backfills and null-outs whose store answers by a script, call by call: what is asked, how often, and when it ends.
 
 use core::time::Duration;
 use std::{
@@ -37,8 +37,10 @@ enum Call {
     /// The column is in another state by now.
     Refused,
     Count(u64),
+    /// A batch of a null-out.
+    Empty(Result<Option<u64>, ModelError>),
 }
-use Call::{Ahead, Buried, Busy, Count, Fill, Refused};
+use Call::{Ahead, Buried, Busy, Count, Empty, Fill, Refused};
 
 #[derive(Debug)]
 struct Script {
@@ -92,6 +94,21 @@ macro_rules! unasked {
                 }
             }
 
+            async fn heartbeats(&self, _: &ColumnRef) -> Result<Vec<Heartbeat>, ModelError> {
+                Ok(Vec::new())
+            }
+
+            async fn close(&self, _: &SoakColumn, _: &SoakRow) -> Result<bool, ModelError> {
+                Ok(true)
+            }
+
+            async fn empty(&self, _: &SoakColumn, _: u32) -> Result<Option<u64>, ModelError> {
+                match next(&self.calls, "empty") {
+                    Empty(answer) => answer,
+                    other => panic!("empty, not {other:?}"),
+                }
+            }
+
             fn residue(&self) -> &'static [&'static str] {
                 unreachable!()
             }
@@ -102,17 +119,14 @@ macro_rules! unasked {
 unasked! {
     beat(SoakProcess, &[Beat]) -> ();
     leave(SoakProcess) -> ();
-    heartbeats(&ColumnRef) -> Vec<Heartbeat>;
     expand(&SoakColumn) -> bool;
     expansion(&SoakColumn) -> SoakMigration;
     step(&SoakColumn, &SoakRow, SoakState) -> bool;
-    close(&SoakColumn, &SoakRow) -> bool;
     admit_old(&SoakColumn, &SoakRow, bool) -> bool;
     empty_sealed(&SoakColumn, Option<&str>, u32) -> Vec<String>;
     page(&SoakColumn, Option<&str>, u32) -> Vec<SoakedRow>;
     reread(&SoakColumn, &str) -> Option<SoakedRow>;
     verified(&SoakColumn, i64) -> ();
-    empty(&SoakColumn, u32) -> Option<u64>;
     decrypted(&SoakColumn, Vec<Decrypted>) -> u64;
     drop_twin(&SoakColumn, &SoakRow) -> bool;
     rewrite(&SoakColumn) -> ();
@@ -146,8 +160,8 @@ impl SoakPass for Pass {
 }
 
 /// In batches of two.
-fn soaker(calls: Vec<Call>) -> (Soaker, Arc<Mutex<VecDeque<Call>>>) {
-    let table = Table::new(SoakState::Backfill);
+fn soaker(state: SoakState, calls: Vec<Call>) -> (Soaker, Arc<Mutex<VecDeque<Call>>>) {
+    let table = Table::new(state);
     let calls = Arc::new(Mutex::new(VecDeque::from(calls)));
     let script = Script {
         models: table.models().clone(),
@@ -166,7 +180,7 @@ fn soaker(calls: Vec<Call>) -> (Soaker, Arc<Mutex<VecDeque<Call>>>) {
 /// Nobody was buried, and then these; all are made, and no other.
 async fn filled(calls: impl IntoIterator<Item = Call>) -> Result<Backfilled, SoakJobError> {
     let calls = [Buried(Ok(0))].into_iter().chain(calls).collect();
-    let (soaker, calls) = soaker(calls);
+    let (soaker, calls) = soaker(SoakState::Backfill, calls);
     let filled = soaker.backfill("people", "name_ct").await;
     let left = calls.lock().unwrap();
     assert!(left.is_empty(), "too early: {left:?} were to follow");
@@ -288,17 +302,20 @@ async fn plaintext_of_the_shredded_goes_first_and_all_of_it() {
         Ahead(&[]),
         Count(0),
     ];
-    let (working, calls) = soaker(calls);
+    let (working, calls) = soaker(SoakState::Backfill, calls);
     working.backfill("people", "name_ct").await.unwrap();
     assert!(calls.lock().unwrap().is_empty());
     assert_eq!(began.elapsed(), RETRY);
-    let (working, _) = soaker(vec![Buried(Err(ModelError::unavailable("down")))]);
+    let (working, _) = soaker(
+        SoakState::Backfill,
+        vec![Buried(Err(ModelError::unavailable("down")))],
+    );
     working.backfill("people", "name_ct").await.unwrap_err();
 }
 
 #[tokio::test]
 async fn who_is_stopped_asks_for_nothing_more() {
-    let (stopped, calls) = soaker(vec![Count(7)]);
+    let (stopped, calls) = soaker(SoakState::Backfill, vec![Count(7)]);
     stopped.stop_handle().stop();
     let done = stopped.backfill("people", "name_ct").await.unwrap();
     assert_eq!((done.stopped, done.written, done.pending), (true, 0, 7));
@@ -318,7 +335,7 @@ async fn who_watches_is_told_of_how_many() {
         Ahead(&[]),
         Count(0),
     ];
-    let (soaker, _) = soaker(calls);
+    let (soaker, _) = soaker(SoakState::Backfill, calls);
     let told = Arc::new(Mutex::new(Vec::new()));
     let soaker = soaker.watch({
         let told = Arc::clone(&told);
@@ -326,4 +343,40 @@ async fn who_watches_is_told_of_how_many() {
     });
     soaker.backfill("people", "name_ct").await.unwrap();
     assert_eq!(*told.lock().unwrap(), [(2, 3), (3, 3)]);
+}
+
+/// How many rows were emptied; all calls are made, and no other.
+async fn emptied(calls: Vec<Call>) -> u64 {
+    let (soaker, calls) = soaker(SoakState::Retired, calls);
+    let emptied = soaker.null_out("people", "name_ct").await.unwrap();
+    let left = calls.lock().unwrap();
+    assert!(left.is_empty(), "too early: {left:?} were to follow");
+    emptied
+}
+
+/// Or once a whole pass emptied nothing more.
+#[tokio::test(start_paused = true)]
+async fn a_null_out_ends_with_the_last_plaintext() {
+    let calls = vec![Count(2), Empty(Ok(Some(2))), Empty(Ok(Some(0))), Count(0)];
+    assert_eq!(emptied(calls).await, 2);
+    let began = Instant::now();
+    let calls = vec![
+        Count(4),
+        Empty(Err(ModelError::Busy)),
+        Empty(Ok(Some(2))),
+        Empty(Ok(Some(0))),
+        Count(2), // others held them
+        Empty(Ok(Some(1))),
+        Empty(Ok(Some(0))),
+        Count(1),
+        Empty(Ok(Some(0))),
+        Count(1),
+    ];
+    assert_eq!(emptied(calls).await, 3);
+    assert_eq!(began.elapsed(), RETRY);
+    let (soaker, _) = soaker(
+        SoakState::Retired,
+        vec![Count(1), Empty(Err(ModelError::unavailable("down")))],
+    );
+    soaker.null_out("people", "name_ct").await.unwrap_err();
 }

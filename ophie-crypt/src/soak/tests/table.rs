@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     super::*,
-    model::{NAME, NAME_FP, NOTE, Person},
+    model::{NAME, NAME_FP, NOTE, Person, is_of, soak_of},
 };
 use crate::{
     blind_index::Normalizer,
@@ -36,7 +36,10 @@ pub(in crate::soak) enum Said {
     Leave,
 }
 
-type Event = Box<dyn FnOnce(&mut Vec<SoakedRow>) + Send>;
+/// A name that the plaintext column does not take.
+pub(super) const UNFIT: &str = "a name that is too long";
+
+pub(super) type Event = Box<dyn FnOnce(&mut Vec<SoakedRow>) + Send>;
 
 /// The rows, and what the database knows of the soak of their names.
 pub(in crate::soak) struct Table {
@@ -57,9 +60,11 @@ pub(in crate::soak) struct Table {
     pub(in crate::soak) asked: Notify,
     /// Happens before the next row is read again.
     pub(super) meanwhile: Mutex<Option<Event>>,
+    /// Happen before rows get plaintext back, one each time.
+    pub(super) before_decrypted: Mutex<Vec<Event>>,
     /// Rows that a page was to have.
     pub(super) limit: AtomicU32,
-    /// How often the next batch of a null-out finds the rows locked.
+    /// How often the next batch of a null-out, or of rows that get plaintext back, finds them locked.
     pub(super) busy: AtomicUsize,
     /// Whether a trigger changes ciphertext with the plaintext.
     pub(super) touches: AtomicBool,
@@ -86,6 +91,7 @@ impl Table {
             held: Mutex::default(),
             asked: Notify::new(),
             meanwhile: Mutex::default(),
+            before_decrypted: Mutex::default(),
             limit: AtomicU32::default(),
             busy: AtomicUsize::default(),
             touches: AtomicBool::default(),
@@ -103,6 +109,14 @@ impl Table {
         self.soak.lock().unwrap().state
     }
 
+    fn is_free(&self) -> Result<(), ModelError> {
+        let fewer = |busy: usize| busy.checked_sub(1);
+        match self.busy.fetch_update(SeqCst, SeqCst, fewer) {
+            Ok(_) => Err(ModelError::Busy),
+            Err(_) => Ok(()),
+        }
+    }
+
     fn with_version(&self, from: &SoakRow, change: impl FnOnce(&mut SoakRow)) -> bool {
         let mut soak = self.soak.lock().unwrap();
         let same = soak.version == from.version;
@@ -110,30 +124,6 @@ impl Table {
             change(&mut soak);
         }
         same
-    }
-}
-
-fn soak_of(column: ColumnRef, twin: &str, state: SoakState) -> SoakRow {
-    SoakRow {
-        table: column.table().to_owned(),
-        column: column.name().to_owned(),
-        twin: twin.to_owned(),
-        state,
-        version: 7,
-        since: 7,
-        admits_old: true,
-        verified: None,
-        filled: 0,
-    }
-}
-
-fn is_of(row: &SoakedRow, rows: Rows) -> bool {
-    let has_all = row.sealed.is_some() && row.fingerprints.iter().all(Option::is_some);
-    match rows {
-        Rows::All => true,
-        Rows::Undecrypted => row.sealed.is_some() && row.plain.is_none(),
-        Rows::Pending => row.plain.is_some() && !has_all,
-        Rows::WithTwin => row.plain.is_some(),
     }
 }
 
@@ -284,12 +274,7 @@ impl SoakStore for Table {
     }
 
     async fn empty(&self, _: &SoakColumn, limit: u32) -> Result<Option<u64>, ModelError> {
-        let busy = self
-            .busy
-            .fetch_update(SeqCst, SeqCst, |busy| busy.checked_sub(1));
-        if busy.is_ok() {
-            return Err(ModelError::Busy);
-        }
+        self.is_free()?;
         if self.touches.load(SeqCst) {
             return Ok(None);
         }
@@ -306,6 +291,13 @@ impl SoakStore for Table {
 
     async fn decrypted(&self, _: &SoakColumn, anew: Vec<Decrypted>) -> Result<u64, ModelError> {
         let (mut rows, mut count) = (self.rows.lock().unwrap(), 0);
+        if let Some(happens) = self.before_decrypted.lock().unwrap().pop() {
+            happens(&mut rows);
+        }
+        self.is_free()?;
+        if anew.iter().any(|anew| *anew.plain == UNFIT.as_bytes()) {
+            return Err(ModelError::unavailable("too long for the column"));
+        }
         for anew in anew {
             let stands =
                 |row: &&mut SoakedRow| row.key == anew.row.key && row.sealed == anew.row.sealed;
@@ -326,7 +318,7 @@ impl SoakStore for Table {
     }
 
     fn residue(&self) -> &'static [&'static str] {
-        &[]
+        &["old pages"]
     }
 }
 
