@@ -1,6 +1,7 @@
 //! The restore guard and a ledger that does not answer; several guards at once.
 
 mod copies;
+mod rounds;
 mod worker;
 
 use std::sync::{

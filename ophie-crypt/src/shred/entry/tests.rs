@@ -106,6 +106,9 @@ async fn a_long_ledger_is_read_to_its_end() {
     assert_eq!(view.head, ledger.head().await.unwrap());
     let last = CanonicalId::text(&format!("owner {}", 2 * PAGE));
     assert_eq!(view.shred(&last).unwrap().entry, Some(1_001));
+    assert_eq!(view.count(), 1_001);
+    let behind: Vec<_> = view.shreds_behind(1_000).collect();
+    assert_eq!(behind, [view.shred(&last).unwrap()]);
 }
 
 #[tokio::test]

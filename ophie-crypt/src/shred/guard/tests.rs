@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     ledger::{LedgerEntry, LedgerHead},
-    shred::{ShredId, Shreds, entry::tests::Entries},
+    shred::{ShredId, Shredder, Shreds, entry::tests::Entries},
     store::{KeyStore, MemoryKeyStore},
 };
 
@@ -277,4 +277,21 @@ async fn a_restore_while_the_guard_looks_is_proven_too() {
         matches!(refused, Err(RestoreError::Ledger(_))),
         "{refused:?}"
     );
+}
+
+/// Each by its name, and with nothing of what it holds.
+#[test]
+fn what_is_printed_says_what_it_is() {
+    let (store, ledger) = (
+        Arc::new(MemoryKeyStore::new()),
+        Arc::new(Entries::default()),
+    );
+    let guard = RestoreGuard::new(Arc::clone(&store), Arc::clone(&ledger));
+    assert_eq!(format!("{guard:?}"), "RestoreGuard { .. }");
+    let builder = Shredder::builder(store, ledger);
+    assert_eq!(format!("{builder:?}"), "ShredderBuilder { .. }");
+    assert_eq!(format!("{:?}", builder.build()), "Shredder { .. }");
+    let id = ShredId::from_bytes([0xa5; 16]);
+    assert_eq!(format!("{id:?}"), format!("ShredId({id})"));
+    assert!(id.to_string().contains("a5a5"));
 }

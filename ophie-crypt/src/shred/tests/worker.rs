@@ -64,14 +64,14 @@ impl VectorStore for Mulish {
     }
 }
 
-async fn shred(store: &MemoryKeyStore, owner: &str) {
+pub(super) async fn shred(store: &MemoryKeyStore, owner: &str) {
     let owner = CanonicalId::text(owner);
     provision(store, &owner).await;
     store.shred(&owner).await.unwrap().unwrap();
 }
 
 /// Of long ago, and all done but the sweep.
-async fn behind_the_horizon(store: &MemoryKeyStore, ledger: &Silent, owner: &str) {
+pub(super) async fn behind_the_horizon(store: &MemoryKeyStore, ledger: &Silent, owner: &str) {
     let owner = CanonicalId::text(owner);
     let mut shred = Shred::requested(owner.clone(), ShredId::from_bytes([7; 16]), 5);
     let id = store.installation().await.unwrap().id;

@@ -9,6 +9,7 @@ mod steps;
 mod survivors;
 mod table;
 mod values;
+mod words;
 
 pub(super) use self::{
     model::{NAME, NOTE},

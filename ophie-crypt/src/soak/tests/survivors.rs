@@ -11,13 +11,14 @@ use crate::{
     blind_index::Normalizer,
     column::{ColumnRef, ColumnType, Kind},
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
-    owner::OwnerKind,
-    plaintext::Codec,
+    owner::{OwnerId, OwnerKind},
+    plaintext::{Codec, Plaintext},
     soak::{
         Gate::{Acknowledged, Decrypted, Floor, Quiet, Verified},
-        Heartbeat, SoakColumn, SoakJobError, SoakProcess,
+        Heartbeat, PlainRow, Sealing, SoakColumn, SoakJobError, SoakProcess,
         SoakState::{self, Dropped, DualWrite, Expand, Retired, Sealed, Soak},
         Soakable, lookup,
+        seal::{Sessions, seal_rows},
     },
     store::ModelError,
 };
@@ -327,4 +328,109 @@ async fn plaintext_is_dropped_by_its_name_alone() {
     assert_eq!(world.table.state(), Dropped);
     let again = world.soaker.rewrite(AT.0, AT.1).await;
     assert_eq!(again.unwrap(), ["old pages"]);
+}
+
+#[tokio::test]
+async fn a_job_keeps_the_sessions_that_it_opened() {
+    let world = World::new(Sealed).await;
+    let mut sessions = Sessions::new(&world.soaker.keyring, true);
+    let [ada, ben] = ["ada", "ben"].map(|owner| owner.canonical());
+    assert!(!sessions.knows(&ada));
+    for owner in [&ada, &ben] {
+        assert!(sessions.open(owner).await.unwrap());
+    }
+    assert!(sessions.knows(&ada) && sessions.knows(&ben));
+
+    // More than a session has by itself.
+    sessions.reserve(&ada, 100_000).await.unwrap();
+    let open = sessions.snapshot();
+    let pinned = open[&ada].as_ref().unwrap().pin().unwrap();
+    pinned.spend(100_000, super::NAME).unwrap();
+}
+
+/// A UUID that stands in a text column as something else.
+#[tokio::test]
+async fn what_is_no_uuid_is_passed_over() {
+    struct Ids;
+    impl Derived for Ids {}
+    impl EncryptedModel for Ids {
+        const MODEL: ModelInfo = ModelInfo::new(
+            "people",
+            &[
+                ColumnInfo::new(ColumnRef::new("people", "user_id"), Kind::Owner),
+                ColumnInfo::new(super::NAME, Kind::Encrypted)
+                    .with_codec(<uuid::Uuid as Plaintext>::CODEC)
+                    .with_twin("name"),
+            ],
+        );
+    }
+
+    let world = World::new(Sealed).await;
+    let soak = SoakColumn::of(&Models::new().with::<Ids>(), "people", "name_ct").unwrap();
+    let ada = "ada".canonical();
+    let row = |plain: &[u8]| PlainRow {
+        key: "1".into(),
+        owner: ada.clone(),
+        plain: plain.to_vec().into(),
+    };
+    let open = [(ada.clone(), Some(world.session.clone()))].into();
+    let sealed = seal_rows(&soak, &open, &[row(&[7; 16]), row(b"no id"), row(&[7; 17])]);
+    let are = matches!(
+        sealed[..],
+        [Sealing::Sealed(_), Sealing::Skip, Sealing::Skip]
+    );
+    assert!(are, "{sealed:?}");
+}
+
+/// Each by its name, and with nothing of what it holds.
+#[tokio::test]
+async fn what_is_printed_says_what_it_is() {
+    let world = World::new(Sealed).await;
+    let texts = [
+        (format!("{:?}", world.soaker), "Soaker"),
+        (format!("{:?}", world.watch), "SoakWatch"),
+        (
+            format!("{:?}", world.row("1", Some("Mom"), Some("Mom"))),
+            "SoakedRow",
+        ),
+    ];
+    for (text, name) in texts {
+        assert!(text.starts_with(name) && !text.contains("Mom"), "{text}");
+    }
+    let plain = PlainRow {
+        key: "1".into(),
+        owner: "ada".canonical(),
+        plain: b"Mom".to_vec().into(),
+    };
+    assert_eq!(format!("{plain:?}"), "PlainRow { .. }");
+}
+
+#[tokio::test]
+async fn a_soak_begins_where_there_was_none() {
+    for state in SoakState::ALL {
+        let world = World::new(state).await;
+        let begun = world.soaker.expand(AT.0, AT.1).await;
+        if state == SoakState::Plain {
+            begun.unwrap();
+            assert_eq!(world.table.state(), Expand);
+        } else {
+            let not_now = matches!(begun, Err(SoakJobError::NotNow { .. }));
+            assert!(not_now, "{state}: {begun:?}");
+            assert_eq!(world.table.state(), state);
+        }
+    }
+}
+
+/// How long a job has waited for a replica is said; who did not wait, for none.
+#[tokio::test(start_paused = true)]
+async fn a_job_says_how_long_it_waited() {
+    let second = core::time::Duration::from_secs(1);
+    for (behind, waited) in [(second, second), (second / 2, core::time::Duration::ZERO)] {
+        let world = World::new(Sealed).await;
+        world.put([world.row("1", Some("Mom"), Some("Mom"))]);
+        *world.table.lags.lock().unwrap() = vec![behind];
+        let soaker = world.soaker.max_lag(second / 2);
+        soaker.verify(AT.0, AT.1).await.unwrap();
+        assert_eq!(soaker.waited_for_replicas(), waited);
+    }
 }

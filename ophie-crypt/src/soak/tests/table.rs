@@ -66,6 +66,8 @@ pub(in crate::soak) struct Table {
     pub(super) limit: AtomicU32,
     /// How often the next batch of a null-out, or of rows that get plaintext back, finds them locked.
     pub(super) busy: AtomicUsize,
+    /// How far a replica is behind, the last first.
+    pub(super) lags: Mutex<Vec<core::time::Duration>>,
     /// Whether a trigger changes ciphertext with the plaintext.
     pub(super) touches: AtomicBool,
 }
@@ -94,6 +96,7 @@ impl Table {
             before_decrypted: Mutex::default(),
             limit: AtomicU32::default(),
             busy: AtomicUsize::default(),
+            lags: Mutex::default(),
             touches: AtomicBool::default(),
         })
     }
@@ -177,7 +180,12 @@ impl SoakStore for Table {
     }
 
     async fn expand(&self, _: &SoakColumn) -> Result<bool, ModelError> {
-        unreachable!("the state of a test is given")
+        let mut soak = self.soak.lock().unwrap();
+        let begins = soak.state == SoakState::Plain;
+        if begins {
+            soak.state = SoakState::Expand;
+        }
+        Ok(begins)
     }
 
     async fn expansion(&self, _: &SoakColumn) -> Result<SoakMigration, ModelError> {
@@ -315,6 +323,10 @@ impl SoakStore for Table {
 
     async fn rewrite(&self, _: &SoakColumn) -> Result<(), ModelError> {
         Ok(())
+    }
+
+    async fn lag(&self) -> Result<Option<core::time::Duration>, ModelError> {
+        Ok(self.lags.lock().unwrap().pop())
     }
 
     fn residue(&self) -> &'static [&'static str] {

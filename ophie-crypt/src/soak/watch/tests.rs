@@ -132,3 +132,19 @@ async fn counts_are_of_one_state() {
     watch.beat().await.unwrap();
     assert_eq!(watch.counts(&NAME), SoakCounts::default());
 }
+
+/// What it has applied it says at once, and not ten seconds later: a tool waits for that.
+#[tokio::test]
+async fn a_heartbeat_acknowledges_what_it_found() {
+    let table = Table::new(SoakState::Soak);
+    let watch = SoakWatch::new(Arc::clone(&table)).unwrap();
+    for version in [7, 8] {
+        table.soak.lock().unwrap().version = version;
+        watch.beat().await.unwrap();
+        let said = table.said.lock().unwrap().last().cloned();
+        let Some(Said::Beat(beats)) = said else {
+            panic!("{said:?}")
+        };
+        assert_eq!(beats[0].version, version);
+    }
+}
