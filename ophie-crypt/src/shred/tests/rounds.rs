@@ -3,7 +3,12 @@
 use core::{
     fmt,
     sync::atomic::{AtomicU32, AtomicU64},
+    time::Duration,
 };
+use std::{fmt::Write, sync::Mutex};
+
+use tokio::sync::Notify;
+use tracing::{Event, Metadata, Subscriber, field, span};
 
 use super::{
     worker::{behind_the_horizon, shred},
@@ -37,6 +42,7 @@ struct Left {
     models: Models,
     rows: AtomicU32,
     vectors: AtomicU64,
+    buried: AtomicU32,
     /// No row is tombstoned.
     refuses: AtomicBool,
 }
@@ -47,6 +53,7 @@ impl Left {
             models: Models::new().with::<Note>(),
             rows: AtomicU32::new(rows),
             vectors: AtomicU64::new(vectors),
+            buried: AtomicU32::default(),
             refuses: AtomicBool::default(),
         })
     }
@@ -63,6 +70,7 @@ only_models!(Left);
 #[async_trait]
 impl RowStore for Left {
     async fn bury(&self, _: &CanonicalId) -> Result<(), ModelError> {
+        self.buried.fetch_add(1, SeqCst);
         Ok(())
     }
 
@@ -123,6 +131,11 @@ async fn a_sweep_takes_all_and_says_whether_there_was_any() {
         assert_eq!(swept.unwrap(), found, "{rows} rows, {vectors} vectors");
         assert_eq!(deleted, 7 + u64::from(rows));
         assert_eq!(left.rows.load(SeqCst), 0);
+        assert_eq!(
+            left.buried.load(SeqCst),
+            1,
+            "the database knows whose rows go"
+        );
     }
 }
 
@@ -147,4 +160,114 @@ async fn what_was_not_tombstoned_is_not_noted_as_it() {
     finished.unwrap();
     let now = store.shreds_of(&[owner]).await.unwrap().remove(0);
     assert!(now.tombstoned_at.is_some());
+}
+
+/// All that is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl field::Visit for Log {
+    fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
+        write!(self.0.lock().unwrap(), "{field}={value:?} ").unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// By the shred's id and how often, and not by whose it is.
+#[tokio::test]
+async fn what_does_not_go_forward_is_logged_without_its_owner() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let left = Left::new(0, 0);
+    left.refuses.store(true, SeqCst);
+    shred(&store, "ada").await;
+    let log = Log::default();
+    let logging = tracing::subscriber::set_default(log.clone());
+    let worked = shredder(&store, &ledger, &left).work().await.unwrap();
+    drop(logging);
+    assert_eq!(worked.failed, 1);
+    let shreds = store.shreds_of(&[CanonicalId::text("ada")]).await;
+    let id = shreds.unwrap()[0].id;
+    let log = log.0.lock().unwrap().clone();
+    assert!(log.contains(&format!("shred={id} attempts=1 ")), "{log}");
+    assert!(log.contains("down") && !log.contains("ada"), "{log}");
+}
+
+/// Ten times in a row, and one that another worker holds is not counted by this one.
+#[tokio::test]
+async fn what_fails_ten_times_is_stuck() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let shredder = shredder(&store, &ledger, &Left::new(0, 0));
+    shred(&store, "ada").await;
+    let owner = CanonicalId::text("ada");
+    let now = store
+        .shreds_of(core::slice::from_ref(&owner))
+        .await
+        .unwrap()
+        .remove(0);
+    for attempts in 1..=10 {
+        assert!(shredder.stuck().await.unwrap().is_empty(), "{attempts}");
+        assert!(store.claim(&now, Duration::from_secs(60)).await.unwrap());
+        assert!(!store.claim(&now, Duration::ZERO).await.unwrap());
+        store.postpone(&owner, Duration::ZERO, "why").await.unwrap();
+    }
+    let stuck = shredder.stuck().await.unwrap();
+    assert_eq!((stuck.len(), &stuck[0].owner), (1, &owner));
+}
+
+/// Vectors that take as long as the test wants.
+#[derive(Debug, Default)]
+struct Slow {
+    asked: Notify,
+    done: Notify,
+}
+
+#[async_trait]
+impl VectorStore for Slow {
+    async fn delete_owner(&self, _: &CanonicalId) -> Result<VectorsDeleted, VectorStoreError> {
+        self.asked.notify_one();
+        self.done.notified().await;
+        Ok(VectorsDeleted::new(Some(0), true))
+    }
+}
+
+#[tokio::test]
+async fn who_stops_it_waits_for_the_step_under_way() {
+    let (store, slow) = (Arc::new(MemoryKeyStore::new()), Arc::new(Slow::default()));
+    shred(&store, "ada").await;
+    let shredder = Shredder::builder(Arc::clone(&store), Silent::new());
+    let task = shredder
+        .vectors("slow", Arc::clone(&slow))
+        .build()
+        .start(Duration::from_secs(3600));
+    slow.asked.notified().await;
+    let stopping = tokio::spawn(task.stop());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!stopping.is_finished());
+    slow.done.notify_one();
+    stopping.await.unwrap();
+    let shreds = store.shreds_of(&[CanonicalId::text("ada")]).await;
+    assert!(shreds.unwrap()[0].done_at.is_some(), "the step was done");
 }

@@ -243,6 +243,13 @@ async fn it_does_not_follow_who_writes_for_ever() {
     let began = paused();
     assert_eq!(done(calls.chain([Count(1)])).await, (26, 1));
     assert_eq!(began.elapsed(), Duration::ZERO, "nobody held a row");
+
+    // One fewer, and then the end: a pass that wrote something, as any other.
+    let calls = first_pass()
+        .into_iter()
+        .chain(times(25, short))
+        .chain(first_pass());
+    assert_eq!(done(calls.chain(first_pass())).await, (25, 1));
 }
 
 /// So are twenty-six that find nothing to read, but those are met again once something was written.

@@ -85,3 +85,16 @@ async fn a_column_is_looked_up_by_table_and_name() {
         assert_eq!((&*known.row.column, &*known.row.twin), (column, twin));
     }
 }
+
+/// Somebody writes both columns while the row is to get its plaintext back.
+#[tokio::test]
+async fn a_row_that_got_its_plaintext_meanwhile_is_left() {
+    let world = World::new(SoakState::Sealed).await;
+    world.put(["1", "2"].map(|key| world.row(key, None, Some("Mom"))));
+    let whole = world.row("1", Some("Dad"), Some("Dad"));
+    let sealed = whole.sealed.clone();
+    *world.table.before_decrypted.lock().unwrap() = vec![Box::new(move |rows| rows[0] = whole)];
+    let done = world.soaker.decrypt_back("people", "name_ct").await;
+    assert_eq!(done.unwrap(), 1, "the other");
+    assert_eq!(world.table.rows.lock().unwrap()[0].sealed, sealed);
+}

@@ -127,6 +127,7 @@ async fn counts_are_of_one_state() {
         panic!("{said:?}")
     };
     assert_eq!((beats[0].odd, beats[0].pending), (5, 1));
+    assert_eq!(watch.counts(&NAME), counts, "the state is the same");
 
     table.soak.lock().unwrap().state = SoakState::Sealed;
     watch.beat().await.unwrap();
