@@ -199,6 +199,15 @@ impl Session {
         }))
     }
 
+    /// The same owner's keys, by the states that another watch knows: in another process, to tests.
+    #[cfg(test)]
+    pub(crate) fn beside(&self, soaks: SoakWatch) -> Self {
+        let Life { clock, ttl, .. } = self.0.life.clone();
+        let ticket = self.ticket().expect("it has not ended");
+        let soaks = Some(soaks);
+        Self::new(ticket, self.0.purpose, false, Life { clock, ttl, soaks })
+    }
+
     /// What it was opened for.
     #[must_use]
     pub fn purpose(&self) -> Purpose {

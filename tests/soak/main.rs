@@ -12,10 +12,13 @@
     reason = "a test: what goes wrong here is seen"
 )]
 
+#[cfg(test)]
+use ophie_crypt::soak::SoakState;
+
 /// The tests of `name` that every database has.
 macro_rules! on {
     ($($name:ident, $models:ident, $connected:ident, $interleavings:literal, $controls:literal, $same:literal, $on:literal,
-        $guard:literal, $sql:literal;)*) => {$(
+        $guard:literal, $bytes:literal, $forgets:literal, $remembers:literal, $safe:literal, $sql:literal;)*) => {$(
         #[cfg(test)]
         #[path = "."]
         mod $name {
@@ -35,6 +38,14 @@ macro_rules! on {
             const GUARD: &str = $guard;
             const ON: &str = $on;
 
+            /// Bytes, in hex.
+            const BYTES: &str = $bytes;
+            /// Where that is possible, triggers stand for nothing between the two.
+            const FORGETS: &str = $forgets;
+            const REMEMBERS: &str = $remembers;
+            /// Whether a transaction goes on where a statement was refused.
+            const TABLE_IS_SAFE: bool = $safe;
+
             #[path = "controls.rs"]
             mod controls;
             #[path = "diesel_writer.rs"]
@@ -46,6 +57,8 @@ macro_rules! on {
             mod fields;
             #[path = "model.rs"]
             mod model;
+            #[path = "shapes.rs"]
+            mod shapes;
             #[path = "world.rs"]
             mod world;
         }
@@ -55,14 +68,22 @@ macro_rules! on {
 on! {
     mariadb, MySqlModels, MysqlConnection, 6, 20, "AND BINARY name = $4", "",
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() AND trigger_name LIKE 'zz_ophie_crypt_soak_g%'",
+        "x'%'", "SELECT 1", "SELECT 1", true,
         "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name VARCHAR(80))";
     postgres, PostgresModels, PgConnection, 6, 20, "AND name = $4", " ON people",
         "SELECT CAST(tgname AS text) FROM pg_trigger WHERE tgname LIKE 'zz_ophie_crypt_soak_g%'",
+        "decode('%', 'hex')", "ALTER TABLE people DISABLE TRIGGER USER", "ALTER TABLE people ENABLE TRIGGER USER", false,
         "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
     sqlite, SqliteModels, SqliteConnection, 12, 20, "AND name = $4", "",
         "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'zz_ophie_crypt_soak_g%'",
+        "x'%'", "SELECT 1", "SELECT 1", true,
         "CREATE TABLE people (id INTEGER PRIMARY KEY, user_id BIGINT NOT NULL, name TEXT)";
 }
+
+/// The reference that the core's simulation goes by.
+#[cfg(test)]
+#[path = "../../ophie-crypt/src/soak/tests/guard.rs"]
+mod guard;
 
 #[cfg(test)]
 mod before;

@@ -275,9 +275,11 @@ async fn a_soak_that_begins_again_finds_no_ciphertext_of_before(kind: Kind) {
                 .unwrap()
         );
     }
-    // Statements that were bound before, of which the second leaves all there is of a value.
+    // Statements that were bound before, of which the second leaves all there is of a value, and the third, once a binary of
+    // before has taken the plaintext, a fingerprint of nothing.
     let alone = format!("INSERT INTO people (id, user_id, name_ct) VALUES (3, {ADA}, {sealed})");
-    for late in [&whole.replace("(1,", "(2,"), &alone] {
+    let stray = format!("INSERT INTO people (id, user_id, name_fp) VALUES (4, {ADA}, {fp})");
+    for late in [&whole.replace("(1,", "(2,"), &alone, &stray] {
         soaking.run(late).await.unwrap();
     }
     let change = "UPDATE people SET name = 'Dad' WHERE id < 3";
@@ -286,6 +288,7 @@ async fn a_soak_that_begins_again_finds_no_ciphertext_of_before(kind: Kind) {
     let empty = "name = 'Dad' AND name_ct IS NULL AND name_fp IS NULL";
     assert_eq!(soaking.count(empty).await, 2);
     assert_eq!(soaking.count("id = 3 AND name_ct IS NOT NULL").await, 1);
+    assert_eq!(soaking.count("id = 4 AND name_fp IS NULL").await, 1);
 }
 
 async fn a_column_that_is_not_dropped_is_not_said_to_be(kind: Kind) {

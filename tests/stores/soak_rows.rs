@@ -1,6 +1,8 @@
 //! Jobs row by row: backfills that share a table, and what verify names.
 
-use ophie_crypt::soak::{Gate, Rows, SoakState, Wrong};
+use std::sync::Arc;
+
+use ophie_crypt::soak::{Gate, PlainRow, Rows, SealRows, SealedRow, Sealing, SoakState, Wrong};
 use ophie_crypt_sqlx::Encrypted;
 
 use crate::{
@@ -8,7 +10,46 @@ use crate::{
     world::Kind,
 };
 
-every_database!(backfills_share_a_table, verify_names_what_is_wrong);
+every_database!(
+    a_pass_begins_anew_wherever_the_cursor_is,
+    backfills_share_a_table,
+    verify_names_what_is_wrong,
+);
+
+/// As for rows that it passed over because others had them, while others move the cursor on.
+async fn a_pass_begins_anew_wherever_the_cursor_is(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for id in 0..4 {
+        soaking.insert(id, ADA, "'Mom'").await.unwrap();
+    }
+    soaking.until(SoakState::Backfill).await;
+    let seal = |row: &PlainRow| {
+        let sealed = [&[0xFA; 60], row.key.as_bytes()].concat();
+        Sealing::Sealed(SealedRow {
+            sealed,
+            fingerprints: vec![vec![1; 17]],
+        })
+    };
+    let seal: SealRows = Arc::new(move |rows| rows.iter().map(seal).collect());
+    let mut passes = Vec::new();
+    for _ in 0..2 {
+        passes.push(soaking.models.pass(&soaking.soak).await.unwrap());
+    }
+    for (pass, written) in passes.iter_mut().zip([4, 0]) {
+        let filled = pass.fill(10, Arc::clone(&seal)).await.unwrap();
+        assert_eq!((filled.written, filled.admitted), (written, true));
+    }
+    let change = "UPDATE people SET name = 'Dad' WHERE id = 1";
+    soaking.run(change).await.unwrap();
+    let [one, two] = &mut passes[..] else {
+        panic!()
+    };
+    assert_eq!(one.fill(10, Arc::clone(&seal)).await.unwrap().read, 0);
+    one.restart();
+    assert_eq!(one.fill(10, Arc::clone(&seal)).await.unwrap().written, 1);
+    two.restart();
+    assert_eq!(two.fill(10, seal).await.unwrap().read, 0);
+}
 
 async fn backfills_share_a_table(kind: Kind) {
     let soaking = Soaking::new(kind).await;

@@ -275,10 +275,12 @@ fn expanding(soak: &SoakColumn, shape: &Shape, guard: &Guard<'_>) -> String {
     }
     if missing.len() < shape.written().count() {
         // Late statements of a soak of before wrote it, and nothing has kept it beside its plaintext since. What stands
-        // alone is left to verify.
-        let (twin, any) = (&shape.twin, shape.any_sealed());
+        // alone is left to verify, but for fingerprints of nothing.
+        let (twin, column, any) = (&shape.twin, &shape.column, shape.any_sealed());
         let unsealing = unsealing(shape);
-        sql.push_str(&format!("{unsealing}{twin} IS NOT NULL AND ({any});\n"));
+        sql.push_str(&format!(
+            "{unsealing}({twin} IS NOT NULL OR {column} IS NULL) AND ({any});\n"
+        ));
     }
     sql.push_str(&guard.check());
     sql.push_str(&guard.lower());

@@ -117,6 +117,10 @@ impl<D: Driver> SoakPass for Pass<D> {
         self.at = at;
         Ok(filled)
     }
+
+    fn restart(&mut self) {
+        self.at.position = None;
+    }
 }
 
 /// The next rows, if the column is still in the state of then.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::{
-    Rows, SealRows, SoakColumn, SoakJobError, Soaker,
+    Rows, SealRows, SoakColumn, SoakJobError, SoakPass, Soaker,
     seal::{RETRY, Sessions, seal_rows},
     worker::not_now,
 };
@@ -55,14 +55,17 @@ impl Soaker {
             0
         };
         let mut whole = false;
+        let mut pass = self.store.pass(&soak).await?;
         loop {
-            let (written, follows) = self.pass(&soak, &mut sessions, &mut done, total).await?;
+            let passed = self.pass(&soak, &mut *pass, &mut sessions, &mut done, total);
+            let (written, follows) = passed.await?;
             done.pending = self.store.count(&soak, Rows::Pending).await?;
             // A whole pass that wrote nothing met only rows that cannot be sealed, or that others hold.
             if done.stopped || done.pending == 0 || (whole && (written == 0 || follows)) {
                 return Ok(done);
             }
-            self.store.rewind(&soak).await?;
+            // From the first row, also where another worker moves the cursor: behind it are those that were passed over.
+            pass.restart();
             whole = true;
         }
     }
@@ -72,6 +75,7 @@ impl Soaker {
     async fn pass(
         &self,
         soak: &SoakColumn,
+        pass: &mut dyn SoakPass,
         sessions: &mut Sessions,
         done: &mut Backfilled,
         total: u64,
@@ -81,7 +85,6 @@ impl Soaker {
         // After a full batch of owners who were known before, the next is most likely theirs, too: one that meets others
         // ends before their rows.
         let mut asks = true;
-        let mut pass = self.store.pass(soak).await?;
         loop {
             if self.is_stopped() {
                 done.stopped = true;

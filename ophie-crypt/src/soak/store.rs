@@ -270,6 +270,9 @@ pub trait SoakPass: Send {
     ///
     /// [`ModelError`].
     async fn fill(&mut self, limit: u32, seal: SealRows) -> Result<Filled, ModelError>;
+
+    /// Begins anew at the first row, wherever the cursor is: others move it.
+    fn restart(&mut self);
 }
 
 /// How far a column is, as the database says.

@@ -26,6 +26,9 @@ use crate::{
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_secs(10);
 
+/// Of a soak that has not begun: those of soaks are above.
+const UNBEGUN: i64 = 0;
+
 /// The states of an application's columns, read every ten seconds, and the heartbeat that says so.
 ///
 /// Give it to the keyring; the hooks of columns in a soak find it through their session. A release that no longer has the
@@ -186,6 +189,12 @@ impl SoakWatch {
         }
     }
 
+    /// By which it is told how old a state is.
+    #[cfg(test)]
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
     /// Counts what a reader found.
     pub(crate) fn count(&self, column: &ColumnRef, finding: Finding) {
         let Some(watched) = self.0.watched(column) else {
@@ -256,8 +265,14 @@ impl Watched {
         self.seen.apply(row.map(|row| (row.state, row.version)))
     }
 
+    /// Also of a column whose soak has not begun, so that the second step waits for it. What knows no plaintext has nothing to
+    /// say of such a one: there is one for each encrypted column.
     fn beat(&self) -> Option<Beat> {
-        let (_, version) = self.seen.state()?;
+        let version = match self.seen.state() {
+            Some((_, version)) => version,
+            None if self.knows_twin => UNBEGUN,
+            None => return None,
+        };
         let counts = self.seen.counts();
         Some(Beat {
             column: self.column,

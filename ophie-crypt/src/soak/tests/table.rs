@@ -370,6 +370,8 @@ impl SoakPass for Pass {
         }
         Ok(filled)
     }
+
+    fn restart(&mut self) {}
 }
 
 /// Ada's session, and a tool over the table.
