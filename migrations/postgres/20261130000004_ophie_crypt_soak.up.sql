@@ -19,10 +19,11 @@ CREATE TABLE IF NOT EXISTS ophie_crypt_soaks (
 CREATE TABLE IF NOT EXISTS ophie_crypt_soak_cursors (
     table_name  text NOT NULL,
     column_name text NOT NULL,
+    lane        smallint NOT NULL, -- each worker has one, so that none waits for another's commit
     since       bigint NOT NULL, -- in which state; in another, jobs begin anew
     position    text, -- the key of the last row that a job is done with
     filled      bigint NOT NULL DEFAULT 0, -- rows that backfills have sealed
-    PRIMARY KEY (table_name, column_name)
+    PRIMARY KEY (table_name, column_name, lane)
 );
 
 -- Processes that read and write such columns. The times are microseconds since 1970, UTC.

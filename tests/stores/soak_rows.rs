@@ -1,8 +1,10 @@
 //! Jobs row by row: backfills that share a table, and what verify names.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use ophie_crypt::soak::{Gate, PlainRow, Rows, SealRows, SealedRow, Sealing, SoakState, Wrong};
+use ophie_crypt::soak::{
+    Gate, PlainRow, Rows, SealRows, SealedRow, Sealing, SoakPass, SoakState, SoakStore, Wrong,
+};
 use ophie_crypt_sqlx::Encrypted;
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
 
 every_database!(
     a_pass_begins_anew_wherever_the_cursor_is,
+    a_pass_begins_behind_others,
     backfills_share_a_table,
     verify_names_what_is_wrong,
 );
@@ -93,6 +96,51 @@ async fn backfills_share_a_table(kind: Kind) {
     let stopped = stopping.backfill(TABLE, COLUMN).await.unwrap();
     assert!(stopped.stopped);
     assert_eq!((stopped.written, stopped.pending), (7, 53), "a whole batch");
+}
+
+/// Which rows a pass meets next; the first so many of them it seals, the others it passes over.
+async fn meets(pass: &mut Box<dyn SoakPass>, limit: u32, seals: usize) -> Vec<String> {
+    let met = Arc::new(Mutex::new(Vec::new()));
+    let meeting = Arc::clone(&met);
+    let seal = move |rows: &[PlainRow]| {
+        *meeting.lock().unwrap() = rows.iter().map(|row| row.key.clone()).collect();
+        let sealed = |at: usize| match at < seals {
+            true => Sealing::Sealed(SealedRow {
+                sealed: [vec![0xfa], vec![0; 60]].concat(),
+                fingerprints: vec![vec![1; 17]],
+            }),
+            false => Sealing::Skip,
+        };
+        (0..rows.len()).map(sealed).collect()
+    };
+    pass.fill(limit, Arc::new(seal)).await.unwrap();
+    let met = met.lock().unwrap();
+    met.clone()
+}
+
+async fn a_pass_begins_behind_others(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for id in 1..=12_i64 {
+        soaking.insert(id, ADA, "'slept'").await.unwrap();
+    }
+    soaking.until(SoakState::Backfill).await;
+    let pass = async || soaking.models.pass(&soaking.soak).await.unwrap();
+    let (mut one, mut two) = (pass().await, pass().await);
+    assert_eq!(meets(&mut one, 9, 0).await.len(), 9);
+    // It began with the other, and hears where that one is when it has sealed a row: from PostgreSQL, at no cost.
+    assert_eq!(meets(&mut two, 1, 1).await, ["1"]);
+    let behind = if is_postgres(kind) { "10" } else { "2" };
+    assert_eq!(meets(&mut two, 1, 1).await, [behind]);
+    // Who comes now begins behind both.
+    let mut three = pass().await;
+    let begins = if is_postgres(kind) { "11" } else { "10" };
+    assert_eq!(meets(&mut three, 1, 0).await, [begins]);
+    // One that began anew does not go on behind them.
+    two.restart();
+    let first = if is_postgres(kind) { "2" } else { "3" };
+    let next = if is_postgres(kind) { "3" } else { "4" };
+    assert_eq!(meets(&mut two, 1, 1).await, [first]);
+    assert_eq!(meets(&mut two, 1, 1).await, [next], "and goes on there");
 }
 
 async fn verify_names_what_is_wrong(kind: Kind) {

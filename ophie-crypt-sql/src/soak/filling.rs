@@ -9,11 +9,11 @@ use core::fmt::Write;
 use ophie_crypt::soak::{SealedRow, SoakColumn};
 
 use super::{
-    rows::{At, moving, moving_by},
+    rows::{At, furthest, moving, moving_by},
     shape::{FINGERPRINTS, Shape},
     states::Number,
 };
-use crate::{Connection, Dialect, Driver, Failure, Statement};
+use crate::{Cells, Connection, Dialect, Driver, Failure, Record, Statement, driver::there};
 
 /// Bytes of ciphertext in one statement, if they are of more than one row: PostgreSQL takes less than 1 GiB at once, and
 /// MariaDB 16 MiB with all else, unless it is told otherwise.
@@ -23,7 +23,8 @@ const PIECE: usize = 8 << 20;
 pub(super) type Row<'r> = (&'r str, SealedRow);
 
 /// Writes what was sealed where it is missing, and moves the cursor to the last row that was read: in as few statements as the
-/// database takes, since each costs more than a row does. Says how many rows it wrote.
+/// database takes, since each costs more than a row does. Says how many rows it wrote; and PostgreSQL, which does it at no
+/// cost, the furthest row of all workers.
 pub(super) async fn write<D: Driver>(
     tx: &mut D::Transaction,
     shape: &Shape,
@@ -31,7 +32,7 @@ pub(super) async fn write<D: Driver>(
     from: &At,
     rows: &[Row<'_>],
     last: &str,
-) -> Result<u64, Failure> {
+) -> Result<(u64, Option<String>), Failure> {
     let mut written = 0_u64;
     let mut pieces: Vec<_> = pieces(shape.dialect, rows).collect();
     let with_cursor = match shape.dialect {
@@ -46,13 +47,29 @@ pub(super) async fn write<D: Driver>(
         let mut statement = filling(shape, piece, "WITH filled AS (");
         statement.push(" RETURNING 1) ");
         moving_by(&mut statement, FILLED, shape, column, from, last);
-        statement.push(&format!(" RETURNING {FILLED} AS number"));
-        let counted: Vec<Number> = tx.fetch(statement).await?;
-        return Ok(written.saturating_add(counted.first().map_or(0, |row| row.0)));
+        statement.push(&format!(" RETURNING {FILLED} AS number, "));
+        furthest(&mut statement, shape, column, from, last);
+        let moved: Vec<Moved> = tx.fetch(statement).await?;
+        let moved = there(moved.into_iter().next())?;
+        return Ok((written.saturating_add(moved.filled.0), moved.furthest));
     }
     let count = i64::try_from(written).unwrap_or(i64::MAX);
     tx.execute(moving(shape, column, from, last, count)).await?;
-    Ok(written)
+    Ok((written, None))
+}
+
+struct Moved {
+    filled: Number,
+    furthest: Option<String>,
+}
+
+impl Record for Moved {
+    fn read(cells: &dyn Cells) -> Result<Self, Failure> {
+        Ok(Self {
+            filled: Number::read(cells)?,
+            furthest: cells.text("furthest")?,
+        })
+    }
 }
 
 const FILLED: &str = "(SELECT count(*) FROM filled)";

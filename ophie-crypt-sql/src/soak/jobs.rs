@@ -34,7 +34,7 @@ impl<D: Driver> ModelTables<D> {
     /// [`ModelError`].
     pub async fn empty(&self, soak: &SoakColumn, limit: u32) -> Result<Option<u64>, ModelError> {
         let shape = self.shape(soak).await?;
-        let (cursor, column) = (cursor(D::DIALECT, soak), soak.clone());
+        let (cursor, column) = (cursor(&shape, soak), soak.clone());
         let touched = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&touched);
         let emptied = run(&self.driver, Begin::Write, move |tx| {
@@ -108,7 +108,7 @@ impl<D: Driver> ModelTables<D> {
         limit: u32,
     ) -> Result<Vec<String>, ModelError> {
         let shape = self.shape(soak).await?;
-        let (cursor, after) = (cursor(D::DIALECT, soak), after.map(str::to_owned));
+        let (cursor, after) = (cursor(&shape, soak), after.map(str::to_owned));
         let emptied = run(&self.driver, Begin::Write, move |tx| {
             let (shape, cursor, after) = (shape.clone(), cursor.clone(), after.clone());
             Box::pin(async move {

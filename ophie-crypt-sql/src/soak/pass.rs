@@ -1,8 +1,10 @@
 //! One worker's pass through the pending rows of a column.
 //!
 //! Invariant: rows are read, sealed and written, and the cursor is moved, in one transaction, which looks at the column's state
-//! in the statement that locks the rows. A pass only goes forward: it passes rows that others hold, and whoever is at the end
-//! looks whether any is pending. Absent: what is written (`filling`), the cursor's table (`rows`).
+//! in the statement that locks the rows. A pass only goes forward, past rows that others hold or have come by, until it begins
+//! anew. Absent: what is written (`filling`), the cursors' table (`rows`).
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use ophie_crypt::{
@@ -30,6 +32,18 @@ struct Pass<D> {
     shape: Shape,
     /// How far this worker is, and in which state.
     at: At,
+    /// Whether it began anew, and does not go on where the furthest worker is.
+    whole: bool,
+}
+
+/// Workers side by side seldom share one: a cursor is locked until its transaction is over.
+const LANES: u32 = 16;
+
+/// Another one for each pass of a process, and most likely for each process.
+fn lane() -> i64 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Relaxed);
+    i64::from(std::process::id().wrapping_add(next) % LANES)
 }
 
 impl<D: Driver> ModelTables<D> {
@@ -40,14 +54,17 @@ impl<D: Driver> ModelTables<D> {
     /// [`ModelError`].
     pub async fn pass(&self, soak: &SoakColumn) -> Result<Box<dyn SoakPass>, ModelError> {
         let shape = self.shape(soak).await?;
-        let begun: Vec<At> = read(&self.driver, cursor(D::DIALECT, soak))
+        let begun: Vec<At> = read(&self.driver, cursor(&shape, soak))
             .await
             .map_err(error)?;
+        let mut at = begun.into_iter().next().unwrap_or_default();
+        at.lane = lane();
         Ok(Box::new(Pass {
             driver: self.driver.clone(),
             column: soak.clone(),
             shape,
-            at: begun.into_iter().next().unwrap_or_default(),
+            at,
+            whole: false,
         }))
     }
 }
@@ -75,6 +92,7 @@ impl<D: Driver> SoakPass for Pass<D> {
 
     async fn fill(&mut self, limit: u32, seal: SealRows) -> Result<Filled, ModelError> {
         let (shape, column, from) = (self.shape.clone(), self.column.clone(), self.at.clone());
+        let whole = self.whole;
         let filled = run(&self.driver, Begin::Write, move |tx| {
             let (shape, column, seal) = (shape.clone(), column.clone(), seal.clone());
             let mut from = from.clone();
@@ -82,12 +100,15 @@ impl<D: Driver> SoakPass for Pass<D> {
                 let mut rows = next_plain::<D>(tx, &shape, &column, &from, limit).await?;
                 if rows.is_empty() {
                     // At the end, or the column is in another state.
-                    let now = at::<D>(tx, cursor(D::DIALECT, &column)).await?;
+                    let now = at::<D>(tx, cursor(&shape, &column)).await?;
                     if !now.is_filled() {
                         return Ok((Filled::default(), now));
                     }
                     if now.since != from.since {
-                        from = now;
+                        from = At {
+                            lane: from.lane,
+                            ..now
+                        };
                         rows = next_plain::<D>(tx, &shape, &column, &from, limit).await?;
                     }
                 }
@@ -108,8 +129,11 @@ impl<D: Driver> SoakPass for Pass<D> {
                 let Some(last) = last else {
                     return Ok((filled, from));
                 };
-                filled.written = write::<D>(tx, &shape, &column, &from, &sealed, last).await?;
-                from.position = Some(last.to_owned());
+                let (written, furthest) =
+                    write::<D>(tx, &shape, &column, &from, &sealed, last).await?;
+                filled.written = written;
+                let furthest = furthest.filter(|_| !whole);
+                from.position = Some(furthest.unwrap_or_else(|| last.to_owned()));
                 Ok((filled, from))
             })
         });
@@ -120,6 +144,7 @@ impl<D: Driver> SoakPass for Pass<D> {
 
     fn restart(&mut self) {
         self.at.position = None;
+        self.whole = true;
     }
 }
 

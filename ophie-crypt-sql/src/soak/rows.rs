@@ -129,6 +129,8 @@ pub(super) struct At {
     pub(super) state: Option<SoakState>,
     pub(super) since: i64,
     pub(super) closed: bool,
+    /// In which lane it moves on.
+    pub(super) lane: i64,
 }
 
 impl Record for At {
@@ -138,16 +140,22 @@ impl Record for At {
             state: cells.text("state")?.as_deref().and_then(SoakState::of),
             since: there(cells.int("since")?)?,
             closed: there(cells.int("closed")?)? != 0,
+            lane: 0,
         })
     }
 }
 
-pub(super) fn cursor(dialect: Dialect, soak: &SoakColumn) -> Statement {
-    let sql = "SELECT c.position, s.state, s.since, s.closed FROM ophie_crypt_soaks AS s \
-               LEFT JOIN ophie_crypt_soak_cursors AS c ON c.table_name = s.table_name AND c.column_name = s.column_name \
-               AND c.since = s.since WHERE s.table_name = $1 AND s.column_name = $2";
+/// Where the worker is that is furthest.
+pub(super) fn cursor(shape: &Shape, soak: &SoakColumn) -> Statement {
+    let sql = format!(
+        "SELECT c.position, s.state, s.since, s.closed FROM ophie_crypt_soaks AS s \
+         LEFT JOIN ophie_crypt_soak_cursors AS c ON c.table_name = s.table_name AND c.column_name = s.column_name \
+         AND c.since = s.since WHERE s.table_name = $1 AND s.column_name = $2 \
+         ORDER BY c.position IS NULL, {} DESC LIMIT 1",
+        shape.key_of("c.position")
+    );
     let column = soak.column();
-    Statement::new(dialect, sql)
+    Statement::new(shape.dialect, sql)
         .bind(column.table())
         .bind(column.name())
 }
@@ -213,7 +221,7 @@ pub(super) fn next_locked(
     statement
 }
 
-/// Moves the cursor of this state forward, and counts. Another worker may be ahead already.
+/// Moves a lane's cursor of this state forward, and counts. Another worker in that lane may be ahead already.
 pub(super) fn moving(
     shape: &Shape,
     soak: &SoakColumn,
@@ -241,7 +249,7 @@ pub(super) fn moving_by(
         Dialect::MySql => ("", "DUPLICATE KEY UPDATE"),
         Dialect::Postgres | Dialect::Sqlite => (
             "ophie_crypt_soak_cursors.",
-            "CONFLICT (table_name, column_name) DO UPDATE SET",
+            "CONFLICT (table_name, column_name, lane) DO UPDATE SET",
         ),
     };
     let to = statement.place(to);
@@ -249,13 +257,35 @@ pub(super) fn moving_by(
         statement.place(column.table()),
         statement.place(column.name()),
     );
-    let since = statement.place(at.since);
+    let (since, lane) = (statement.place(at.since), at.lane);
     let (there, here) = (shape.key_of(&format!("{of}position")), shape.key_of(&to));
     // MySQL assigns from left to right: whose state it is comes last.
     statement.push(&format!(
-        "INSERT INTO ophie_crypt_soak_cursors (filled, position, table_name, column_name, since) \
-         VALUES ({written}, {to}, {table}, {name}, {since}) ON {clash} filled = {of}filled + {written}, \
+        "INSERT INTO ophie_crypt_soak_cursors (filled, position, table_name, column_name, since, lane) \
+         VALUES ({written}, {to}, {table}, {name}, {since}, {lane}) ON {clash} filled = {of}filled + {written}, \
          position = CASE WHEN {of}since = {since} AND {there} >= {here} THEN {of}position ELSE {to} END, since = {since}"
+    ));
+}
+
+/// The furthest row that a worker has sealed in this state, among them one that was sealed up to `to`.
+pub(super) fn furthest(
+    statement: &mut Statement,
+    shape: &Shape,
+    soak: &SoakColumn,
+    at: &At,
+    to: &str,
+) {
+    let column = soak.column();
+    let to = statement.place(to);
+    let (table, name) = (
+        statement.place(column.table()),
+        statement.place(column.name()),
+    );
+    let (since, key) = (statement.place(at.since), shape.key_of("position"));
+    statement.push(&format!(
+        "(SELECT position FROM (SELECT position FROM ophie_crypt_soak_cursors \
+         WHERE table_name = {table} AND column_name = {name} AND since = {since} AND position IS NOT NULL \
+         UNION ALL SELECT CAST({to} AS text)) AS cursors ORDER BY {key} DESC LIMIT 1) AS furthest"
     ));
 }
 

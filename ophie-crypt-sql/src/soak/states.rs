@@ -21,13 +21,19 @@ impl<D: Driver> ModelTables<D> {
     ///
     /// [`ModelError`].
     pub async fn soaks(&self) -> Result<Vec<SoakRow>, ModelError> {
-        let statement = Statement::new(
-            D::DIALECT,
+        let integer = match D::DIALECT {
+            Dialect::MySql => "SIGNED",
+            Dialect::Postgres | Dialect::Sqlite => "bigint",
+        };
+        let sql = format!(
             "SELECT s.table_name AS t, s.column_name AS c, s.twin, s.state, s.version, s.since, s.admits_old, s.verified, \
-             coalesce(c.filled, 0) AS filled FROM ophie_crypt_soaks AS s LEFT JOIN ophie_crypt_soak_cursors AS c \
-             ON c.table_name = s.table_name AND c.column_name = s.column_name ORDER BY s.table_name, s.column_name",
+             CAST(coalesce((SELECT sum(c.filled) FROM ophie_crypt_soak_cursors AS c \
+             WHERE c.table_name = s.table_name AND c.column_name = s.column_name), 0) AS {integer}) AS filled \
+             FROM ophie_crypt_soaks AS s ORDER BY s.table_name, s.column_name"
         );
-        let rows: Vec<State> = read(&self.driver, statement).await.map_err(error)?;
+        let rows: Vec<State> = read(&self.driver, Statement::new(D::DIALECT, sql))
+            .await
+            .map_err(error)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
