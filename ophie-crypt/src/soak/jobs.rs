@@ -34,6 +34,8 @@ impl Soaker {
                 Err(ModelError::Busy) => tokio::time::sleep(RETRY).await,
                 Err(error) => return Err(error.into()),
                 Ok(None) => {
+                    // Another tool may have put the guard back, which the comparison sees too.
+                    self.still(&soak, &row).await?;
                     let column = soak.column();
                     return Err(SoakJobError::NullOutTouches { column });
                 }
