@@ -259,7 +259,7 @@ async fn it_does_not_follow_who_writes_for_ever() {
         .into_iter()
         .chain(times(25, short))
         .chain(first_pass());
-    assert_eq!(done(calls.chain(first_pass())).await, (25, 1));
+    assert_eq!(done(calls.chain(last_pass())).await, (25, 1));
 }
 
 /// So are twenty-six that find nothing to read, but those are met again once something was written.
