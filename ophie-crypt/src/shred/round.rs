@@ -26,6 +26,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// Calls of one vector store that delete nothing and leave something, in one attempt, and how long all of them may take.
 const CALLS: u32 = 3;
 const VECTORS_WITHIN: Duration = Duration::from_secs(60);
+/// What vacuums waits for whoever reads a page, and the next shreds wait for it.
+const VACUUM_WITHIN: Duration = Duration::from_secs(30);
 /// An owner of whom nothing was found rests at most so many times as long as after the first sweep.
 const MOST_RESTS: u32 = 32;
 
@@ -123,7 +125,8 @@ impl<'a> Round<'a> {
     pub(super) async fn vacuum(&self) -> Residue {
         let of_shares = self.shares.vacuum().await;
         // What it fails for is about no owner, and passes.
-        let of_keys = self.inner.store.vacuum().await;
+        let of_keys = timeout(VACUUM_WITHIN, self.inner.store.vacuum()).await;
+        let of_keys = of_keys.ok().and_then(Result::ok);
         of_keys.unwrap_or(Residue::Held).and(of_shares)
     }
 

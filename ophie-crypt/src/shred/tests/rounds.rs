@@ -162,6 +162,21 @@ async fn what_was_not_tombstoned_is_not_noted_as_it() {
     assert!(now.tombstoned_at.is_some());
 }
 
+/// Other shreds wait for it no longer, and it is tried again.
+#[tokio::test(start_paused = true)]
+async fn a_vacuum_that_hangs_is_given_up() {
+    let (store, ledger) = (Arc::new(MemoryKeyStore::new()), Silent::new());
+    let shredder = shredder(&store, &ledger, &Left::new(0, 0));
+    shred(&store, "ada").await;
+    store.hang_vacuum(true);
+    let worked = shredder.work().await.unwrap();
+    assert_eq!((worked.done, worked.failed), (0, 1));
+    store.hang_vacuum(false);
+    let owner = CanonicalId::text("ada");
+    let now = store.shreds_of(&[owner]).await.unwrap().remove(0);
+    assert_eq!((now.vacuumed_at, now.done_at), (None, None));
+}
+
 /// All that is logged on this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);

@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct Graves {
     shreds: BTreeMap<CanonicalId, Grave>,
     installation: Option<Installation>,
+    #[cfg(test)]
+    vacuum_hangs: bool,
 }
 
 struct Grave {
@@ -84,6 +86,11 @@ impl MemoryKeyStore {
     #[cfg(test)]
     pub(crate) fn unremember(&self, owner: &CanonicalId) {
         self.graves().shreds.remove(owner);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hang_vacuum(&self, hangs: bool) {
+        self.graves().vacuum_hangs = hangs;
     }
 
     /// When the owner's shred is worked at again, in microseconds.
@@ -248,6 +255,10 @@ impl ShredStore for MemoryKeyStore {
     }
 
     async fn vacuum(&self) -> Result<Residue, StoreError> {
+        #[cfg(test)]
+        if self.graves().vacuum_hangs {
+            core::future::pending::<()>().await;
+        }
         Ok(Residue::Unknown)
     }
 }
