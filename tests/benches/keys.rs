@@ -12,7 +12,7 @@
     reason = "a bench: what goes wrong here is seen"
 )]
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
 
 use aes_gcm::{
     Aes256Gcm, KeyInit,
@@ -22,6 +22,7 @@ use allocation_counter::measure;
 use hkdf::Hkdf;
 use ophie_crypt::{ColumnRef, Keyring, LocalKms, MemoryKeyStore, Purpose, adapter};
 use sha2::Sha256;
+use tokio::time::Instant;
 
 const COLUMN: ColumnRef = ColumnRef::new("transcripts", "text");
 const PURPOSE: Purpose = Purpose::new("bench");
@@ -53,7 +54,7 @@ fn main() {
         runtime.block_on(async {
             for owner in 1..=owners {
                 let session = keyring.open(&owner, PURPOSE).await.unwrap();
-                black_box(adapter::seal_many(&session, COLUMN, [TEXT].iter()).unwrap());
+                black_box(adapter::seal_many(&session, COLUMN, [TEXT.to_owned()].iter()).unwrap());
                 open.push(session);
             }
         });
@@ -83,7 +84,7 @@ async fn used_first(keyring: &Keyring) {
         black_box(by_hand());
         let between = Instant::now();
         let session = keyring.open_or_provision(&owner, PURPOSE).await.unwrap();
-        let sealed = session.scope_sync(|| adapter::seal(COLUMN, TEXT).unwrap());
+        let sealed = session.scope_sync(|| adapter::seal(COLUMN, &TEXT.to_owned()).unwrap());
         black_box(sealed);
         parts.push((between - began).as_nanos());
         first.push(between.elapsed().as_nanos());
