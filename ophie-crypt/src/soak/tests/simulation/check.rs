@@ -122,14 +122,14 @@ fn reads(database: &Database, process: &Process) -> Result<(), Fault> {
     *read = (database.stamp, now);
     drop(read);
     let up = now.is_some_and(|state| state >= process.release.floor());
-    process.was_up.fetch_or(up, SeqCst);
+    let was_up = process.was_up.fetch_or(up, SeqCst);
     if process.release == Release::Twinless && now.is_none() {
         return Ok(()); // it reads no state, and is stopped
     }
-    // Nobody waits for a process that starts, or wakes up, behind the look at heartbeats: it says that it is below its
-    // floor, or that a column is gone.
+    // Nobody waits for a process that is started below its floor, or that starts or wakes up behind the look at
+    // heartbeats: it says so, or that a column is gone.
     let lives_since = database.lives_since.get(process.watch.process().as_bytes());
-    let was_looked_at = lives_since.is_some_and(|since| *since <= database.looked_at);
+    let was_looked_at = was_up && lives_since.is_some_and(|since| *since <= database.looked_at);
     for (key, value, row) in pairs(database, since) {
         let fault = |what: String| Err(Fault::new(Seen::Read, format!("{key} in {now:?}: {what}")));
         let knows = process.release != Release::Twinless;
