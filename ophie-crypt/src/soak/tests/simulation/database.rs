@@ -58,6 +58,8 @@ pub(super) struct Database {
     pub(super) without: Without,
     /// In microseconds.
     pub(super) now: i64,
+    /// Whether its clock was set.
+    pub(super) is_set: bool,
     pub(super) rows: BTreeMap<i64, Stored>,
     /// Whether the library's tables have the soak.
     pub(super) known: bool,
@@ -106,6 +108,7 @@ impl Database {
             kind,
             without,
             now: 1_000_000_000,
+            is_set: false,
             rows: BTreeMap::new(),
             known: state > SoakState::Plain,
             soak: SoakRow {

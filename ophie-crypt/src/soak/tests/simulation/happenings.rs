@@ -151,7 +151,9 @@ impl Run {
         match self.random.below(3) {
             0 => {
                 let jump = self.random.of(&[40_000_000, 40_000_000, -40_000_000]);
-                self.world.database().now += jump;
+                let mut database = self.world.database();
+                database.now += jump;
+                database.is_set = true;
             }
             _ => {
                 let Some(owner) = self.keys.mortal() else {

@@ -275,7 +275,11 @@ impl Handle {
             }
             rewrite(&mut database, |row| row.plain = None);
             database.has_twin = false;
-            database.looked_at = database.next(); // just now
+            // Just now, but by the database's clock alone.
+            database.looked_at = match database.is_set {
+                true => self.looked_at(),
+                false => database.next(),
+            };
         }
         self.statement().await;
         let mut database = self.world.database();

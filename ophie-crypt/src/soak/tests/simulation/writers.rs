@@ -110,7 +110,8 @@ impl Writer {
                 (Some(row), Some(_)) if row.owner == owner => row,
                 _ => continue, // somebody made or deleted it meanwhile
             };
-            if self.is_too_late(&bound) {
+            let asks_nothing = bound.by.is_none() && process.release == Release::Twinless;
+            if self.is_too_late(&bound) || (asks_nothing && process.state().is_none()) {
                 return Ok(());
             }
             let new = Row {
