@@ -19,6 +19,8 @@ pub(crate) const SHREDDED: i64 = 200;
 pub(crate) const LIVING: i64 = 20;
 /// Of the shreds during which backups are made, those before.
 const BEFORE: i64 = SHREDDED / 4;
+/// Up to this one beside a dump, those behind it beside the next backup: how long each takes is the machine's.
+const HALF: i64 = SHREDDED / 2;
 
 #[derive(EncryptedModel, sqlx::FromRow)]
 #[crypt(table = "notes")]
@@ -170,17 +172,19 @@ impl World {
                 }
             }
         };
-        shred(1..=BEFORE).await;
         // On a thread of its own: it would hold up what runs in the same task.
-        tokio::task::block_in_place(|| {
-            thread::scope(|threads| {
-                threads.spawn(|| {
-                    primary.dump("during");
-                    primary.back_up("during");
+        let beside = |backup: &(dyn Fn() + Sync), owners| {
+            tokio::task::block_in_place(|| {
+                thread::scope(|threads| {
+                    threads.spawn(backup);
+                    Handle::current().block_on(shred(owners));
                 });
-                Handle::current().block_on(shred(BEFORE + 1..=SHREDDED - 1));
             });
-        });
+        };
+        shred(1..=BEFORE).await;
+        beside(&|| primary.dump("during"), BEFORE + 1..=HALF);
+        shred(HALF + 1..=HALF + 1).await;
+        beside(&|| primary.back_up("during"), HALF + 2..=SHREDDED - 1);
         shred(SHREDDED..=SHREDDED).await;
         let dumped = primary.put_back("during").await;
         self.place.configure("during", "archive_mode = off\n");
