@@ -3,7 +3,7 @@
 //! Invariant: only an answer of Pinecone's about the place that was asked for says that nothing is there; an empty
 //! object, a page of a proxy or another namespace's list does not. Absent: HTTP.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -51,13 +51,22 @@ impl Page {
     }
 }
 
-/// Vectors with the texts in their metadata.
+/// Vectors whose metadata was shown. What else stands in it, perhaps plaintext of the application's, is not kept.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shown(BTreeMap<String, Vec<String>>);
+pub(crate) struct Shown {
+    ids: BTreeSet<String>,
+    /// How many of the texts in it begin as was asked.
+    pub(crate) beginning: u64,
+}
 
 impl Shown {
     /// Of the vectors that were asked for, and no others.
-    pub(crate) fn read(answer: &[u8], place: &Place, asked: &[String]) -> Result<Self, What> {
+    pub(crate) fn read(
+        answer: &[u8],
+        place: &Place,
+        asked: &[String],
+        beginnings: &[String],
+    ) -> Result<Self, What> {
         let answer = &parsed(answer)?;
         let namespace = text(answer, "namespace")?;
         if namespace.is_some_and(|namespace| name(namespace) != name(&place.namespace)) {
@@ -65,43 +74,38 @@ impl Shown {
         }
         let vectors = answer.get("vectors").and_then(Value::as_object);
         let vectors = vectors.ok_or(What::Unreadable)?;
-        let mut shown = BTreeMap::new();
+        let mut shown = Self::default();
         for (id, vector) in vectors {
             if !asked.contains(id) {
                 return Err(What::Foreign);
             }
-            let mut texts = Vec::new();
-            match vector.as_object().ok_or(What::Unreadable)?.get("metadata") {
-                None | Some(Value::Null) => {}
-                Some(Value::Object(fields)) => {
-                    fields.values().for_each(|field| collect(field, &mut texts))
-                }
+            let counted = match vector.as_object().ok_or(What::Unreadable)?.get("metadata") {
+                None | Some(Value::Null) => 0,
+                Some(fields @ Value::Object(_)) => beginning(fields, beginnings),
                 Some(_) => return Err(What::Unreadable),
-            }
-            shown.insert(id.clone(), texts);
+            };
+            shown.beginning = shown.beginning.saturating_add(counted);
+            shown.ids.insert(id.clone());
         }
-        Ok(Self(shown))
+        Ok(shown)
     }
 
     pub(crate) fn has(&self, id: &str) -> bool {
-        self.0.contains_key(id)
-    }
-
-    /// How many of the texts begin so.
-    pub(crate) fn beginning(&self, beginnings: &[String]) -> u64 {
-        let begins = |text: &&String| beginnings.iter().any(|begin| text.starts_with(begin));
-        let count = self.0.values().flatten().filter(begins).count();
-        count.try_into().unwrap_or(u64::MAX)
+        self.ids.contains(id)
     }
 }
 
-/// All texts in a field, which may be a list.
-fn collect(field: &Value, texts: &mut Vec<String>) {
+/// How many texts in a field, which may be a list, begin so.
+fn beginning(field: &Value, beginnings: &[String]) -> u64 {
+    let sum = |sum: u64, field| sum.saturating_add(beginning(field, beginnings));
     match field {
-        Value::String(text) => texts.push(text.clone()),
-        Value::Array(fields) => fields.iter().for_each(|field| collect(field, texts)),
-        Value::Object(fields) => fields.values().for_each(|field| collect(field, texts)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => beginnings
+            .iter()
+            .any(|begin| text.starts_with(begin))
+            .into(),
+        Value::Array(fields) => fields.iter().fold(0, sum),
+        Value::Object(fields) => fields.values().fold(0, sum),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 
@@ -217,16 +221,22 @@ mod tests {
     #[test]
     fn texts_of_metadata() {
         let asked = ["a".to_owned(), "b".to_owned()];
-        let read =
-            |answer: &Value| Shown::read(answer.to_string().as_bytes(), &place("ns", None), &asked);
-        let shown = read(&json!({"namespace": "ns", "vectors": {
+        let begun = |answer: &Value, beginnings: &[&str]| {
+            let beginnings: Vec<_> = beginnings.iter().map(ToString::to_string).collect();
+            let answer = answer.to_string();
+            Shown::read(answer.as_bytes(), &place("ns", None), &asked, &beginnings)
+        };
+        let read = |answer: &Value| begun(answer, &[]);
+        let answer = json!({"namespace": "ns", "vectors": {
             "a": {"id": "a", "values": [0.5], "metadata": {"n": 1, "memory": "x.1", "tags": ["x.2", "y"]}},
             "b": {"id": "b"},
-        }}))
-        .unwrap();
+        }});
+        let shown = begun(&answer, &["x.", "z"]).unwrap();
         assert!(shown.has("a") && shown.has("b") && !shown.has("c"));
-        assert_eq!(shown.beginning(&["x.".to_owned(), "z".to_owned()]), 2);
-        assert_eq!(shown.beginning(&["y".to_owned()]), 1);
+        assert_eq!(shown.beginning, 2);
+        assert_eq!(begun(&answer, &["y"]).unwrap().beginning, 1);
+        let text = format!("{shown:?}");
+        assert!(!text.contains("x.1"), "no metadata is kept: {text}");
         assert_eq!(read(&json!({"vectors": {}})), Ok(Shown::default()));
         for (answer, expected) in [
             (json!({}), What::Unreadable),

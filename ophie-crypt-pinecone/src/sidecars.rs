@@ -74,8 +74,8 @@ impl Inner {
             for ids in page.ids.chunks(AT_A_TIME) {
                 let mut ids = ids.to_vec();
                 for _ in 0..LOOKS {
-                    let shown = self.fetch(place, &ids).await?;
-                    look.under = look.under.saturating_add(shown.beginning(beginnings));
+                    let shown = self.fetch(place, &ids, beginnings).await?;
+                    look.under = look.under.saturating_add(shown.beginning);
                     ids.retain(|id| !shown.has(id));
                     if ids.is_empty() {
                         break;
@@ -91,7 +91,12 @@ impl Inner {
         }
     }
 
-    async fn fetch(&self, place: &Place, ids: &[String]) -> Result<Shown, Failure> {
+    async fn fetch(
+        &self,
+        place: &Place,
+        ids: &[String],
+        beginnings: &[String],
+    ) -> Result<Shown, Failure> {
         let mut path = format!("/vectors/fetch?namespace={}", encoded(&place.namespace));
         for id in ids {
             path.extend(["&ids=", &encoded(id)]);
@@ -104,7 +109,7 @@ impl Inner {
         };
         let shown = self
             .client
-            .ask(&call, |answer| Shown::read(answer, place, ids));
+            .ask(&call, |answer| Shown::read(answer, place, ids, beginnings));
         Ok(shown.await?.unwrap_or_default()) // of a namespace that is gone
     }
 }
