@@ -15,7 +15,7 @@ use ophie_crypt::{
     CanonicalId, EncryptedModel, EncryptionContext, IndexedRow, Json, Keyring, Kms, KmsCall,
     LocalKms, MemoryKeyStore, MemoryShares, MovingKms, Opened, OwnerId, PlainBuf, Purpose, Reindex,
     Reseal, Share, Sidecar, TwoShareKms, WrappedDek,
-    soak::{Decrypted, PlainRow, SoakedRow},
+    soak::{Decrypted, PlainRow, SealedRow, SoakedRow},
 };
 use ophie_crypt_pinecone::{ApiKey, Pinecone};
 use ophie_crypt_sql::{Dialect, Param, Statement};
@@ -134,7 +134,10 @@ async fn shown() -> (Shown, Vec<Vec<u8>>) {
     shown.add(&Decrypted {
         row: soaked(),
         plain: Zeroizing::new(bytes()),
-        sealed: bytes(),
+        anew: SealedRow {
+            sealed: bytes(),
+            fingerprints: vec![bytes()],
+        },
     });
     shown.add(&IndexedRow::new(bytes(), bytes()));
     shown.add(&Reindex::new(IndexedRow::new(bytes(), bytes()), bytes()));

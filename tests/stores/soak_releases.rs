@@ -42,6 +42,13 @@ async fn what_a_release_without_the_plaintext_wrote_is_found_on_the_way_back(kin
     let soaker = &soaking.soaker;
     soaker.step(TABLE, COLUMN, SoakState::Sealed).await.unwrap();
     soaking.watch.beat().await.unwrap();
+    // Beside plaintext that it does not know, its NULL would be no value any more.
+    let null = "UPDATE people SET name_ct = NULL, name_fp = NULL WHERE id = 2";
+    let refused = soaking.run(null).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("plaintext without ciphertext"),
+        "{refused}"
+    );
 
     let report = soaker.verify(TABLE, COLUMN).await.unwrap();
     let wrong: Vec<_> = report
@@ -61,8 +68,10 @@ async fn what_a_release_without_the_plaintext_wrote_is_found_on_the_way_back(kin
     assert!(unverified(admitted));
 
     assert_eq!(soaker.decrypt_back(TABLE, COLUMN).await.unwrap(), 1);
-    let whole = "(id = 1 AND name = 'new') OR (id = 2 AND name = 'same')";
-    assert_eq!(soaking.count(whole).await, 2);
+    let whole = format!(
+        "(id = 1 AND name = 'new' AND name_fp = {fingerprint}) OR (id = 2 AND name = 'same')"
+    );
+    assert_eq!(soaking.count(&whole).await, 2);
     let report = soaker.verify(TABLE, COLUMN).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
     soaker.step(TABLE, COLUMN, SoakState::Soak).await.unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ophie_crypt::{
     ModelError,
-    soak::{Decrypted, SoakColumn, SoakRow, SoakState},
+    soak::{Decrypted, SealedRow, SoakColumn, SoakRow, SoakState, SoakedRow},
 };
 
 use super::{
@@ -148,7 +148,7 @@ impl<D: Driver> ModelTables<D> {
     ) -> Result<u64, ModelError> {
         let shape = self.shape(soak).await?;
         let mut statements = Vec::with_capacity(rows.len());
-        for Decrypted { row, plain, sealed } in &rows {
+        for Decrypted { row, plain, anew } in &rows {
             let Some(old) = &row.sealed else { continue };
             let Some((param, around)) = shape.twin_of(plain) else {
                 continue; // no value of this type
@@ -172,7 +172,7 @@ impl<D: Driver> ModelTables<D> {
             let value = statement.place(param);
             statement.push(&around(&shape, &value));
             statement.push(&format!(", {column} = "));
-            statement.push_bind(sealed.as_slice());
+            statement.push_bind(anew.sealed.as_slice());
             let place = statement.place(row.key.as_str());
             // Whoever changed the plaintext has changed this, or the guard has.
             let old = statement.place(old.as_slice());
@@ -182,14 +182,22 @@ impl<D: Driver> ModelTables<D> {
                 shape.key_of(&place)
             ));
             shape.fitting(&mut statement, around, &value, plain);
-            statements.push(statement);
+            // The guard has emptied what stands under the plaintext of before.
+            let again = row
+                .plain
+                .as_ref()
+                .map(|_| fingerprinting(&shape, row, anew));
+            statements.push((statement, again.flatten()));
         }
         let written = run(&self.driver, Begin::Write, move |tx| {
             let statements = statements.clone();
             Box::pin(async move {
                 let mut written = 0_u64;
-                for statement in statements {
+                for (statement, again) in statements {
                     written = written.saturating_add(tx.execute(statement).await?);
+                    if let Some(again) = again {
+                        tx.execute(again).await?;
+                    }
                 }
                 Ok(written)
             })
@@ -311,6 +319,29 @@ fn dropping(shape: &Shape, guard: &Guard<'_>) -> String {
         Dialect::MySql => drop + &triggers,
         Dialect::Postgres | Dialect::Sqlite => triggers + &drop,
     }
+}
+
+/// Fingerprints of a row that was given this envelope; `None` where there are none.
+fn fingerprinting(shape: &Shape, row: &SoakedRow, anew: &SealedRow) -> Option<Statement> {
+    let (table, column) = (&shape.table, &shape.column);
+    let mut statement = Statement::new(shape.dialect, format!("UPDATE {table} SET "));
+    for (n, (name, made)) in shape
+        .fingerprints
+        .iter()
+        .zip(&anew.fingerprints)
+        .enumerate()
+    {
+        let comma = if n == 0 { "" } else { ", " };
+        statement.push(&format!("{comma}{name} = "));
+        statement.push_bind(made.as_slice());
+    }
+    let key = shape.key_of(&statement.place(row.key.as_str()));
+    let sealed = statement.place(anew.sealed.as_slice());
+    statement.push(&format!(
+        " WHERE {} = {key} AND {column} = {sealed}",
+        shape.key.name
+    ));
+    (!shape.fingerprints.is_empty()).then_some(statement)
 }
 
 /// Live processes that know the plaintext column.

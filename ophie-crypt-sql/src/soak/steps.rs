@@ -49,6 +49,7 @@ impl<D: Driver> ModelTables<D> {
         };
         let hindrance = hindrance.map(|condition| rows(&shape, &condition));
         let (stands, stepping) = (standing(D::DIALECT, from), stepping(D::DIALECT, from, to));
+        let (bares, opening) = (to == SoakState::Plain, closed(D::DIALECT, from, false));
         let hindrance = match hindrance {
             Some(hindrance) if D::DIALECT == Dialect::Postgres => {
                 let admits_old = from.admits_old && to != SoakState::Retired;
@@ -75,6 +76,7 @@ impl<D: Driver> ModelTables<D> {
         let done = run(&self.driver, Begin::Write, move |tx| {
             let (sql, hindrance) = (sql.clone(), hindrance.clone());
             let (stands, stepping, table) = (stands.clone(), stepping.clone(), table.clone());
+            let opening = opening.clone();
             Box::pin(async move {
                 if locked {
                     keep_writers_out::<D>(tx, &table).await?;
@@ -85,14 +87,17 @@ impl<D: Driver> ModelTables<D> {
                     {
                         return Ok(false);
                     }
-                    if D::DIALECT == Dialect::MySql && locked {
-                        // DDL cannot be taken back there, so the version is looked at before, and the state follows.
+                    if D::DIALECT == Dialect::MySql && !bares {
+                        // DDL cannot be taken back there, so the version is looked at before, and the state follows. Of a
+                        // tool that dies in between the next null-out closes the column again.
                         if !any::<D>(tx, stands).await? {
                             return Ok(false);
                         }
+                        tx.execute(opening).await?;
                         tx.batch(sql).await?;
                         return Ok(tx.execute(stepping).await? > 0);
                     }
+                    // Where it goes to `Plain`, a tool that dies in between leaves triggers, and never none.
                     if tx.execute(stepping).await? == 0 {
                         return Ok(false);
                     }
@@ -128,12 +133,7 @@ impl<D: Driver> ModelTables<D> {
             ),
         };
         let sql = default + &closing(D::DIALECT, &guard);
-        let closing = "UPDATE ophie_crypt_soaks SET closed = 1 \
-                       WHERE table_name = $1 AND column_name = $2 AND version = $3 AND state = 'retired'";
-        let closing = Statement::new(D::DIALECT, closing)
-            .bind(from.table.as_str())
-            .bind(from.column.as_str())
-            .bind(from.version);
+        let closing = closed(D::DIALECT, from, true);
         let stands = standing(D::DIALECT, from);
         let table = shape.table.clone();
         let done = run(&self.driver, Begin::Write, move |tx| {
@@ -246,6 +246,17 @@ fn closing(dialect: Dialect, guard: &Guard<'_>) -> String {
         Dialect::MySql => refuse + &lower,
         Dialect::Postgres | Dialect::Sqlite => guard.admit() + &refuse + &lower,
     }
+}
+
+/// Whether nothing but the refusing trigger stands, which null-outs go by.
+fn closed(dialect: Dialect, from: &SoakRow, closed: bool) -> Statement {
+    let sql = "UPDATE ophie_crypt_soaks SET closed = $1 \
+               WHERE table_name = $2 AND column_name = $3 AND version = $4 AND state = 'retired'";
+    Statement::new(dialect, sql)
+        .bind(i64::from(closed))
+        .bind(from.table.as_str())
+        .bind(from.column.as_str())
+        .bind(from.version)
 }
 
 /// Until the transaction ends, or until writers are let in, nobody else writes the table, and triggers may be changed. What

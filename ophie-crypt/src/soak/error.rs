@@ -90,6 +90,12 @@ pub enum SoakJobError {
         /// How many there are.
         rows: u64,
     },
+    /// The release knows no plaintext of a column whose plaintext counts yet.
+    #[error(
+        "this release does not know the plaintext column of a soak that needs it; deploy the one with the `soak` attribute \
+         until the column is `retired`"
+    )]
+    Early(#[source] SoakError),
     /// What must hold before a step, or before old binaries are admitted again, does not.
     #[error("{column} does not step to `{to}` yet: {}", list(unmet))]
     Gates {

@@ -20,6 +20,7 @@ use crate::{
     keyring::{Keyring, ProvisionError, SessionError},
     owner::CanonicalId,
     session::{Purpose, Session},
+    value::OwnerKeys,
 };
 
 /// Owners whose keys a job holds at a time.
@@ -198,7 +199,12 @@ impl Sessions {
         spent.map_err(|error| value(error.into()))?;
         let anew = keys.seal_bytes(&column, soak.codec(), &plain, Nonce::make());
         let sealed = anew.map_err(value)?;
-        Ok(Some(Decrypted { row, plain, sealed }))
+        let fingerprints = fingerprints(soak, keys, &plain).map_err(value)?;
+        let anew = SealedRow {
+            sealed,
+            fingerprints,
+        };
+        Ok(Some(Decrypted { row, plain, anew }))
     }
 }
 
@@ -242,6 +248,14 @@ fn indexed(soak: &SoakColumn, index: &SoakIndex) -> IndexedColumn {
     IndexedColumn::new(index.column(), soak.column(), index.normalizer())
 }
 
+/// Of each index, under its newest key.
+fn fingerprints(soak: &SoakColumn, keys: &OwnerKeys, plain: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    let of = |index| keys.fingerprints_of(&indexed(soak, index), plain);
+    let all = soak.indexes().iter().map(of);
+    all.map(|made| made.map(|(newest, _)| newest.to_vec()))
+        .collect()
+}
+
 fn seal_row(soak: &SoakColumn, session: &Session, row: &PlainRow, nonces: &mut Nonces) -> Sealing {
     let Ok(pinned) = session.pin() else {
         return Sealing::Stop;
@@ -250,13 +264,9 @@ fn seal_row(soak: &SoakColumn, session: &Session, row: &PlainRow, nonces: &mut N
     if soak.codec().id() == "uuid" && row.plain.len() != 16 {
         return Sealing::Skip; // a text that is none
     }
-    let mut fingerprints = Vec::with_capacity(soak.indexes().len());
-    for index in soak.indexes() {
-        match keys.fingerprints_of(&indexed(soak, index), &row.plain) {
-            Ok((fingerprint, _)) => fingerprints.push(fingerprint.to_vec()),
-            Err(_) => return Sealing::Skip, // no text
-        }
-    }
+    let Ok(fingerprints) = fingerprints(soak, keys, &row.plain) else {
+        return Sealing::Skip; // no text
+    };
     if pinned.spend(1, column).is_err() {
         return Sealing::Stop;
     }

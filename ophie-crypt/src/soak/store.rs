@@ -408,8 +408,8 @@ pub struct Decrypted {
     pub row: SoakedRow,
     /// The plaintext as its codec writes it.
     pub plain: Zeroizing<Vec<u8>>,
-    /// A new envelope.
-    pub sealed: Vec<u8>,
+    /// A new envelope, and the fingerprints. The guard takes those that plaintext kept through a change for forgotten.
+    pub anew: SealedRow,
 }
 
 /// Without the plaintext.

@@ -75,7 +75,8 @@ impl SoakWatch {
     ///
     /// # Errors
     ///
-    /// [`SoakJobError`] if the database did not answer, or has no tables for soaks.
+    /// [`SoakJobError`] if the database did not answer, or has no tables for soaks. [`SoakJobError::Early`] in a release that
+    /// knows no plaintext of a column whose plaintext counts yet: it would read NULL beside it.
     ///
     /// # Panics
     ///
@@ -83,6 +84,11 @@ impl SoakWatch {
     pub async fn start(store: impl SoakStore) -> Result<Self, SoakJobError> {
         let watch = Self::new(store)?;
         watch.beat().await?;
+        let mut columns = watch.0.columns.iter();
+        if let Err(early) = columns.try_for_each(|watched| watch.writes_alone(&watched.column)) {
+            watch.stop().await?;
+            return Err(SoakJobError::Early(early));
+        }
         tokio::spawn(keep_beating(Arc::downgrade(&watch.0)));
         Ok(watch)
     }

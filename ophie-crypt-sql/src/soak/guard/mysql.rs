@@ -37,7 +37,7 @@ impl Guard<'_> {
         END IF;
     END IF;
     IF NEW.{twin} IS NOT NULL AND NEW.{column} IS NULL AND admits = 0
-        AND (changed AND state IN ('backfill', 'verify', 'soak', 'sealed') OR (changed OR resealed) AND state = 'retired') THEN
+        AND (changed AND state IN ('backfill', 'verify', 'soak') OR (changed OR resealed) AND state IN ('sealed', 'retired')) THEN
         {alone}
     END IF;
     IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)

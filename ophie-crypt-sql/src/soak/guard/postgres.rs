@@ -64,7 +64,7 @@ BEGIN
         END IF;
     END IF;
     IF NEW.{twin} IS NOT NULL AND NEW.{column} IS NULL AND NOT admits_old
-        AND (changed AND state IN ('backfill', 'verify', 'soak', 'sealed') OR (changed OR resealed) AND state = 'retired') THEN
+        AND (changed AND state IN ('backfill', 'verify', 'soak') OR (changed OR resealed) AND state IN ('sealed', 'retired')) THEN
         {alone}
     END IF;
     IF NEW.{twin} IS NULL AND NEW.{column} IS NOT NULL AND (changed OR resealed)

@@ -41,8 +41,8 @@ impl Guard<'_> {
                     ALONE,
                     format!(
                         "NEW.{twin} IS NOT NULL AND {left_alone} AND ({}) = 0 \
-                         AND ({changed} AND ({state}) IN ('backfill', 'verify', 'soak', 'sealed') \
-                         OR ({changed} OR {resealed}) AND ({state}) = 'retired')",
+                         AND ({changed} AND ({state}) IN ('backfill', 'verify', 'soak') \
+                         OR ({changed} OR {resealed}) AND ({state}) IN ('sealed', 'retired'))",
                         self.state("s.admits_old")
                     ),
                 ),

@@ -89,8 +89,9 @@ pub(crate) fn refusals(
     let mended = mended(told, old, new.clone());
     let (plain, sealed) = (mended.plain.is_some(), mended.sealed.is_some());
     let alone = match state {
-        Backfill | Verify | Soak | Sealed => changed,
-        Retired => changed || resealed,
+        Backfill | Verify | Soak => changed,
+        // A release that knows no plaintext writes NULL beside it.
+        Sealed | Retired => changed || resealed,
         _ => false,
     };
     let twinless = !matches!(state, Sealed | Retired) || admits_old;

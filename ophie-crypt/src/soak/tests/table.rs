@@ -310,7 +310,7 @@ impl SoakStore for Table {
             let stands =
                 |row: &&mut SoakedRow| row.key == anew.row.key && row.sealed == anew.row.sealed;
             if let Some(row) = rows.iter_mut().find(stands) {
-                (row.plain, row.sealed) = (Some(anew.plain), Some(anew.sealed));
+                (row.plain, row.sealed) = (Some(anew.plain), Some(anew.anew.sealed));
                 count += 1;
             }
         }

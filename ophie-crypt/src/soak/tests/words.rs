@@ -11,7 +11,7 @@ use crate::soak::{
         Acknowledged, Decrypted as AllDecrypted, Emptied, Floor, NoOldBinaries, NothingPending,
         Quiet, TwinUnknown, Verified,
     },
-    SoakJobError,
+    SealedRow, SoakJobError,
     SoakState::{self, Dropped, Expand, Plain, Retired},
     Wrong, WrongRow,
 };
@@ -64,7 +64,10 @@ async fn plaintext_that_comes_back_is_not_printed() {
     let row = Decrypted {
         row: world.row("1", None, Some("Mom")),
         plain: b"Mom".to_vec().into(),
-        sealed: Vec::new(),
+        anew: SealedRow {
+            sealed: Vec::new(),
+            fingerprints: Vec::new(),
+        },
     };
     assert_eq!(format!("{row:?}"), "Decrypted { .. }");
 }

@@ -63,6 +63,30 @@ async fn a_heartbeat_under_way_does_not_undo_a_stop() {
     assert_eq!(*table.said.lock().unwrap(), said, "who left says nothing");
 }
 
+/// It would read NULL of a row that is pending.
+#[tokio::test]
+async fn a_release_without_the_plaintext_does_not_start_before_ciphertext_counts() {
+    for state in SoakState::ALL.into_iter().skip(1) {
+        let table = Table::new(state);
+        table
+            .notes_soak
+            .store(true, core::sync::atomic::Ordering::SeqCst);
+        let started = SoakWatch::start(Arc::clone(&table)).await;
+        let has_left = table.said.lock().unwrap().last() == Some(&Said::Leave);
+        match started {
+            Ok(watch) => {
+                assert!(state >= SoakState::Sealed && !has_left);
+                watch.stop().await.unwrap();
+            }
+            Err(SoakJobError::Early(SoakError::BelowFloor { column, .. })) => {
+                assert_eq!(column, NOTE);
+                assert!(state < SoakState::Sealed && has_left);
+            }
+            Err(error) => panic!("{state}: {error:?}"),
+        }
+    }
+}
+
 fn beats(table: &Table) -> usize {
     let said = table.said.lock().unwrap();
     said.iter().filter(|said| **said != Said::Leave).count()

@@ -123,8 +123,8 @@ fn reads(database: &Database, process: &Process) -> Result<(), Fault> {
     drop(read);
     let up = now.is_some_and(|state| state >= process.release.floor());
     let was_up = process.was_up.fetch_or(up, SeqCst);
-    if process.release == Release::Twinless && now.is_none() {
-        return Ok(()); // it reads no state, and is stopped
+    if process.release == Release::Twinless && (now.is_none() || !(was_up || up)) {
+        return Ok(()); // it reads no state, and is stopped; or `SoakWatch::start` does not let it start
     }
     // Nobody waits for a process that is started below its floor, or that starts or wakes up behind the look at
     // heartbeats: it says so, or that a column is gone.

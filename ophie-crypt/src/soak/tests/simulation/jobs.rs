@@ -177,7 +177,7 @@ impl Handle {
     pub(super) async fn decrypting(&self, rows: Vec<Decrypted>) -> Result<u64, ModelError> {
         self.world.turn().await;
         let (tx, mut written) = (Transaction::begin(&self.world), 0);
-        for Decrypted { row, plain, sealed } in rows {
+        for Decrypted { row, plain, anew } in rows {
             let key = row.key.parse().unwrap();
             tx.lock(key).await?;
             let compares = self.world.database().without.has(Protection::Compares);
@@ -185,10 +185,18 @@ impl Handle {
             if let Some(there) = there.filter(|there| there.sealed == row.sealed || !compares) {
                 let back = Row {
                     plain: Some(plain.to_vec()),
-                    sealed: Some(sealed),
+                    sealed: Some(anew.sealed),
                     ..there
                 };
                 tx.write(key, Some(back)).map_err(refused)?;
+                if let (Some(_), Some(back)) = (row.plain, tx.seen(key)) {
+                    let fingerprint = anew.fingerprints.into_iter().next();
+                    let back = Row {
+                        fingerprint,
+                        ..back
+                    };
+                    tx.write(key, Some(back)).map_err(refused)?;
+                }
                 written += 1;
             }
             self.world.turn().await;

@@ -31,9 +31,11 @@ fn stands(database: &Database, from: &SoakRow) -> bool {
 }
 
 fn step(database: &mut Database, to: SoakState, looked_at: u64) {
-    database.looked_at = looked_at;
     let soak = &mut database.soak;
     database.is_back = soak.state == SoakState::Retired;
+    if to < soak.state || to == SoakState::Dropped {
+        database.looked_at = looked_at; // for floors, and for who knows the plaintext
+    }
     soak.version += 1;
     (soak.state, soak.since) = (to, soak.version);
     database.closed = false;
@@ -116,6 +118,16 @@ impl Handle {
                 return Ok(false);
             }
             if to == SoakState::Plain {
+                step(&mut database, to, self.looked_at());
+                database.tell(to, from.admits_old);
+            } else {
+                database.closed = false;
+            }
+        }
+        self.statement().await;
+        {
+            let mut database = self.world.database();
+            if to == SoakState::Plain {
                 (database.guard, database.refusing) = (false, false);
                 database.bared += 1;
                 database.swept.clear(); // plaintext may be written of whomever
@@ -130,8 +142,6 @@ impl Handle {
         if to != SoakState::Plain {
             self.world.database().refusing = false;
             self.statement().await;
-        }
-        {
             let mut database = self.world.database();
             if !stands(&database, from) {
                 return Ok(false);
