@@ -3,7 +3,8 @@
 //! `OPHIE_CRYPT_TEST_POSTGRES=postgres://… cargo bench -p ophie-crypt-tests --features servers --bench database`: the URL
 //! of a server on which the role may make a database; the bench makes one, and drops it. A ratio is that of two medians
 //! of one run, whose samples alternate. `OPHIE_CRYPT_BENCH_ROWS` is the size of the table for look-ups, 1,000,000 unless
-//! it says otherwise; `OPHIE_CRYPT_BENCH_BACKFILL` how many rows are backfilled. The server must not log statements, as
+//! it says otherwise; `OPHIE_CRYPT_BENCH_BACKFILL` how many rows are backfilled. Behind `--` may stand which of `select`,
+//! `insert`, `unnest`, `look-up` and `backfill` are to run. The server must not log statements, as
 //! that of `tests/run` does: it would be its log that is measured.
 
 #![allow(
@@ -90,13 +91,26 @@ async fn main() {
         .unwrap();
     let bench = Bench::new(pool).await;
     println!("{:<44}{:>12}{:>12}{:>9}", "", "plain", "encrypted", "ratio");
-    bench.select().await;
-    bench.insert().await;
-    for length in [1 << 10, 16] {
-        bench.unnest(length).await;
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    let only: Vec<&str> = only.iter().map(String::as_str).collect();
+    let runs = |what| only.iter().all(|arg| arg.starts_with('-')) || only.contains(&what);
+    if runs("select") {
+        bench.select().await;
     }
-    bench.look_up().await;
-    bench.backfill().await;
+    if runs("insert") {
+        bench.insert().await;
+    }
+    if runs("unnest") {
+        for length in [1 << 10, 16] {
+            bench.unnest(length).await;
+        }
+    }
+    if runs("look-up") {
+        bench.look_up().await;
+    }
+    if runs("backfill") {
+        bench.backfill().await;
+    }
     bench.pool.close().await;
     run(format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
@@ -254,7 +268,7 @@ impl Bench {
     async fn backfill(&self) {
         const BATCH: i64 = 500;
         const TIMES: usize = 5;
-        const WORKERS: [usize; 3] = [1, 2, 4];
+        const WORKERS: [u32; 3] = [1, 2, 4];
         let rows: i64 = std::env::var("OPHIE_CRYPT_BENCH_BACKFILL")
             .map_or(20_000, |rows| rows.parse().unwrap());
         self.execute(
@@ -306,16 +320,11 @@ impl Bench {
             plain.push(began.elapsed());
             for (workers, times) in WORKERS.into_iter().zip(&mut encrypted) {
                 anew(&rows_anew).await;
+                let soaker = soaker.clone().workers(workers);
                 let began = Instant::now();
-                let mut at_work = tokio::task::JoinSet::new();
-                for _ in 0..workers {
-                    let soaker = soaker.clone();
-                    at_work.spawn(async move { soaker.backfill("soaking", "name_ct").await });
-                }
-                let done = at_work.join_all().await.into_iter();
+                let done = soaker.backfill("soaking", "name_ct").await.unwrap();
                 times.push(began.elapsed());
-                let written: u64 = done.map(|done| done.unwrap().written).sum();
-                assert_eq!(i64::try_from(written).unwrap(), rows);
+                assert_eq!(i64::try_from(done.written).unwrap(), rows);
             }
         }
         let median = |times: &mut Vec<Duration>| {

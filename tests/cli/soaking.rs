@@ -218,7 +218,8 @@ async fn a_column_goes_through_all_states(kind: Kind) {
         ))
         .await;
     watch.beat().await.unwrap();
-    soak(&place, "backfill", &WHY).await.ends(0);
+    let workers = [&WHY[..], &["--workers", "2"]].concat();
+    soak(&place, "backfill", &workers).await.ends(0);
     // In pages, whose order is the key's and not that of what the library calls `k` too.
     let pages = [&WHY[..], &["--batch", "6"]].concat();
     assert_eq!(

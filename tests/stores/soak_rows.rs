@@ -17,6 +17,7 @@ every_database!(
     a_pass_begins_behind_others,
     backfills_share_a_table,
     verify_names_what_is_wrong,
+    workers_of_a_process_go_on_behind_one_another,
 );
 
 /// As for rows that it passed over because others had them, while others move the cursor on.
@@ -62,7 +63,7 @@ async fn backfills_share_a_table(kind: Kind) {
     }
     soaking.until(SoakState::Backfill).await;
     let workers = [1, 2].map(|_| soaking.soaker.clone().batch(7));
-    let [one, two] = &workers;
+    let [one, two] = workers.map(|worker| worker.workers(3));
     let (one, two) = tokio::join!(one.backfill(TABLE, COLUMN), two.backfill(TABLE, COLUMN));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.written + two.written, 60, "each row once");
@@ -141,6 +142,36 @@ async fn a_pass_begins_behind_others(kind: Kind) {
     let next = if is_postgres(kind) { "3" } else { "4" };
     assert_eq!(meets(&mut two, 1, 1).await, [first]);
     assert_eq!(meets(&mut two, 1, 1).await, [next], "and goes on there");
+}
+
+/// Also behind rows that one of them has passed over, until they begin anew.
+async fn workers_of_a_process_go_on_behind_one_another(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for id in 1..=6_i64 {
+        soaking.insert(id, ADA, "'slept'").await.unwrap();
+    }
+    soaking.until(SoakState::Backfill).await;
+    let mut one = soaking.models.pass(&soaking.soak).await.unwrap();
+    let Some(mut two) = one.beside() else {
+        assert!(matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite));
+        return;
+    };
+    let mut three = two.beside().unwrap();
+    assert_eq!(meets(&mut one, 2, 0).await, ["1", "2"]);
+    assert_eq!(meets(&mut two, 2, 0).await, ["3", "4"]);
+    assert_eq!(meets(&mut three, 1, 0).await, ["5"]);
+    assert_eq!(one.owners_ahead(5).await.unwrap().len(), 1);
+    assert_eq!(meets(&mut one, 2, 0).await, ["6"]);
+    assert_eq!(two.owners_ahead(5).await.unwrap(), []);
+    for pass in [&mut one, &mut two, &mut three] {
+        pass.restart();
+    }
+    assert_eq!(meets(&mut three, 1, 0).await, ["1"]);
+    // In another state nobody has taken any.
+    let row = soaking.soaker.status(TABLE, COLUMN).await.unwrap().row;
+    let stepped = soaking.models.step(&soaking.soak, &row, SoakState::Verify);
+    assert!(stepped.await.unwrap());
+    assert_eq!(meets(&mut two, 1, 0).await, ["1"]);
 }
 
 async fn verify_names_what_is_wrong(kind: Kind) {

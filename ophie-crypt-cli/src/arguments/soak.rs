@@ -35,6 +35,9 @@ pub(crate) enum Soaking {
         /// Pass over rows of owners who have no keys, instead of making some
         #[arg(long)]
         without_provisioning: bool,
+        /// Batches that are sealed side by side; SQLite takes one
+        #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+        workers: u32,
         #[command(flatten)]
         batches: Batches,
         #[command(flatten)]

@@ -83,7 +83,7 @@ impl<D: Driver> ModelTables<D> {
         let condition = format!("{twin} IS NOT NULL AND {}", shape.buried());
         // MySQL would lock what it looks at, and not only what it finds.
         let head = format!("SELECT {} FROM {table} WHERE ", columns(&shape));
-        let finding = next(&shape, &head, &condition, None, limit);
+        let finding = next(&shape, &head, &condition, [], limit);
         let found: Vec<Both> = read(&self.driver, finding).await.map_err(error)?;
         if found.is_empty() {
             return Ok(0);
@@ -120,7 +120,7 @@ impl<D: Driver> ModelTables<D> {
                     &shape,
                     &format!("{key} AS k"),
                     &any,
-                    after.as_deref(),
+                    [after.as_deref()],
                     limit,
                 );
                 let found: Vec<Key> = tx.fetch(found).await?;
@@ -390,7 +390,7 @@ async fn both<D: Driver>(
         "{} IS NOT NULL AND {} IS NOT NULL",
         shape.twin, shape.column
     );
-    let statement = next_locked(shape, &columns(shape), &condition, after, limit);
+    let statement = next_locked(shape, &columns(shape), &condition, [after], limit);
     tx.fetch(statement).await
 }
 

@@ -5,6 +5,7 @@
 //! anew. Absent: what is written (`filling`), the cursors' table (`rows`).
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use ophie_crypt::{
@@ -12,13 +13,15 @@ use ophie_crypt::{
     soak::{Filled, PlainRow, SealRows, Sealing, SoakColumn, SoakPass, SoakState},
 };
 
+use tokio::sync::{Mutex, MutexGuard};
+
 use super::{
     filling::write,
     rows::{At, Owner, at, cursor, next, next_locked, owner},
     shape::Shape,
 };
 use crate::{
-    Begin, Cells, Connection, Driver, Failure, Record,
+    Begin, Cells, Connection, Dialect, Driver, Failure, Record,
     driver::there,
     models::{ModelTables, error},
     run::{read, run},
@@ -34,6 +37,21 @@ struct Pass<D> {
     at: At,
     /// Whether it began anew, and does not go on where the furthest worker is.
     whole: bool,
+    /// Where others of this process go on, if there are any.
+    taken: Option<Arc<Mutex<Taken>>>,
+}
+
+/// The last row that a worker of this process has taken, and in which state: what they hold would be passed over row by row.
+#[derive(Default)]
+struct Taken {
+    since: i64,
+    last: Option<String>,
+}
+
+impl Taken {
+    fn last_in(&self, since: i64) -> Option<&str> {
+        self.last.as_deref().filter(|_| self.since == since)
+    }
 }
 
 /// Workers side by side seldom share one: a cursor is locked until its transaction is over.
@@ -65,6 +83,7 @@ impl<D: Driver> ModelTables<D> {
             shape,
             at,
             whole: false,
+            taken: None,
         }))
     }
 }
@@ -73,18 +92,20 @@ impl<D: Driver> ModelTables<D> {
 impl<D: Driver> SoakPass for Pass<D> {
     async fn owners_ahead(&mut self, limit: u32) -> Result<Vec<CanonicalId>, ModelError> {
         let Self { shape, at, .. } = &*self;
+        let taken = match &self.taken {
+            Some(taken) => {
+                let taken = taken.lock().await;
+                taken.last_in(at.since).map(str::to_owned)
+            }
+            None => None,
+        };
         let head = format!(
             "SELECT DISTINCT o FROM (SELECT {} AS o FROM {} WHERE ",
             shape.owner_bytes(""),
             shape.table
         );
-        let mut ahead = next(
-            shape,
-            &head,
-            &shape.pending(),
-            at.position.as_deref(),
-            limit,
-        );
+        let behind = [at.position.as_deref(), taken.as_deref()];
+        let mut ahead = next(shape, &head, &shape.pending(), behind, limit);
         ahead.push(") AS ahead");
         let rows: Vec<Owner> = read(&self.driver, ahead).await.map_err(error)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
@@ -92,12 +113,23 @@ impl<D: Driver> SoakPass for Pass<D> {
 
     async fn fill(&mut self, limit: u32, seal: SealRows) -> Result<Filled, ModelError> {
         let (shape, column, from) = (self.shape.clone(), self.column.clone(), self.at.clone());
-        let whole = self.whole;
+        let (whole, taken) = (self.whole, self.taken.clone());
         let filled = run(&self.driver, Begin::Write, move |tx| {
             let (shape, column, seal) = (shape.clone(), column.clone(), seal.clone());
-            let mut from = from.clone();
+            let (mut from, taken) = (from.clone(), taken.clone());
             Box::pin(async move {
-                let mut rows = next_plain::<D>(tx, &shape, &column, &from, limit).await?;
+                // Until it is clear which rows this one takes.
+                let mut taken = match &taken {
+                    Some(taken) => Some(taken.lock().await),
+                    None => None,
+                };
+                let last_in = |taken: &Option<MutexGuard<'_, Taken>>, since| {
+                    let last = taken.as_ref().and_then(|taken| taken.last_in(since));
+                    last.map(str::to_owned)
+                };
+                let behind = last_in(&taken, from.since);
+                let mut rows =
+                    next_plain::<D>(tx, &shape, &column, &from, behind.as_deref(), limit).await?;
                 if rows.is_empty() {
                     // At the end, or the column is in another state.
                     let now = at::<D>(tx, cursor(&shape, &column)).await?;
@@ -109,7 +141,10 @@ impl<D: Driver> SoakPass for Pass<D> {
                             lane: from.lane,
                             ..now
                         };
-                        rows = next_plain::<D>(tx, &shape, &column, &from, limit).await?;
+                        let behind = last_in(&taken, from.since);
+                        rows =
+                            next_plain::<D>(tx, &shape, &column, &from, behind.as_deref(), limit)
+                                .await?;
                     }
                 }
                 let mut filled = Filled {
@@ -129,6 +164,13 @@ impl<D: Driver> SoakPass for Pass<D> {
                 let Some(last) = last else {
                     return Ok((filled, from));
                 };
+                if let Some(taken) = &mut taken {
+                    **taken = Taken {
+                        since: from.since,
+                        last: Some(last.to_owned()),
+                    };
+                }
+                drop(taken);
                 let (written, furthest) =
                     write::<D>(tx, &shape, &column, &from, &sealed, last).await?;
                 filled.written = written;
@@ -145,6 +187,27 @@ impl<D: Driver> SoakPass for Pass<D> {
     fn restart(&mut self) {
         self.at.position = None;
         self.whole = true;
+        if let Some(taken) = self.taken.as_ref().map(|taken| taken.try_lock()) {
+            taken.map(|mut taken| *taken = Taken::default()).ok(); // nobody is at work
+        }
+    }
+
+    fn beside(&mut self) -> Option<Box<dyn SoakPass>> {
+        if D::DIALECT == Dialect::Sqlite {
+            return None; // it is the only writer
+        }
+        let taken = self.taken.get_or_insert_default();
+        Some(Box::new(Self {
+            driver: self.driver.clone(),
+            column: self.column.clone(),
+            shape: self.shape.clone(),
+            at: At {
+                lane: lane(),
+                ..self.at.clone()
+            },
+            whole: self.whole,
+            taken: Some(Arc::clone(taken)),
+        }))
     }
 }
 
@@ -154,6 +217,7 @@ async fn next_plain<D: Driver>(
     shape: &Shape,
     column: &SoakColumn,
     from: &At,
+    taken: Option<&str>,
     limit: u32,
 ) -> Result<Vec<PlainRow>, Failure> {
     if !from.is_filled() {
@@ -175,7 +239,8 @@ async fn next_plain<D: Driver>(
         of.name(),
         from.since
     );
-    let statement = next_locked(shape, &columns, &condition, from.position.as_deref(), limit);
+    let behind = [from.position.as_deref(), taken];
+    let statement = next_locked(shape, &columns, &condition, behind, limit);
     let rows: Vec<Plain> = tx.fetch(statement).await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }

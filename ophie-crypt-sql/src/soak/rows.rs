@@ -71,7 +71,7 @@ impl<D: Driver> ModelTables<D> {
         limit: u32,
     ) -> Result<Vec<SoakedRow>, ModelError> {
         let shape = self.shape(soak).await?;
-        let statement = next(&shape, &whole(&shape), &shape.any(), after, limit);
+        let statement = next(&shape, &whole(&shape), &shape.any(), [after], limit);
         let rows: Vec<Whole> = read(&self.driver, statement).await.map_err(error)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
@@ -168,17 +168,17 @@ pub(super) async fn at<D: Driver>(
     Ok(rows.into_iter().next().unwrap_or_default())
 }
 
-/// Rows behind a key, in the order of their keys: `head`, a condition, the end.
-pub(super) fn next(
+/// Rows behind all of these keys, in the order of their keys: `head`, a condition, the end.
+pub(super) fn next<'k>(
     shape: &Shape,
     head: &str,
     condition: &str,
-    after: Option<&str>,
+    behind: impl IntoIterator<Item = Option<&'k str>>,
     limit: u32,
 ) -> Statement {
     let mut statement = Statement::new(shape.dialect, head);
     statement.push(condition);
-    if let Some(after) = after {
+    for after in behind.into_iter().flatten() {
         let place = statement.place(after);
         statement.push(&format!(
             " AND {} > {}",
@@ -191,11 +191,11 @@ pub(super) fn next(
 }
 
 /// The same rows, locked, but for those that others hold.
-pub(super) fn next_locked(
+pub(super) fn next_locked<'k>(
     shape: &Shape,
     columns: &str,
     condition: &str,
-    after: Option<&str>,
+    behind: impl IntoIterator<Item = Option<&'k str>>,
     limit: u32,
 ) -> Statement {
     let (table, key, order) = (&shape.table, &shape.key.name, shape.order());
@@ -203,7 +203,7 @@ pub(super) fn next_locked(
     let mut statement = if shape.dialect == Dialect::MySql {
         // It locks what it looks at, and not only what it finds: keys are looked for without a lock.
         let head = format!("{head}(SELECT {key} AS ophie_crypt_key FROM {table} WHERE ");
-        let mut statement = next(shape, &head, condition, after, limit);
+        let mut statement = next(shape, &head, condition, behind, limit);
         statement.push(&format!(
             ") AS ahead STRAIGHT_JOIN {table} ON {order} = ophie_crypt_key WHERE {condition} ORDER BY {order}"
         ));
@@ -213,7 +213,7 @@ pub(super) fn next_locked(
             shape,
             &format!("{head}{table} WHERE "),
             condition,
-            after,
+            behind,
             limit,
         )
     };

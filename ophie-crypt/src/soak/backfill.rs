@@ -3,8 +3,13 @@
 //! Invariant: the KMS is asked while nothing is locked, and the database alone knows how far it is, so that a backfill may be
 //! killed anywhere and several may run. Absent: SQL (`store`), how a row is sealed (`seal`).
 
+use core::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use tokio::time::sleep;
 
 use super::{
@@ -47,47 +52,67 @@ impl Soaker {
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut sessions = Sessions::new(&self.keyring, self.provisions);
-        let mut done = Backfilled::default();
         let total = if self.is_watched() {
             self.store.count(&soak, Rows::Pending).await?
         } else {
             0
         };
-        let mut whole = false;
-        let mut pass = self.store.pass(&soak).await?;
+        let mut workers = self.hired(&soak).await?;
+        let sealed = Sealed {
+            count: AtomicU64::new(0),
+            total,
+        };
+        let (mut done, mut whole) = (Backfilled::default(), false);
         loop {
-            let passed = self.pass(&soak, &mut *pass, &mut sessions, &mut done, total);
-            let (written, follows) = passed.await?;
+            let passes = workers.iter_mut();
+            let passes = passes.map(|worker| self.pass(&soak, worker, &sealed));
+            let passed = try_join_all(passes).await?;
+            let follows = passed.contains(&true);
+            let written = sealed.count.load(Relaxed).saturating_sub(done.written);
+            done.written = done.written.saturating_add(written);
             done.pending = self.store.count(&soak, Rows::Pending).await?;
+            done.stopped = self.is_stopped();
             // A whole pass that wrote nothing met only rows that cannot be sealed, or that others hold.
             if done.stopped || done.pending == 0 || (whole && (written == 0 || follows)) {
                 return Ok(done);
             }
             // From the first row, also where another worker moves the cursor: behind it are those that were passed over.
-            pass.restart();
+            for worker in &mut workers {
+                worker.pass.restart();
+            }
             whole = true;
         }
     }
 
-    /// From where the cursor is to the end of the table, or until it only follows those who write there. Says how many
-    /// rows it wrote, and whether it followed.
+    /// As many as were asked for, and as the database takes.
+    async fn hired(&self, soak: &SoakColumn) -> Result<Vec<Worker>, SoakJobError> {
+        let sessions = || Sessions::new(&self.keyring, self.provisions);
+        let mut first = self.store.pass(soak).await?;
+        let others = (1..self.workers).map_while(|_| first.beside());
+        let others: Vec<_> = others.collect();
+        let passes = core::iter::once(first).chain(others);
+        Ok(passes
+            .map(|pass| Worker {
+                pass,
+                sessions: sessions(),
+            })
+            .collect())
+    }
+
+    /// From where the cursor is to the end of the table, or until it only follows those who write there, and says so.
     async fn pass(
         &self,
         soak: &SoakColumn,
-        pass: &mut dyn SoakPass,
-        sessions: &mut Sessions,
-        done: &mut Backfilled,
-        total: u64,
-    ) -> Result<(u64, bool), SoakJobError> {
-        let before = done.written;
+        worker: &mut Worker,
+        sealed: &Sealed,
+    ) -> Result<bool, SoakJobError> {
+        let Worker { pass, sessions } = worker;
         let (mut stuck, mut short) = (0_u32, 0_u32);
         // After a full batch of owners who were known before, the next is most likely theirs, too: one that meets others
         // ends before their rows.
         let mut asks = true;
         loop {
             if self.is_stopped() {
-                done.stopped = true;
                 break;
             }
             let (asked, mut met) = (asks, false);
@@ -116,8 +141,8 @@ impl Soaker {
             if !filled.admitted {
                 return Err(SoakJobError::Interrupted);
             }
-            done.written = done.written.saturating_add(filled.written);
-            self.tell(done.written, total);
+            let before = sealed.count.fetch_add(filled.written, Relaxed);
+            self.tell(before.saturating_add(filled.written), sealed.total);
             let is_short = filled.read < u64::from(self.batch);
             asks = met || is_short;
             if is_short && !asked {
@@ -134,15 +159,30 @@ impl Soaker {
                 break;
             }
             if stuck > 0 {
-                sleep(RETRY).await;
+                sleep(RETRY.min(FIRST_RETRY.saturating_mul(stuck))).await;
             } else {
                 self.rest().await;
             }
         }
-        let follows = short > HELD && stuck <= HELD;
-        Ok((done.written.saturating_sub(before), follows))
+        Ok(short > HELD && stuck <= HELD)
     }
 }
+
+/// One of those who seal side by side.
+struct Worker {
+    pass: Box<dyn SoakPass>,
+    sessions: Sessions,
+}
+
+/// What all of them have sealed.
+struct Sealed {
+    count: AtomicU64,
+    /// Of how many.
+    total: u64,
+}
+
+/// What another worker holds is free as soon as it is written.
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(10);
 
 /// How often rows that others hold are looked at before they are left for the next pass; and how many batches in a row are not
 /// full before the end counts as reached.

@@ -36,8 +36,8 @@ pub(super) enum Life {
 }
 
 impl Deaths {
-    /// Looks at a heartbeat that was read just now.
-    pub(super) fn look(&self, column: &ColumnRef, beat: &Heartbeat) -> Life {
+    /// Looks at a heartbeat that was read just now; `asked` is when the database was asked, as the answer may take its time.
+    pub(super) fn look(&self, column: &ColumnRef, beat: &Heartbeat, asked: &Moment) -> Life {
         let now = self.clock.now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let first = seen
@@ -48,7 +48,7 @@ impl Deaths {
         }
         if beat.lives {
             Life::Lives
-        } else if beat.beat_at == 0 || now.since_by_itself(&first.1) >= LIVES {
+        } else if beat.beat_at == 0 || asked.since_by_itself(&first.1) >= LIVES {
             Life::Dead // it said so itself, or had the time to say otherwise
         } else {
             Life::Doubtful
@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn a_clock_that_goes_ahead_kills_nobody() {
         let deaths = Deaths::default();
-        let look = |beat_at, lives| deaths.look(&COLUMN, &beat(beat_at, lives));
+        let look =
+            |beat_at, lives| deaths.look(&COLUMN, &beat(beat_at, lives), &deaths.clock.now());
         assert_eq!(look(5, true), Life::Lives);
         assert_eq!(look(5, false), Life::Doubtful);
         // Its own host's clock goes ahead, too.
@@ -94,9 +95,25 @@ mod tests {
         assert_eq!(look(7, true), Life::Lives, "it was suspended");
     }
 
+    /// It may have beaten once it was read.
+    #[test]
+    fn an_answer_that_takes_its_time_kills_nobody() {
+        let deaths = Deaths::default();
+        let look = |asked| deaths.look(&COLUMN, &beat(5, false), asked);
+        let first = deaths.clock.now();
+        deaths.clock.pass(LIVES);
+        assert_eq!(look(&first), Life::Doubtful, "the first answer");
+        deaths.clock.pass(LIVES / 2);
+        let asked = deaths.clock.now();
+        deaths.clock.pass(LIVES);
+        assert_eq!(look(&asked), Life::Doubtful);
+        assert_eq!(look(&deaths.clock.now()), Life::Dead);
+    }
+
     #[test]
     fn who_took_its_heartbeat_away_is_not_waited_for() {
         let deaths = Deaths::default();
-        assert_eq!(deaths.look(&COLUMN, &beat(0, false)), Life::Dead);
+        let asked = deaths.clock.now();
+        assert_eq!(deaths.look(&COLUMN, &beat(0, false), &asked), Life::Dead);
     }
 }

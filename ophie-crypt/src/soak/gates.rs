@@ -104,8 +104,9 @@ impl Soaker {
             })
         };
         loop {
+            let asked = self.deaths.clock.now();
             let beats = self.store.heartbeats(&column).await?;
-            let look = |beat| self.deaths.look(&column, beat);
+            let look = |beat| self.deaths.look(&column, beat, &asked);
             let lives: Vec<Life> = beats.iter().map(look).collect();
             let mut all = beats.iter().zip(&lives);
             if self.is_stopped()

@@ -273,6 +273,12 @@ pub trait SoakPass: Send {
 
     /// Begins anew at the first row, wherever the cursor is: others move it.
     fn restart(&mut self);
+
+    /// A pass for another worker of this process, which goes on behind the rows that each of them has taken. None where one
+    /// transaction writes at a time, or where nobody wrote this.
+    fn beside(&mut self) -> Option<Box<dyn SoakPass>> {
+        None
+    }
 }
 
 /// How far a column is, as the database says.

@@ -46,6 +46,7 @@ pub struct Soaker {
     pub(super) keyring: Keyring,
     pub(super) store: Arc<dyn SoakStore>,
     pub(super) batch: u32,
+    pub(super) workers: u32,
     pub(super) pause: Duration,
     max_lag: Option<Duration>,
     lag: Arc<Lag>,
@@ -114,6 +115,7 @@ impl Soaker {
             keyring: keyring.clone(),
             store: Arc::new(store),
             batch: 500,
+            workers: 1,
             pause: Duration::from_millis(5),
             max_lag: None,
             lag: Arc::default(),
@@ -131,7 +133,15 @@ impl Soaker {
         self
     }
 
-    /// How long jobs rest between two batches: 5 milliseconds by default.
+    /// How many transactions of a backfill are under way at a time: 1 by default, and 1 on SQLite, which has one writer. Each has
+    /// a connection: while the database writes what one has sealed, the next one seals.
+    #[must_use]
+    pub fn workers(mut self, count: u32) -> Self {
+        self.workers = count.clamp(1, 16);
+        self
+    }
+
+    /// How long jobs rest between two batches, each worker by itself: 5 milliseconds by default.
     #[must_use]
     pub const fn pause(mut self, time: Duration) -> Self {
         self.pause = time;

@@ -25,6 +25,7 @@ const NAMED: usize = 20;
 /// How rows are worked on.
 pub(super) struct Job {
     batch: u32,
+    workers: u32,
     pause: Duration,
     max_lag: Option<u64>,
     wait: bool,
@@ -43,12 +44,17 @@ impl Job {
     pub(super) const fn without_keys(batches: &Batches, wait: bool, dry_run: bool) -> Self {
         Self {
             batch: batches.batch,
+            workers: 1,
             pause: Duration::from_millis(batches.pause_ms),
             max_lag: batches.max_lag_ms,
             wait,
             dry_run,
             reason: None,
         }
+    }
+
+    pub(super) fn with(self, workers: u32) -> Self {
+        Self { workers, ..self }
     }
 
     /// What works, stops between two batches when that is asked for, and shows how far it is.
@@ -70,7 +76,8 @@ impl Job {
     /// In batches, whose progress shows on this bar.
     fn set_up(&self, soaker: Soaker, bar: &Progress) -> Soaker {
         let shown = bar.handle();
-        let mut soaker = soaker.batch(self.batch).pause(self.pause);
+        let mut soaker = soaker.batch(self.batch).workers(self.workers);
+        soaker = soaker.pause(self.pause);
         if let Some(millis) = self.max_lag {
             soaker = soaker.max_lag(Duration::from_millis(millis));
         }

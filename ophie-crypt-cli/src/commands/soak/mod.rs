@@ -39,10 +39,11 @@ pub(super) async fn run(world: &World, command: Soaking) -> Result<Report, Error
             at,
             waits,
             without_provisioning,
+            workers,
             batches,
             unwraps,
         } => {
-            let job = jobs::Job::new(&batches, waits.wait, unwraps);
+            let job = jobs::Job::new(&batches, waits.wait, unwraps).with(workers);
             jobs::backfill(world, &at, &job, without_provisioning).await
         }
         Soaking::Verify {

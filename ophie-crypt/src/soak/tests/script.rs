@@ -19,7 +19,7 @@ use crate::{
     soak::{
         Backfilled, Beat, Decrypted, Filled, Heartbeat, Rows, SealRows, SoakColumn, SoakJobError,
         SoakMigration, SoakPass, SoakProcess, SoakRow, SoakState, SoakStore, SoakedRow, Soaker,
-        seal::RETRY,
+        backfill::FIRST_RETRY, seal::RETRY,
     },
     store::{MemoryKeyStore, ModelError, ModelStore, unasked::only_models},
 };
@@ -174,6 +174,10 @@ impl SoakPass for Pass {
             other => panic!("restart, not {other:?}"),
         }
     }
+
+    fn beside(&mut self) -> Option<Box<dyn SoakPass>> {
+        Some(Box::new(Self(Arc::clone(&self.0))))
+    }
 }
 
 /// By tokio's clock, which a test stops.
@@ -269,7 +273,8 @@ async fn it_waits_for_rows_that_others_hold_and_not_for_ever() {
     let began = paused();
     let calls = first_pass().into_iter().chain(times(26, held));
     assert_eq!(done(calls.chain([Count(1)])).await, (0, 1));
-    assert_eq!(began.elapsed(), 25 * RETRY);
+    let rests: Duration = (1..=25).map(|n| RETRY.min(n * FIRST_RETRY)).sum();
+    assert_eq!(began.elapsed(), rests);
 
     let calls = first_pass()
         .into_iter()
@@ -287,6 +292,20 @@ async fn it_waits_for_rows_that_others_hold_and_not_for_ever() {
         .chain(times(26, held))
         .chain([Count(0)]);
     assert_eq!(done(calls).await, (2, 0));
+}
+
+/// Of two workers, each goes on to the end, in turns.
+#[tokio::test]
+async fn as_many_work_as_were_hired() {
+    let seals = || [Ahead(&["ada"]), Fill(2, 2)];
+    let ends = [Ahead(&[]), Ahead(&[]), Count(1)];
+    let again = [Anew, Anew, Ahead(&[]), Ahead(&[]), Count(1)];
+    let calls = [Buried(Ok(0))].into_iter().chain(seals()).chain(seals());
+    let calls = calls.chain(ends).chain(again).collect();
+    let (soaker, calls) = soaker(SoakState::Backfill, calls);
+    let filled = soaker.workers(2).backfill("people", "name_ct").await;
+    assert_eq!(filled.unwrap().written, 4, "what both have sealed");
+    assert!(calls.lock().unwrap().is_empty());
 }
 
 /// Whose rows are next is asked for after a batch that met somebody new, and after one that was not full.

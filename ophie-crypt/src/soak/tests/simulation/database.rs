@@ -60,6 +60,8 @@ pub(super) struct Database {
     pub(super) now: i64,
     /// Whether its clock was set.
     pub(super) is_set: bool,
+    /// How much time has passed, in microseconds, whatever its clock says.
+    pub(super) elapsed: i64,
     pub(super) rows: BTreeMap<i64, Stored>,
     /// Whether the library's tables have the soak.
     pub(super) known: bool,
@@ -75,6 +77,8 @@ pub(super) struct Database {
     pub(super) beats: Vec<Heartbeat>,
     /// Since which stamp a process says that it lives.
     pub(super) lives_since: BTreeMap<[u8; 16], u64>,
+    /// After how much time it said so last.
+    pub(super) said_at: BTreeMap<[u8; 16], i64>,
     /// When the tool that took the last step had looked at heartbeats.
     pub(super) looked_at: u64,
     pub(super) buried: BTreeSet<i64>,
@@ -109,6 +113,7 @@ impl Database {
             without,
             now: 1_000_000_000,
             is_set: false,
+            elapsed: 0,
             rows: BTreeMap::new(),
             known: state > SoakState::Plain,
             soak: SoakRow {
@@ -131,6 +136,7 @@ impl Database {
             cursor: None,
             beats: Vec::new(),
             lives_since: BTreeMap::new(),
+            said_at: BTreeMap::new(),
             looked_at: 0,
             buried: BTreeSet::new(),
             swept: BTreeSet::new(),

@@ -134,7 +134,10 @@ impl Run {
         for tool in &self.tools {
             tool.deaths.clock.pass(passed);
         }
-        self.world.database().now += i64::try_from(seconds).unwrap() * 1_000_000;
+        let mut database = self.world.database();
+        let seconds = i64::try_from(seconds).unwrap();
+        database.now += seconds * 1_000_000;
+        database.elapsed += seconds * 1_000_000;
     }
 
     pub(super) fn suspend_or_cut(&mut self, at: usize) {

@@ -172,8 +172,9 @@ impl SoakStore for Handle {
             let stamp = database.next();
             let mut all = database.beats.iter_mut();
             let before = all.find(|found| found.process == process);
-            let expired = |beat: &Heartbeat| heartbeat.beat_at - beat.beat_at > LIVES;
-            if before.as_ref().is_none_or(|before| expired(before)) {
+            let said = database.said_at.insert(process.0, database.elapsed);
+            let expired = said.is_none_or(|said| database.elapsed - said >= LIVES);
+            if before.is_none() || expired {
                 database.lives_since.insert(process.0, stamp);
             }
             match before {
