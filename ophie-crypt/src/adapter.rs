@@ -189,3 +189,59 @@ pub fn check_owner(owner: &(impl OwnerId + ?Sized)) -> Result<(), Error> {
         Err(OwnerError::OtherOwner.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::{Keyring, LocalKms, MemoryKeyStore, Purpose};
+
+    const COLUMN: ColumnRef = ColumnRef::new("notes", "text");
+
+    async fn session(owner: &str) -> Session {
+        let keyring = Keyring::builder()
+            .kms(LocalKms::ephemeral().unwrap())
+            .key_store(MemoryKeyStore::new())
+            .build()
+            .unwrap();
+        let opened = keyring.open_or_provision(owner, Purpose::new("tests"));
+        opened.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_of_many_values_is_sealed_by_itself() {
+        let session = session("ada").await;
+        let before = session.budget().unwrap().left();
+        let values = ["Mom", "", "Mom"].map(String::from);
+        let sealed = seal_many(&session, COLUMN, values.iter()).unwrap();
+        let open = |bytes: &Vec<u8>| open_in::<String>(&session, COLUMN, None, bytes).unwrap();
+        assert_eq!(sealed.iter().map(open).collect::<Vec<_>>(), values);
+        let different: HashSet<_> = sealed.iter().collect();
+        assert_eq!(different.len(), 3, "one nonce for two values");
+        assert_eq!(
+            before.checked_sub(3),
+            Some(session.budget().unwrap().left())
+        );
+
+        session.close();
+        let ended = seal_many(&session, COLUMN, values.iter());
+        assert!(matches!(
+            ended,
+            Err(Error::Seal(SealError::NoSession { .. }))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_row_is_the_owners_whose_session_is_current() {
+        let session = session("ada").await;
+        assert!(check_owner("ada").is_err(), "none is current");
+        session.scope_sync(|| {
+            check_owner("ada").unwrap();
+            let other = check_owner("ben");
+            assert_eq!(other, Err(Error::Owner(OwnerError::OtherOwner)));
+        });
+        session.check_owner("ada").unwrap();
+        assert_eq!(session.check_owner("ben"), Err(OwnerError::OtherOwner));
+    }
+}

@@ -7,6 +7,8 @@
 mod arn;
 mod builder;
 mod failure;
+#[cfg(test)]
+mod tests;
 
 use core::{fmt, time::Duration};
 use std::collections::HashMap;

@@ -7,6 +7,8 @@
 mod aws;
 mod local;
 mod moving;
+#[cfg(test)]
+mod tests;
 mod two_share;
 
 use core::fmt;

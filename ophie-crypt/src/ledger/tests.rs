@@ -86,6 +86,7 @@ async fn kinds_and_payloads_are_limited() {
     for kind in ["", "two words", "Upper", "line\n", &long] {
         let added = ledger.append(&LedgerHead::EMPTY, kind, b"").await;
         assert!(matches!(added, Err(LedgerError::Invalid)), "{kind}");
+        assert!(LedgerEntry::check(kind, b"").is_err(), "{kind}");
     }
     let most = vec![7; 65_536];
     let head = ledger.append(&LedgerHead::EMPTY, "k", &most).await.unwrap();
@@ -151,6 +152,35 @@ async fn every_changed_byte_is_found() {
         assert_eq!(fs::read(folder.path()).unwrap(), changed, "it was touched");
     }
     assert!(end > 200);
+}
+
+/// And what stands before is read until then.
+#[tokio::test]
+async fn an_entry_has_one_form() {
+    let folder = Folder::new();
+    folder.filled().await;
+    let whole = fs::read_to_string(folder.path()).unwrap();
+    for (one, other) in [
+        ("\n3 ", "\n03 "),
+        ("\n3 ", "\n+3 "),
+        ("\n3 note ", "\n3 note  "),
+    ] {
+        fs::write(folder.path(), whole.replace(one, other)).unwrap();
+        let ledger = folder.ledger();
+        assert_eq!(ledger.read(0, 10).await.unwrap().len(), 2);
+        let third = ledger.read(2, 10).await;
+        assert!(
+            matches!(third, Err(LedgerError::Damaged { position: 3 })),
+            "{third:?}"
+        );
+    }
+    let longer = whole.trim_end().to_owned() + " more\n";
+    fs::write(folder.path(), longer).unwrap();
+    let head = folder.ledger().head().await;
+    assert!(
+        matches!(head, Err(LedgerError::Damaged { position: 3 })),
+        "{head:?}"
+    );
 }
 
 #[tokio::test]

@@ -261,6 +261,9 @@ impl<T: Plaintext> Drop for Wiped<T> {
 }
 
 #[cfg(test)]
+mod codecs;
+
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
     use std::{fs::File, os::unix::fs::FileExt};
@@ -310,11 +313,15 @@ mod tests {
         Plaintext::wipe(&mut text);
         assert!(!is_there(at) && text.is_empty(), "a String");
 
+        for first in [&SECRET[..], &SECRET[..200]] {
+            let mut buf = PlainBuf::with_capacity(SECRET.len());
+            buf.extend(first);
+            let at = buf.as_slice().as_ptr();
+            buf.extend(&SECRET);
+            assert!(!is_left(at), "a buffer that grew");
+        }
         let mut buf = PlainBuf::with_capacity(SECRET.len());
         buf.extend(&SECRET);
-        let at = buf.as_slice().as_ptr();
-        buf.extend(&SECRET);
-        assert!(!is_left(at), "a buffer that grew");
         let at = buf.as_slice().as_ptr();
         drop(buf);
         assert!(!is_left(at), "a buffer");

@@ -109,4 +109,13 @@ fn nothing_prints_an_owner_a_reason_or_a_key() {
     ] {
         assert!(!printed.contains(secret), "{secret}: {printed}");
     }
+    for said in [
+        "Chain {",
+        "AuditWriter { id: WriterId(abab",
+        r#"AuditEvent { actor: "api@host", generation: 3"#,
+        "call: CallId(0101",
+        r#"AuditRow { writer: WriterId(abab"#,
+    ] {
+        assert!(printed.contains(said), "{said}: {printed}");
+    }
 }

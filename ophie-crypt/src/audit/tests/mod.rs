@@ -1,6 +1,7 @@
 //! The chain, who writes it and who verifies it, on a store in memory that can be told to fail.
 
 mod bytes;
+mod logged;
 mod misleading;
 mod store;
 mod verifying;

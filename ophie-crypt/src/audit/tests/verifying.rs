@@ -116,6 +116,39 @@ async fn a_fault_takes_back_what_is_behind_it() {
     assert_eq!(trail.vouched().await, 0);
 }
 
+/// However many there are: who reads the report sees where it begins and where it ends.
+#[tokio::test]
+async fn neighbours_that_were_altered_are_one_finding() {
+    let trail = Trail::new().await;
+    let writer = trail.first();
+    for seq in [5, 6, 7, 9] {
+        trail.change(seq, |row| row.actor.push('!'));
+    }
+    let report = trail.verifier().verify().await.unwrap();
+    assert!(!report.has_no_findings());
+    let altered = |records| AuditFinding::Altered { writer, records };
+    assert_eq!(report.findings, [altered(5..=7), altered(9..=9)]);
+    let said = format!("FOUND: writer {writer}: records 5 to 7 are not as they were written");
+    assert!(report.to_string().contains(&said), "{report}");
+}
+
+/// On either side of 1970, where the numbers that databases keep change their sign.
+#[tokio::test]
+async fn a_writer_began_when_its_row_says() {
+    let trail = Trail::new().await;
+    let second = Duration::from_secs(1);
+    for (micros, time) in [
+        (-1_000_000, SystemTime::UNIX_EPOCH - second),
+        (1_000_000, SystemTime::UNIX_EPOCH + second),
+    ] {
+        trail.rows.writers.lock().unwrap()[0].started_at = micros;
+        let report = trail.verifier().verify().await.unwrap();
+        let writers = report.writers.iter();
+        let began: Vec<_> = writers.map(|writer| writer.started_at).collect();
+        assert!(began.contains(&time), "{began:?}");
+    }
+}
+
 #[tokio::test]
 async fn records_that_are_gone() {
     let trail = Trail::new().await;
@@ -188,9 +221,18 @@ async fn a_record_far_behind_the_others() {
 async fn a_page_full_of_one_place() {
     let trail = Trail::new().await;
     let row = trail.rows.rows.lock().unwrap()[4].clone();
-    let many = std::iter::repeat_n(row, 1200);
+    let many = std::iter::repeat_n(row.clone(), 1200);
     trail.rows.rows.lock().unwrap().extend(many);
-    assert!(!trail.found().await.is_empty());
+    let found = trail.found().await;
+    assert_eq!(
+        found[0],
+        AuditFinding::Duplicate {
+            writer: row.writer,
+            seq: 5
+        }
+    );
+    let is_cut_off = |found: &AuditFinding| matches!(found, AuditFinding::Truncated { .. });
+    assert!(!found.iter().any(is_cut_off), "what is behind it is there");
     assert_eq!(trail.vouched().await, 4);
 }
 

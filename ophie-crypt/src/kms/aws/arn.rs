@@ -100,6 +100,8 @@ mod tests {
     #[test]
     fn only_key_arns_are_read() {
         assert_eq!(arn(HERE).region(), "eu-central-1");
+        assert_eq!(arn(HERE).to_string(), HERE);
+        assert_eq!(format!("{:?}", arn(HERE)), format!("{HERE:?}"));
         assert_eq!(
             arn("arn:aws-cn:kms:cn-north-1:1:key/a").as_str(),
             "arn:aws-cn:kms:cn-north-1:1:key/a"

@@ -181,6 +181,30 @@ mod tests {
         }
     }
 
+    /// Whoever reads it knows what to look at, as long as AWS's codes are these.
+    #[test]
+    fn each_code_has_advice_of_its_own() {
+        let advice = |code: &str| {
+            let code = Some(code.to_owned());
+            What::Answer { code, status: 400 }.advice()
+        };
+        let codes = [
+            ("AccessDeniedException", "key policy"),
+            ("InvalidCiphertextException", "app, owner or generation"),
+            ("IncorrectKeyException", "another KMS key"),
+            ("DisabledException", "enable the KMS key"),
+            ("KMSInvalidStateException", "cancel it"),
+            ("NotFoundException", "the key's ARN"),
+            ("InvalidKeyUsageException", "ENCRYPT_DECRYPT"),
+            ("ExpiredTokenException", "the AWS credentials"),
+            ("UnrecognizedClientException", "the AWS credentials"),
+            ("OfTheFuture", "AWS documents the code"),
+        ];
+        for (code, says) in codes {
+            assert!(advice(code).contains(says), "{code}");
+        }
+    }
+
     #[test]
     fn words_are_short_and_plain() {
         assert_eq!(word("0b5e-1").as_deref(), Some("0b5e-1"));

@@ -93,6 +93,10 @@ fn a_wrapped_key_opens_whole_and_in_its_context_only() {
     let opened = kms.unwrap(&wrapped, &context("ada", 1)).unwrap();
     assert_eq!(opened.expose_secret(), dek.expose_secret());
 
+    // SPEC.md: a version, and the id that the master key has by its name.
+    let id = kms.kek().replace("local:", "01");
+    assert_eq!(to_hex(&wrapped[..HEADER_LEN]), id);
+
     let other_app = EncryptionContext::new("other", &CanonicalId::text("ada"), 1);
     for wrong in [context("ben", 1), context("ada", 2), other_app] {
         assert!(kms.unwrap(&wrapped, &wrong).is_none());
@@ -207,4 +211,37 @@ fn a_file_of_another_user_is_refused() {
         opened => assert!(mine != 0 && opened.is_ok(), "{opened:?}"),
     }
     fs::remove_dir_all(folder).unwrap();
+}
+
+/// One byte at a time, and a signal between any two.
+#[test]
+fn a_read_that_is_interrupted_goes_on() {
+    struct Slow<'a>(&'a [u8], bool, io::ErrorKind);
+    impl io::Read for Slow<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(self.2.into());
+            }
+            let Some((first, rest)) = self.0.split_first() else {
+                return Ok(0);
+            };
+            (buf[0], self.0) = (*first, rest);
+            Ok(1)
+        }
+    }
+    let mut buf = [0; 9];
+    let slow = Slow(b"a key", false, io::ErrorKind::Interrupted);
+    assert_eq!(read_up_to(slow, &mut buf).unwrap(), 5);
+    assert_eq!(&buf[..5], b"a key");
+    let broken = Slow(b"a key", false, io::ErrorKind::UnexpectedEof);
+    read_up_to(broken, &mut buf).unwrap_err();
+}
+
+/// A draft that cannot be removed may be a second name of the key.
+#[test]
+fn only_what_is_gone_is_removed() {
+    absent(Ok(())).unwrap();
+    absent(Err(NotFound.into())).unwrap();
+    absent(Err(io::ErrorKind::PermissionDenied.into())).unwrap_err();
 }
