@@ -175,10 +175,29 @@ async fn nobody_reserves_an_owners_whole_budget_or_gives_a_reason_without_end() 
     let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
     let all = session.reserve(u32::MAX).await;
     assert!(matches!(all, Err(ReserveError::TooMany)), "{all:?}");
+    let reason = "r".repeat(1024);
+    let opened = world.keyring.break_glass(ADA, PURPOSE, &reason).await;
+    assert!(opened.is_ok(), "{opened:?}");
     let reason = "r".repeat(1025);
     let opened = world.keyring.break_glass(ADA, PURPOSE, &reason).await;
     assert!(
         matches!(opened, Err(SessionError::LongReason)),
         "{opened:?}"
     );
+}
+
+/// More than is left was asked for at once: what this process was granted before is its own.
+#[tokio::test]
+async fn a_reservation_that_is_refused_takes_nothing_away() {
+    let world = World::new(|builder| builder.max_invocations(10_000));
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    let left = session.budget().unwrap().left();
+    assert!(left > 0);
+    let reserved = session.reserve(20_000).await;
+    assert!(matches!(
+        reserved,
+        Err(ReserveError::Lease(LeaseError::Exhausted))
+    ));
+    seal(&session).unwrap();
+    assert_eq!(session.budget().unwrap().left(), left - 1);
 }

@@ -11,6 +11,7 @@ mod life;
 mod shreds;
 mod stands_still;
 mod states;
+mod upkeep;
 mod world;
 
 use self::world::{ADA, World};
@@ -154,15 +155,16 @@ async fn whoever_was_provisioned_is_opened_beside_a_read_of_before() {
 
 #[tokio::test]
 async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
-    struct Panics;
+    struct Panics(LocalKms, AtomicUsize);
     #[async_trait]
     impl Kms for Panics {
         async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-            LocalKms::ephemeral().unwrap().make_dek(call).await
+            self.0.make_dek(call).await
         }
 
-        async fn unwrap_dek(&self, _: &WrappedDek, _: &KmsCall) -> Result<Dek, KmsError> {
-            panic!("on purpose")
+        async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+            assert!(self.1.fetch_add(1, SeqCst) >= 2, "on purpose");
+            self.0.unwrap_dek(wrapped, call).await
         }
 
         async fn rewrap_dek(&self, _: &WrappedDek, _: &KmsCall) -> Result<WrappedDek, KmsError> {
@@ -173,7 +175,8 @@ async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
             true
         }
     }
-    let keyring = keyring(Panics, Keyring::MAX_TTL);
+    let kms = Panics(LocalKms::ephemeral().unwrap(), AtomicUsize::new(0));
+    let keyring = keyring(kms, Keyring::MAX_TTL);
     assert!(matches!(
         keyring.open("ada", PURPOSE).await,
         Err(SessionError::UnknownOwner)
@@ -185,6 +188,7 @@ async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
             Err(SessionError::Interrupted)
         ));
     }
+    keyring.open("ada", PURPOSE).await.unwrap();
 }
 
 #[tokio::test]
