@@ -194,8 +194,10 @@ pub fn check_owner(owner: &(impl OwnerId + ?Sized)) -> Result<(), Error> {
 mod tests {
     use std::collections::HashSet;
 
+    use zeroize::Zeroizing;
+
     use super::*;
-    use crate::{Keyring, LocalKms, MemoryKeyStore, Purpose};
+    use crate::{Codec, CodecError, Keyring, LocalKms, MemoryKeyStore, PlainBuf, Purpose};
 
     const COLUMN: ColumnRef = ColumnRef::new("notes", "text");
 
@@ -230,6 +232,34 @@ mod tests {
             ended,
             Err(Error::Seal(SealError::NoSession { .. }))
         ));
+    }
+
+    /// Before its bytes are made: there may be no room for them.
+    #[tokio::test]
+    async fn what_says_that_it_is_too_long_is_not_encoded() {
+        struct Endless;
+        impl Plaintext for Endless {
+            const CODEC: Codec = Codec::new("tests/endless");
+
+            fn size_hint(&self) -> usize {
+                usize::MAX
+            }
+
+            fn encode(&self, _: &mut PlainBuf) -> Result<(), CodecError> {
+                unreachable!("it is too long")
+            }
+
+            fn decode(_: Zeroizing<Vec<u8>>) -> Result<Self, CodecError> {
+                Ok(Self)
+            }
+
+            fn wipe(&mut self) {}
+        }
+        let sealed = seal_in(&session("ada").await, COLUMN, None, &Endless);
+        assert_eq!(
+            sealed,
+            Err(Error::Seal(SealError::TooLong { column: COLUMN }))
+        );
     }
 
     #[tokio::test]

@@ -32,6 +32,8 @@ mod model;
 mod owner;
 mod owner_type;
 mod plaintext;
+#[cfg(test)]
+mod printed;
 mod rotation;
 mod scope;
 mod session;

@@ -227,3 +227,23 @@ impl OwnerId for uuid::Uuid {
         CanonicalId::uuid(self.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Jobs pass over tables whose owners are of another kind.
+    #[test]
+    fn an_id_knows_what_it_was_made_of() {
+        let kinds = [
+            (CanonicalId::text("7"), Some(OwnerKind::Text)),
+            (7_i16.canonical(), Some(OwnerKind::Integer)),
+            (CanonicalId::uuid(&[7; 16]), Some(OwnerKind::Uuid)),
+            (CanonicalId::from_bytes(b"x7"), None),
+            (CanonicalId::from_bytes(b""), None),
+        ];
+        for (id, kind) in kinds {
+            assert_eq!(id.kind(), kind, "{:?}", id.as_bytes());
+        }
+    }
+}

@@ -342,3 +342,43 @@ impl<T: Plaintext> fmt::Debug for Opened<T> {
         f.write_str("[REDACTED]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Keyring, LocalKms, MemoryKeyStore, Purpose, column::ColumnRef};
+
+    enum Mood {}
+    impl BoundColumn for Mood {
+        const COLUMN: ColumnRef = ColumnRef::new("moods", "mood");
+    }
+
+    #[tokio::test]
+    async fn a_sidecar_is_its_text() {
+        let keyring = Keyring::builder()
+            .kms(LocalKms::ephemeral().unwrap())
+            .key_store(MemoryKeyStore::new())
+            .build()
+            .unwrap();
+        let opened = keyring.open_or_provision("ada", Purpose::new("tests"));
+        let session = opened.await.unwrap();
+        let seal = || Sidecar::<String, Mood>::seal("calm", &session).unwrap();
+        let (one, other) = (seal(), seal());
+        assert_eq!(one.as_str().parse().as_ref(), Ok(&one));
+        assert_ne!(one, other, "two nonces");
+        let opened = one.open(&session).unwrap();
+        assert_eq!(
+            format!("{one:?} {opened:?}"),
+            "Sidecar(73 bytes) [REDACTED]"
+        );
+        assert_eq!(opened.into_secret(), "calm");
+
+        let number = serde_json::from_str::<Sidecar<String, Mood>>("[7]").unwrap_err();
+        assert!(
+            number
+                .to_string()
+                .contains("expected a sidecar, in a string"),
+            "{number}"
+        );
+    }
+}

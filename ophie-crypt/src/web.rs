@@ -384,3 +384,6 @@ mod extract {
 
 #[cfg(feature = "axum")]
 pub use self::extract::SessionRejection;
+
+#[cfg(test)]
+mod tests;

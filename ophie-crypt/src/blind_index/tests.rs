@@ -219,6 +219,25 @@ fn the_short_cut_for_ascii_changes_nothing() {
     }
 }
 
+/// What a user types, and what it is found by.
+#[test]
+fn names_and_addresses_are_found_however_they_are_typed() {
+    for (typed, form) in [
+        ("Ada Lovelace", "ada lovelace"),
+        ("  ada\t LOVELACE\n", "ada lovelace"),
+        ("Ada\u{a0}Straße", "ada strasse"),
+        ("\u{ad}A\u{200d}da", "ada"),
+        (" ", ""),
+    ] {
+        assert_eq!(Normalizer::Name.apply(typed), form, "{typed:?}");
+    }
+    assert_eq!(
+        Normalizer::Email.apply(" Ada@Example.ORG "),
+        "ada@example.org"
+    );
+    assert_eq!(Normalizer::Exact.apply(" Ada "), " Ada ");
+}
+
 /// Marsaglia's xorshift64: the same sequence every time.
 struct Random(u64);
 

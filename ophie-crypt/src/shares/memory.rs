@@ -147,3 +147,44 @@ impl fmt::Debug for MemoryShares {
         f.debug_struct("MemoryShares").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one owner's generations those that are gone, and of others' none; and it is known when.
+    #[tokio::test]
+    async fn what_is_destroyed_is_one_owners() {
+        let shares = MemoryShares::new();
+        let (ada, ben) = (CanonicalId::text("ada"), CanonicalId::text("ben"));
+        let id = ShareId::from_bytes([7; 16]);
+        for owner in [&ada, &ben] {
+            for generation in 1..=3 {
+                let share = Share::from_slice(&[7; 32]).unwrap();
+                shares.put(owner, generation, id, &share).await.unwrap();
+            }
+        }
+        shares.destroy_all_but(&ada, &[1, 3]).await.unwrap();
+        let mut left = Vec::new();
+        for owner in [&ada, &ben] {
+            for generation in 1..=3 {
+                left.push(shares.get(owner, generation, id).await.unwrap().is_some());
+            }
+        }
+        assert_eq!(left, [true, false, true, true, true, true]);
+
+        assert_eq!(shares.destroyed_at(&ada).await.unwrap(), None);
+        let since = Clock::default().now().wall().duration_since(UNIX_EPOCH);
+        let before = i64::try_from(since.unwrap().as_micros()).unwrap();
+        shares.destroy_all(&ada).await.unwrap();
+        let at = shares.destroyed_at(&ada).await.unwrap().unwrap();
+        assert!(at >= before, "in microseconds since 1970: {at}");
+        shares.destroy_all(&ada).await.unwrap();
+        assert_eq!(
+            shares.destroyed_at(&ada).await.unwrap(),
+            Some(at),
+            "it was so before"
+        );
+        assert_eq!(shares.destroyed_at(&ben).await.unwrap(), None);
+    }
+}

@@ -11,6 +11,8 @@ mod models;
 mod record;
 mod rotation;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 pub(crate) mod unasked;
 
 use core::time::Duration;

@@ -57,6 +57,42 @@ async fn a_key_without_an_answer_is_a_finding() {
     }
 }
 
+/// It is asked three times before anything is said of the key.
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_stumbles_is_no_finding() {
+    struct Stumbles(Arc<LocalKms>, AtomicUsize);
+    #[async_trait]
+    impl Kms for Stumbles {
+        async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
+            self.0.make_dek(call).await
+        }
+
+        async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
+            if self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2 {
+                return Err(KmsError::unavailable("it comes again"));
+            }
+            self.0.unwrap_dek(wrapped, call).await
+        }
+
+        async fn rewrap_dek(
+            &self,
+            wrapped: &WrappedDek,
+            call: &KmsCall,
+        ) -> Result<WrappedDek, KmsError> {
+            self.0.rewrap_dek(wrapped, call).await
+        }
+
+        fn holds(&self, kek: &str) -> bool {
+            self.0.holds(kek)
+        }
+    }
+    let trail = Trail::new().await;
+    let kms = Stumbles(Arc::clone(&trail.kms), AtomicUsize::new(0));
+    let verifier = AuditVerifier::new(Arc::clone(&trail.rows), kms).ledger(trail.ledger.clone());
+    let report = verifier.verify().await.unwrap();
+    assert!(report.has_no_findings(), "{report}");
+}
+
 /// Gives the same again, wherever one asks it to go on.
 #[derive(Debug)]
 struct Circling {

@@ -86,7 +86,13 @@ impl Trail {
 #[tokio::test]
 async fn an_untouched_trail_has_no_findings() {
     let trail = Trail::new().await;
-    let report = trail.verifier().verify().await.unwrap();
+    let verifier = trail.verifier();
+    let printed = format!("{verifier:?}");
+    assert!(
+        printed.starts_with(r#"AuditVerifier { app: "ophie-crypt", store: Rows"#),
+        "{printed}"
+    );
+    let report = verifier.verify().await.unwrap();
     assert!(report.has_no_findings(), "{report}");
     for writer in &report.writers {
         assert_eq!((writer.records, writer.vouched, writer.tail()), (10, 8, 2));

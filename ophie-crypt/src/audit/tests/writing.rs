@@ -10,7 +10,12 @@ use crate::{
 
 pub(super) async fn audit(rows: &Arc<Rows>) -> (ChainedAudit, Arc<LocalKms>) {
     let kms = Arc::new(LocalKms::ephemeral().unwrap());
-    let audit = ChainedAudit::builder(Arc::clone(rows), Arc::clone(&kms));
+    let audit = ChainedAudit::builder(Arc::clone(rows), Arc::clone(&kms)).app(APP);
+    let printed = format!("{audit:?}");
+    assert!(
+        printed.starts_with(r#"ChainedAuditBuilder { app: "ophie-crypt""#),
+        "{printed}"
+    );
     (audit.start().await.unwrap(), kms)
 }
 
@@ -44,6 +49,7 @@ fn at_once(
 async fn those_that_wait_share_an_insert() {
     let rows = Rows::new();
     let (audit, kms) = audit(&rows).await;
+    assert_eq!(format!("{audit:?}"), "ChainedAudit { .. }");
     for task in at_once(&audit, 0..100) {
         task.await.unwrap().unwrap();
     }

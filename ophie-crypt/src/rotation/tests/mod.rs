@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 mod index;
 mod index_limits;
 mod late;
+mod parts;
 mod rewraps;
 mod rows;
 #[cfg(feature = "sidecar")]

@@ -53,3 +53,21 @@ async fn a_blob_that_unwraps_to_another_key_replaces_none() {
     assert_eq!(world.keys.load(&ADA.canonical()).await.unwrap(), before);
     assert_eq!(world.read().await.1, 0);
 }
+
+/// Of all owners those whose key is under another master key, and of nobody else.
+#[tokio::test]
+async fn all_that_are_under_another_master_key_are_rewrapped() {
+    let world = World::new().await;
+    world.write(1).await;
+    let before = world.keys.load(&ADA.canonical()).await.unwrap().unwrap();
+    let DekBlob::Wrapped(wrapped) = before.deks()[0].blob() else {
+        panic!("it is wrapped")
+    };
+    let tally = world.rotation.rewrap_all(wrapped.kek()).await.unwrap();
+    assert_eq!((tally.owners, tally.done), (0, 0));
+    let tally = world.rotation.rewrap_all("local:another").await.unwrap();
+    assert_eq!((tally.owners, tally.done, tally.failed), (1, 1, 0));
+    let after = world.keys.load(&ADA.canonical()).await.unwrap().unwrap();
+    assert_ne!(before.deks()[0].blob(), after.deks()[0].blob());
+    assert_eq!(world.read().await.1, 0);
+}
