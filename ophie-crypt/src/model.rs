@@ -371,3 +371,6 @@ impl IndexedColumn {
         self.normalizer
     }
 }
+
+#[cfg(test)]
+mod tests;

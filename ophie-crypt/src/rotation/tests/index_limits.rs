@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::rows::{ADA, World};
-use crate::store::{KeyStore, MAX_INVOCATIONS, WRITERS_OVER_FOR};
+use crate::store::{IndexKeyState, KeyStore, MAX_INVOCATIONS, WRITERS_OVER_FOR};
 
 #[tokio::test]
 async fn an_index_key_is_counted_under_the_dek_that_seals_it() {
@@ -42,4 +42,26 @@ async fn a_number_is_not_used_twice_and_there_are_255() {
         matches!(none, Err(RotationError::NoMoreIndexKeys)),
         "{none:?}"
     );
+}
+
+/// Backups may show fingerprints of any of them; a look-up asks for the newest beside the one that is written.
+#[tokio::test]
+async fn an_owner_may_have_several_retired_index_keys() {
+    let world = World::new().await;
+    let (first, word) = (world.session().await, "Word");
+    world.write(&first, word);
+    let mut retired = Vec::new();
+    for _ in 0..2 {
+        retired.push(super::rows::fingerprint(&world.session().await, word));
+        world.to_writing().await;
+        world.to_the_end_of_writers();
+        assert_eq!(world.advance().await.waits_for, None);
+    }
+    let states: Vec<_> = world.states().await.into_iter().map(|of| of.1).collect();
+    let (retired_now, writing) = (IndexKeyState::Retired, IndexKeyState::Writing);
+    assert_eq!(states, [writing, retired_now, retired_now]);
+    let session = world.session().await;
+    assert_eq!(world.find(&session, word), 1);
+    let found = super::rows::fingerprint(&session, word);
+    assert!(found.matches(&retired[1]) && !found.matches(&retired[0]));
 }

@@ -73,3 +73,26 @@ async fn a_row_of_a_generation_that_a_session_lacks_is_read_after_a_refresh() {
     assert_eq!(read(&new).unwrap(), "new");
     assert_eq!(read(&old).unwrap(), "old");
 }
+
+/// A restore brought it back: nobody knows what it sealed since.
+#[tokio::test]
+async fn what_was_announced_before_a_restore_never_seals() {
+    let (world, ada) = (World::new().await, ADA.canonical());
+    world.write(1).await;
+    assert_eq!(world.rotation.begin(ADA).await.unwrap(), 2);
+    let record = world.keys.load(&ada).await.unwrap().unwrap();
+    world.keys.forget(&ada);
+    let (first, index_key) = (&record.deks()[1], &record.index_keys()[0]);
+    let inserted = world.keys.insert_if_absent(&ada, first, index_key).await;
+    inserted.unwrap();
+    world.keys.replace(&ada, record);
+
+    assert_eq!(world.rotation.begin(ADA).await.unwrap(), 3);
+    let states = [
+        (3, DekState::Announced),
+        (2, DekState::Draining),
+        (1, DekState::Sealing),
+    ];
+    assert_eq!(world.states().await, states);
+    assert_eq!(world.read().await.1, 0);
+}
