@@ -118,6 +118,12 @@ async fn a_fault_takes_back_what_is_behind_it() {
         [AuditFinding::Altered { writer, records }]
     );
     assert_eq!(trail.vouched().await, 4);
+    trail.change(4, |row| row.took = None);
+    assert_eq!(
+        trail.vouched().await,
+        0,
+        "a head stands at the fault itself"
+    );
     trail.change(2, |row| row.took = None);
     assert_eq!(trail.vouched().await, 0);
 }

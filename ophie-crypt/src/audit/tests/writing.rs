@@ -264,6 +264,27 @@ async fn checkpoints_come_at_the_start_now_and_then_and_at_the_end() {
     reaches(3).await;
 }
 
+/// Also where the next would be an hour away.
+#[tokio::test]
+async fn the_last_checkpoint_comes_with_the_end() {
+    let (rows, folder) = (Rows::new(), Folder::new());
+    let ledger = folder.ledger();
+    let kms = LocalKms::ephemeral().unwrap();
+    let audit = ChainedAudit::builder(Arc::clone(&rows), kms)
+        .ledger(ledger.clone())
+        .checkpoint_every(Duration::from_secs(3600))
+        .start()
+        .await
+        .unwrap();
+    audit.checkpoint().await.unwrap();
+    audit.record(&intent(1)).await.unwrap();
+    let before = entries(&ledger).await;
+    drop(audit);
+    while entries(&ledger).await == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_ledger_that_is_away_delays_checkpoints_only() {
     let (rows, folder) = (Rows::new(), Folder::new());

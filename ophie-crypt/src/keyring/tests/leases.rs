@@ -173,8 +173,12 @@ async fn a_key_store_that_hangs_keeps_no_key_in_memory() {
 async fn nobody_reserves_an_owners_whole_budget_or_gives_a_reason_without_end() {
     let world = World::new(|builder| builder);
     let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
-    let all = session.reserve(u32::MAX).await;
-    assert!(matches!(all, Err(ReserveError::TooMany)), "{all:?}");
+    for too_many in [u32::MAX, (1 << 26) + 1] {
+        let all = session.reserve(too_many).await;
+        assert!(matches!(all, Err(ReserveError::TooMany)), "{all:?}");
+    }
+    session.reserve(1 << 26).await.unwrap();
+    assert!(session.budget().unwrap().left() >= 1 << 26);
     let reason = "r".repeat(1024);
     let opened = world.keyring.break_glass(ADA, PURPOSE, &reason).await;
     assert!(opened.is_ok(), "{opened:?}");
