@@ -3,7 +3,10 @@
 //! `NormalizationTest` of the Unicode version that the tables have now; the digests over the code points
 //! that Unicode 18.0.0 assigns, which no later version may normalise otherwise.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+};
 
 use super::*;
 use crate::hazmat::prf::PrfKey;
@@ -221,7 +224,7 @@ fn the_short_cut_for_ascii_changes_nothing() {
 
 /// What a user types, and what it is found by.
 #[test]
-fn names_and_addresses_are_found_however_they_are_typed() {
+fn what_a_user_types_is_found_however_it_is_typed() {
     for (typed, form) in [
         ("Ada Lovelace", "ada lovelace"),
         ("  ada\t LOVELACE\n", "ada lovelace"),
@@ -236,6 +239,16 @@ fn names_and_addresses_are_found_however_they_are_typed() {
         "ada@example.org"
     );
     assert_eq!(Normalizer::Exact.apply(" Ada "), " Ada ");
+}
+
+#[test]
+fn fingerprints_that_differ_have_other_hashes() {
+    let index = ColumnRef::new("people", "name_fp");
+    let hashes = [[7; 17], [7; 17], [8; 17]].map(|bytes| {
+        let fingerprint = Fingerprint::load(index, &bytes).unwrap();
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(fingerprint)
+    });
+    assert!(hashes[0] == hashes[1] && hashes[1] != hashes[2]);
 }
 
 /// Marsaglia's xorshift64: the same sequence every time.

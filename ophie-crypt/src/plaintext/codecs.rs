@@ -54,6 +54,7 @@ fn json() {
     holds(Json(vec![1, 2]), "5b312c325d", &Json(vec![1, 2])); // serde types cannot be wiped
     assert!(Json("x".repeat(99)).size_hint() > 99);
     refuses::<Json<Vec<u8>>>(b"[1,2");
+    assert_eq!(format!("{:?}", Json("Mom")), "Json([REDACTED])");
 }
 
 /// The day before 1970, a second and a nanosecond before its midnight.

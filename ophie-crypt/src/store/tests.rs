@@ -166,6 +166,12 @@ async fn shreds_are_listed_by_what_is_left_to_do() {
     store.note(&owner, ShredStep::Done).await.unwrap();
     assert_eq!(listed(Shreds::Due).await, 0);
     assert_eq!(listed(Shreds::All).await, 1);
+    assert_eq!(listed(sweepable(Duration::ZERO)).await, 1);
+    store
+        .note(&owner, ShredStep::Swept { rest: HOUR })
+        .await
+        .unwrap();
+    assert_eq!(listed(sweepable(Duration::ZERO)).await, 0, "it rests");
 }
 
 /// As databases store them.

@@ -205,3 +205,22 @@ async fn a_reservation_that_is_refused_takes_nothing_away() {
     seal(&session).unwrap();
     assert_eq!(session.budget().unwrap().left(), left - 1);
 }
+
+/// It may have some left: the owner's key is to be rotated when it has not.
+#[tokio::test]
+async fn a_key_store_that_is_down_is_no_hard_stop() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    world.store.is_down.store(true, SeqCst);
+    while seal(&session).is_ok() {}
+    let reserved = session.reserve(1).await;
+    assert!(matches!(
+        reserved,
+        Err(ReserveError::Lease(LeaseError::Store(_)))
+    ));
+    let error = seal(&session).unwrap_err();
+    assert!(
+        matches!(error, Error::Seal(SealError::NoBudget { .. })),
+        "{error:?}"
+    );
+}

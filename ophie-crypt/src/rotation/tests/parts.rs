@@ -1,7 +1,48 @@
-//! Pages of which the database refuses rows, and a page's codec.
+//! Pages of which the database refuses rows, and the codec of a page.
 
-use super::{super::parts::Parts, *};
-use crate::store::ModelError;
+use super::{super::parts::Parts, world::Tables, *};
+use crate::{
+    __private::Derived,
+    column::{ColumnRef, Kind},
+    model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
+    plaintext::Codec,
+    store::ModelError,
+};
+
+const OWNER: ColumnRef = ColumnRef::new("notes", "user_id");
+const MOOD: ColumnRef = ColumnRef::new("notes", "mood");
+
+struct Note;
+
+impl Derived for Note {}
+
+impl EncryptedModel for Note {
+    const MODEL: ModelInfo = ModelInfo::new(
+        "notes",
+        &[
+            ColumnInfo::new(OWNER, Kind::Owner),
+            ColumnInfo::new(MOOD, Kind::Encrypted).with_codec(Codec::new("int")),
+            ColumnInfo::new(TEXT, Kind::Encrypted).with_codec(Codec::TEXT),
+        ],
+    );
+}
+
+/// Under another it would open nothing.
+#[tokio::test]
+async fn a_page_is_sealed_anew_by_the_codec_of_its_column() {
+    let world = World::new().await;
+    let tables = Tables {
+        models: Models::new().with::<Note>(),
+        ..Tables::default()
+    };
+    let rotation = Rotation::new(world.keyring, world.keys, tables);
+    assert_eq!(rotation.codec(&TEXT).unwrap(), Codec::TEXT);
+    assert_eq!(rotation.codec(&MOOD).unwrap(), Codec::new("int"));
+    for none in [OWNER, NAME] {
+        let codec = rotation.codec(&none);
+        assert!(matches!(codec, Err(RotationError::Codec { column }) if column == none));
+    }
+}
 
 /// Halves of what was refused, down to the row; the others are written.
 #[test]
