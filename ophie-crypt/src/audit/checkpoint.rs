@@ -169,4 +169,11 @@ mod tests {
         assert!(stored.eq(heads));
         std::fs::remove_file(file).unwrap();
     }
+
+    #[test]
+    fn who_was_late_waits_for_another_time_than_others() {
+        let waits: Vec<_> = (0..64).map(|_| jitter().unwrap()).collect();
+        assert!(waits.iter().any(|time| *time != waits[0]));
+        assert!(waits.iter().all(|time| *time < Duration::from_millis(21)));
+    }
 }

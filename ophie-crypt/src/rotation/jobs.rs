@@ -222,3 +222,17 @@ fn random_below(len: usize) -> usize {
     let _ = fill_random(&mut random); // without it, all begin at the first
     usize::from(random[0]).checked_rem(len).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of several who do the same at once, each is ahead of the others somewhere.
+    #[test]
+    fn a_job_begins_anywhere_in_its_list() {
+        assert_eq!((random_below(0), random_below(1)), (0, 0));
+        let begins: Vec<_> = (0..64).map(|_| random_below(7)).collect();
+        assert!(begins.iter().any(|at| *at != begins[0]));
+        assert!(begins.iter().all(|at| *at < 7));
+    }
+}

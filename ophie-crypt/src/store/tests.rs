@@ -133,10 +133,12 @@ async fn shreds_are_listed_by_what_is_left_to_do() {
     let store = store(&Clock::default()).await;
     let owner = ada();
     store.shred(&owner).await.unwrap().unwrap();
-    let sweepable = |after: Duration| Shreds::Sweepable {
-        after: after.as_micros().try_into().unwrap(),
-        again: 0,
+    let micros = |time: Duration| time.as_micros().try_into().unwrap();
+    let again = |after, again| Shreds::Sweepable {
+        after: micros(after),
+        again: micros(again),
     };
+    let sweepable = |after| again(after, Duration::ZERO);
     let listed = async |which| store.shreds(which, None, 10).await.unwrap().len();
     assert_eq!(listed(Shreds::Due).await, 1);
     assert_eq!(listed(Shreds::Unappended).await, 1);
@@ -162,6 +164,11 @@ async fn shreds_are_listed_by_what_is_left_to_do() {
     assert_eq!(listed(Shreds::Unappended).await, 0);
     assert_eq!(listed(sweepable(Duration::ZERO)).await, 1);
     assert_eq!(listed(sweepable(HOUR)).await, 0, "backups hold its rows");
+
+    let rest = Duration::ZERO;
+    store.note(&owner, ShredStep::Swept { rest }).await.unwrap();
+    assert_eq!(listed(again(rest, HOUR)).await, 0, "it was just swept");
+    assert_eq!(listed(again(rest, rest)).await, 1);
 
     store.note(&owner, ShredStep::Done).await.unwrap();
     assert_eq!(listed(Shreds::Due).await, 0);

@@ -10,6 +10,7 @@ use crate::{
     adapter,
     column::ColumnRef,
     error::{Error, NoSession, SealError},
+    store::{DekState, LEASES_OVER_FOR, RotationStore},
 };
 
 const COLUMN: ColumnRef = ColumnRef::new("notes", "text");
@@ -204,6 +205,31 @@ async fn a_reservation_that_is_refused_takes_nothing_away() {
     ));
     seal(&session).unwrap();
     assert_eq!(session.budget().unwrap().left(), left - 1);
+}
+
+/// It is used for as long as the keys are, and a rotation waits for it.
+#[tokio::test]
+async fn at_the_hard_stop_what_is_left_of_a_lease_lives_with_the_keys() {
+    let world = World::new(|builder| builder.max_invocations(5_000));
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    while session.budget().unwrap().left() > 100 {
+        seal(&session).unwrap();
+    }
+    world.clock.pass(Keyring::MAX_TTL * 9 / 10);
+    session.refresh().await.unwrap();
+    let ada = ADA.canonical();
+    let rotated = world
+        .second_generation(&ada, DekState::Draining, DekState::Sealing)
+        .await;
+    world.store.memory.replace(&ada, rotated);
+
+    // The first lease is over by now.
+    world
+        .clock
+        .pass(Keyring::MAX_TTL / 10 + 2 * LEASES_OVER_FOR);
+    assert!(!world.store.memory.is_idle(&ada, 1).await.unwrap());
+    world.clock.pass(Keyring::MAX_TTL);
+    assert!(world.store.memory.is_idle(&ada, 1).await.unwrap());
 }
 
 /// It may have some left: the owner's key is to be rotated when it has not.

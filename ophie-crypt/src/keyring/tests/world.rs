@@ -77,7 +77,10 @@ impl World {
             most_asking: AtomicUsize::new(0),
             meanwhile: Mutex::default(),
         });
-        let store = Arc::new(CountingStore::default());
+        let store = Arc::new(CountingStore {
+            memory: MemoryKeyStore::with_clock(clock.clone()),
+            ..CountingStore::default()
+        });
         let audit = Arc::new(Events::default());
         let builder = Keyring::builder()
             .kms(Arc::clone(&kms))
