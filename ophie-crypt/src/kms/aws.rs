@@ -23,6 +23,10 @@ use aws_sdk_kms::{
     primitives::Blob,
     types::DataKeySpec,
 };
+#[cfg(test)]
+use aws_sdk_kms::{
+    config::http::HttpResponse, error::ErrorMetadata, operation::decrypt::DecryptOutput,
+};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use zeroize::Zeroizing;
 

@@ -1,11 +1,5 @@
 //! What is decided without a request. The requests themselves meet a strict KMS in the tests package.
 
-use aws_sdk_kms::{
-    config::{Config, http::HttpResponse},
-    error::ErrorMetadata,
-    operation::decrypt::DecryptOutput,
-};
-
 use super::*;
 use crate::{kms::EncryptionContext, owner::CanonicalId};
 
@@ -15,7 +9,7 @@ const FORMER: &str = "arn:aws:kms:eu-west-1:111122223333:key/9876";
 const ELSEWHERE: &str = "arn:aws:kms:us-east-1:111122223333:key/5555";
 
 fn client(region: &'static str) -> Client {
-    let config = Config::builder().behavior_version(BehaviorVersion::latest());
+    let config = Config::new().behavior_version(BehaviorVersion::latest());
     Client::from_conf(config.region(Region::new(region)).build())
 }
 
