@@ -69,6 +69,18 @@ fn keys_that_do_not_fit_are_refused_before_any_request() {
     assert!(matches!(error, Err(AwsKmsError::NotAKeyArn { .. })));
 }
 
+/// A region that does not answer is not asked again at once.
+#[test]
+fn each_attempt_takes_the_next_region() {
+    let regions = ["eu-central-1", "eu-west-1"];
+    let taken = [1, 2, 3].map(|attempt| {
+        let context = call().context().clone();
+        pick(&regions, &KmsCall::attempt_of(context, attempt)).unwrap()
+    });
+    assert_eq!(taken, ["eu-central-1", "eu-west-1", "eu-central-1"]);
+    assert!(pick::<&str>(&[], &call()).unwrap_err().is_final());
+}
+
 /// AWS re-encrypts within one region: of two that have none in common it is not asked.
 #[tokio::test]
 async fn a_key_of_another_region_is_not_wrapped_anew() {
