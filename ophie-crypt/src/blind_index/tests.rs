@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::*;
-use crate::hazmat::prf::PrfKey;
+use crate::hazmat::{data_key::IndexKey, prf::PrfKey};
 
 const TABLES_CHANGED: &str = "the Unicode tables of assigned characters changed, so stored fingerprints would no longer be \
      found: keep the old tables, or add a new version of the normaliser; do not update this digest";
@@ -239,6 +239,27 @@ fn what_a_user_types_is_found_however_it_is_typed() {
         "ada@example.org"
     );
     assert_eq!(Normalizer::Exact.apply(" Ada "), " Ada ");
+}
+
+/// Or an index whose normaliser was changed would find by chance what it cannot find.
+#[test]
+fn a_normaliser_is_a_part_of_its_fingerprints() {
+    let keys = IndexKeys {
+        writing: IndexKey::new(1, &[7; 32]),
+        other: None,
+        several: false,
+    };
+    let all = [Normalizer::Email, Normalizer::Exact, Normalizer::Name];
+    let (name, index) = (
+        ColumnRef::new("people", "name"),
+        ColumnRef::new("people", "name_fp"),
+    );
+    let fingerprints = all.map(|normalizer| {
+        let indexed = IndexedColumn::new(index, name, normalizer);
+        keys.fingerprints(&indexed, b"ada").unwrap().0
+    });
+    assert_eq!(HashSet::from(fingerprints).len(), all.len());
+    assert_eq!(all.map(Normalizer::id), ["email/1", "exact/1", "name/1"]);
 }
 
 #[test]
