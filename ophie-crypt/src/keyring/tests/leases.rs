@@ -10,9 +10,10 @@ use crate::{
     adapter,
     column::ColumnRef,
     error::{Error, NoSession, SealError},
-    store::{DekState, LEASES_OVER_FOR, RotationStore},
+    store::{DekState, LEASES_OVER_FOR, MAX_INVOCATIONS, RotationStore},
 };
 
+const MINUTE: Duration = Duration::from_secs(60);
 const COLUMN: ColumnRef = ColumnRef::new("notes", "text");
 
 fn seal(session: &Session) -> Result<Vec<u8>, Error> {
@@ -249,4 +250,18 @@ async fn a_key_store_that_is_down_is_no_hard_stop() {
         matches!(error, Error::Seal(SealError::NoBudget { .. })),
         "{error:?}"
     );
+}
+
+/// Whoever was granted the other half: there is time left to do it.
+#[tokio::test]
+async fn a_rotation_is_due_at_half_of_the_budget() {
+    let world = World::new(|builder| builder);
+    let session = world.keyring.open_or_provision(ADA, PURPOSE).await.unwrap();
+    assert!(!session.budget().unwrap().is_rotation_due());
+    let others = LeaseRequest::new(ADA.canonical(), 1, 1 << 31, MAX_INVOCATIONS, MINUTE);
+    world.store.memory.lease(&others).await.unwrap();
+    session.reserve(10_000).await.unwrap();
+    let budget = session.budget().unwrap();
+    assert!(budget.is_rotation_due(), "{budget:?}");
+    assert!(budget.granted() > 1 << 31 && budget.left() < 1 << 20);
 }
