@@ -132,25 +132,34 @@ async fn a_caller_that_goes_away_cancels_nothing() {
 /// Another's read is under way that began before the owner was there.
 #[tokio::test]
 async fn whoever_was_provisioned_is_opened_beside_a_read_of_before() {
-    let world = World::new(|builder| builder);
-    let (tell, late) = tokio::sync::oneshot::channel();
-    let (store, keyring) = (Arc::clone(&world.store), world.keyring.clone());
-    *world.store.before_insert.lock().unwrap() = Some(Box::pin(async move {
-        *store.tells_late.lock().unwrap() = Some(late);
-        tokio::spawn(async move { keyring.open(ADA, PURPOSE).await });
-        store.has_read.notified().await;
-    }));
-    let keyring = world.keyring.clone();
-    let opening = tokio::spawn(async move { keyring.open_or_provision(ADA, PURPOSE).await });
-    let ada = ADA.canonical();
-    while world.store.memory.load(&ada).await.unwrap().is_none() {
-        tokio::task::yield_now().await;
+    for read_only in [false, true] {
+        let world = World::new(|builder| builder);
+        let (tell, late) = tokio::sync::oneshot::channel();
+        let (store, keyring) = (Arc::clone(&world.store), world.keyring.clone());
+        *world.store.before_insert.lock().unwrap() = Some(Box::pin(async move {
+            *store.tells_late.lock().unwrap() = Some(late);
+            tokio::spawn(async move { keyring.open(ADA, PURPOSE).await });
+            store.has_read.notified().await;
+        }));
+        let keyring = world.keyring.clone();
+        let opening = tokio::spawn(async move {
+            keyring.provision(ADA).await?;
+            match read_only {
+                false => Ok::<_, ProvisionError>(keyring.open(ADA, PURPOSE).await?),
+                true => Ok(keyring.open_read_only(ADA, PURPOSE).await?),
+            }
+        });
+        let ada = ADA.canonical();
+        while world.store.memory.load(&ada).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await; // it joins
+        }
+        tell.send(()).unwrap();
+        opening.await.unwrap().unwrap();
+        assert_eq!(world.store.leases.load(SeqCst), usize::from(!read_only));
     }
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await; // it joins
-    }
-    tell.send(()).unwrap();
-    opening.await.unwrap().unwrap();
 }
 
 #[tokio::test]
