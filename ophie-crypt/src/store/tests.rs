@@ -181,6 +181,20 @@ async fn shreds_are_listed_by_what_is_left_to_do() {
     assert_eq!(listed(sweepable(Duration::ZERO)).await, 0, "it rests");
 }
 
+/// What a restore brings back adopts the ledger, and forgets no epoch that it had.
+#[tokio::test]
+async fn an_epoch_never_falls() {
+    let store = store(&Clock::default()).await;
+    let head = LedgerHead::new(5, [7; 32]);
+    store.raise_epoch(4, &head).await.unwrap();
+    let mut other = store.installation().await.unwrap();
+    assert_eq!((other.epoch, other.ledger), (4, head));
+    store.raise_epoch(3, &head).await.unwrap();
+    other.epoch = 1;
+    store.adopt(&other).await.unwrap();
+    assert_eq!(store.installation().await.unwrap().epoch, 4);
+}
+
 /// As databases store them.
 #[test]
 fn each_state_is_read_by_the_word_that_it_is_written_by() {

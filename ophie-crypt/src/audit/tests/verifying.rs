@@ -215,6 +215,21 @@ async fn records_too_many() {
     );
 }
 
+/// Its key is found by going past those that are missing.
+#[tokio::test]
+async fn what_stands_behind_a_gap_is_verified_too() {
+    let trail = Trail::new().await;
+    let writer = trail.first();
+    trail.remove(2..=3);
+    trail.change(6, |row| row.actor.push('!'));
+    let found = trail.found().await;
+    let altered = AuditFinding::Altered {
+        writer,
+        records: 6..=6,
+    };
+    assert!(found.contains(&altered), "{found:?}");
+}
+
 /// A record far away must not keep a verifier busy for ever.
 #[tokio::test]
 async fn a_record_far_behind_the_others() {
