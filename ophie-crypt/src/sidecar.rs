@@ -372,7 +372,11 @@ mod tests {
             "Sidecar(73 bytes) [REDACTED]"
         );
         assert_eq!(opened.into_secret(), "calm");
+    }
 
+    #[cfg(feature = "json")]
+    #[test]
+    fn what_is_no_text_is_no_sidecar() {
         let number = serde_json::from_str::<Sidecar<String, Mood>>("[7]").unwrap_err();
         assert!(
             number

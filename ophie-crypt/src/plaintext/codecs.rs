@@ -57,23 +57,23 @@ fn json() {
     assert_eq!(format!("{:?}", Json("Mom")), "Json([REDACTED])");
 }
 
-/// The day before 1970, a second and a nanosecond before its midnight.
-const DATE: &str = "ffffffff";
-const TIME: &str = "0001517e3b9ac9ff";
-const TIMESTAMP: &str = "fffffffffffffffe3b9ac9ff";
+/// A date, a time and both: the day before 1970, a second and a nanosecond before its midnight.
+#[cfg(any(feature = "chrono", feature = "time"))]
+const BEFORE: [&str; 3] = ["ffffffff", "0001517e3b9ac9ff", "fffffffffffffffe3b9ac9ff"];
 
 #[cfg(feature = "chrono")]
 #[test]
 fn chronos() {
     use ::chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
+    let [date, time, timestamp] = BEFORE;
     let day = NaiveDate::from_ymd_opt(1969, 12, 31).unwrap();
     let at = NaiveTime::from_hms_nano_opt(23, 59, 58, 999_999_999).unwrap();
-    holds(day, DATE, &NaiveDate::MIN);
-    holds(at, TIME, &NaiveTime::MIN);
-    holds(day.and_time(at), TIMESTAMP, &NaiveDateTime::MIN);
+    holds(day, date, &NaiveDate::MIN);
+    holds(at, time, &NaiveTime::MIN);
+    holds(day.and_time(at), timestamp, &NaiveDateTime::MIN);
     let instant = day.and_time(at).and_utc();
-    holds(instant, TIMESTAMP, &DateTime::<Utc>::MIN_UTC);
+    holds(instant, timestamp, &DateTime::<Utc>::MIN_UTC);
     refuses::<NaiveDate>(&i32::MAX.to_be_bytes());
 }
 
@@ -82,17 +82,18 @@ fn chronos() {
 fn times() {
     use ::time::{Date, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
+    let [date, time, timestamp] = BEFORE;
     let day = Date::from_ordinal_date(1969, 365).unwrap();
     let at = Time::from_hms_nano(23, 59, 58, 999_999_999).unwrap();
     let both = PrimitiveDateTime::new(day, at);
-    holds(day, DATE, &Date::MIN);
-    holds(at, TIME, &Time::MIDNIGHT);
-    holds(both, TIMESTAMP, &PrimitiveDateTime::MIN);
-    holds(both.assume_utc(), TIMESTAMP, &OffsetDateTime::UNIX_EPOCH);
+    holds(day, date, &Date::MIN);
+    holds(at, time, &Time::MIDNIGHT);
+    holds(both, timestamp, &PrimitiveDateTime::MIN);
+    holds(both.assume_utc(), timestamp, &OffsetDateTime::UNIX_EPOCH);
     let elsewhere = both
         .assume_utc()
         .to_offset(UtcOffset::from_hms(5, 30, 0).unwrap());
-    holds(elsewhere, TIMESTAMP, &OffsetDateTime::UNIX_EPOCH);
+    holds(elsewhere, timestamp, &OffsetDateTime::UNIX_EPOCH);
     refuses::<Date>(&i32::MAX.to_be_bytes());
 }
 
