@@ -3,9 +3,9 @@
 //! `OPHIE_CRYPT_TEST_POSTGRES=postgres://… cargo bench -p ophie-crypt-tests --features servers --bench database`: the URL
 //! of a server on which the role may make a database; the bench makes one, and drops it. A ratio is that of two medians
 //! of one run, whose samples alternate. `OPHIE_CRYPT_BENCH_ROWS` is the size of the table for look-ups, 1,000,000 unless
-//! it says otherwise; `OPHIE_CRYPT_BENCH_BACKFILL` how many rows are backfilled. Behind `--` may stand which of `select`,
-//! `insert`, `unnest`, `look-up` and `backfill` are to run. The server must not log statements, as
-//! that of `tests/run` does: it would be its log that is measured.
+//! it says otherwise; `OPHIE_CRYPT_BENCH_BACKFILL` how many rows are backfilled (more than 100,000 once each, by one worker),
+//! and `OPHIE_CRYPT_BENCH_BATCH` how many at a time. Behind `--` may stand which of `select`, `insert`, `unnest`, `look-up` and
+//! `backfill` are to run. The server must not log statements, as that of `tests/run` does: it would be its log that is measured.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -113,6 +113,11 @@ async fn main() {
     }
     bench.pool.close().await;
     run(format!("DROP DATABASE {name} WITH (FORCE)")).await;
+}
+
+/// Of a variable, or this.
+fn number(name: &str, otherwise: i64) -> i64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }
 
 struct Bench {
@@ -266,11 +271,13 @@ impl Bench {
     /// Rows sealed by a backfill of one worker and of several, beside a plain UPDATE of the same rows by one, as many at a
     /// time, with as many random bytes.
     async fn backfill(&self) {
-        const BATCH: i64 = 500;
-        const TIMES: usize = 5;
-        const WORKERS: [u32; 3] = [1, 2, 4];
-        let rows: i64 = std::env::var("OPHIE_CRYPT_BENCH_BACKFILL")
-            .map_or(20_000, |rows| rows.parse().unwrap());
+        let rows = number("OPHIE_CRYPT_BENCH_BACKFILL", 20_000);
+        let batch = number("OPHIE_CRYPT_BENCH_BATCH", 500);
+        let batch_size = usize::try_from(batch).unwrap();
+        let (times, workers): (usize, &[u32]) = match rows > 100_000 {
+            true => (1, &[1]),
+            false => (5, &[1, 2, 4]),
+        };
         self.execute(
             "CREATE TABLE soaking (id bigint PRIMARY KEY, owner bigint NOT NULL, name text)",
         )
@@ -278,7 +285,7 @@ impl Bench {
         let models = PostgresModels::new(self.pool.clone(), Models::new().with::<Soaking>());
         let (soaker, watch) = (
             Soaker::new(&self.keyring, models.clone())
-                .batch(u32::try_from(BATCH).unwrap())
+                .batch(u32::try_from(batch).unwrap())
                 .pause(Duration::ZERO),
             SoakWatch::new(models).unwrap(),
         );
@@ -293,7 +300,7 @@ impl Bench {
         self.execute("CREATE TABLE updated (id bigint PRIMARY KEY, owner bigint NOT NULL, name text, name_ct bytea)")
             .await;
         let plain_anew = rows_anew.replace("soaking", "updated");
-        let (mut plain, mut encrypted) = (Vec::new(), WORKERS.map(|_| Vec::new()));
+        let (mut plain, mut encrypted) = (Vec::new(), vec![Vec::new(); workers.len()]);
         let anew = async |sql: &str| {
             sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
                 .execute(&self.pool)
@@ -302,12 +309,12 @@ impl Bench {
             self.execute("VACUUM ANALYZE").await;
             self.execute("CHECKPOINT").await;
         };
-        for _ in 0..TIMES {
+        for _ in 0..times {
             anew(&plain_anew).await;
-            let sealed = self.sealed(usize::try_from(BATCH).unwrap(), 100);
+            let sealed = self.sealed(batch_size, 100);
             let began = Instant::now();
-            for first in (1..=rows).step_by(usize::try_from(BATCH).unwrap()) {
-                let ids: Vec<i64> = (first..first + BATCH).collect();
+            for first in (1..=rows).step_by(batch_size) {
+                let ids: Vec<i64> = (first..first + batch).collect();
                 sqlx::query(
                     "UPDATE updated SET name_ct = new.c FROM UNNEST($1, $2) AS new (id, c) WHERE updated.id = new.id",
                 )
@@ -318,9 +325,9 @@ impl Bench {
                 .unwrap();
             }
             plain.push(began.elapsed());
-            for (workers, times) in WORKERS.into_iter().zip(&mut encrypted) {
+            for (workers, times) in workers.iter().zip(&mut encrypted) {
                 anew(&rows_anew).await;
-                let soaker = soaker.clone().workers(workers);
+                let soaker = soaker.clone().workers(*workers);
                 let began = Instant::now();
                 let done = soaker.backfill("soaking", "name_ct").await.unwrap();
                 times.push(began.elapsed());
@@ -329,10 +336,10 @@ impl Bench {
         }
         let median = |times: &mut Vec<Duration>| {
             times.sort_unstable();
-            times[TIMES / 2]
+            times[times.len() / 2]
         };
         let plain = median(&mut plain);
-        for (workers, times) in WORKERS.into_iter().zip(&mut encrypted) {
+        for (workers, times) in workers.iter().zip(&mut encrypted) {
             let encrypted = median(times);
             println!(
                 "{:<44}{:>12.1?}{:>12.1?}{:>9.2}",
@@ -346,8 +353,7 @@ impl Bench {
 
     /// One row among many, each owner with a hundred.
     async fn look_up(&self) {
-        let rows =
-            std::env::var("OPHIE_CRYPT_BENCH_ROWS").map_or(1_000_000, |rows| rows.parse().unwrap());
+        let rows = number("OPHIE_CRYPT_BENCH_ROWS", 1_000_000);
         let owners: i64 = rows / 100;
         self.execute("CREATE TABLE people (owner bigint, id bigint, name bytea, name_fp bytea)")
             .await;

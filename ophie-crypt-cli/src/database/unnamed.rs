@@ -95,7 +95,7 @@ impl Database {
             "SELECT CAST(col.table_schema AS CHAR), CAST(col.table_name AS CHAR), CAST(col.column_name AS CHAR) \
              FROM information_schema.columns AS col JOIN information_schema.tables AS tab \
              ON tab.table_schema = col.table_schema AND tab.table_name = col.table_name \
-             WHERE col.table_schema = database() AND tab.table_type = 'BASE TABLE' \
+             WHERE col.table_schema = database() AND tab.table_schema = database() AND tab.table_type = 'BASE TABLE' \
              AND col.data_type IN ('tinyblob', 'blob', 'mediumblob', 'longblob', 'varbinary', 'binary') \
              AND col.table_name NOT LIKE 'ophie\\_crypt\\_%' ORDER BY 1, 2, 3",
             "SELECT CAST(nspname AS text), CAST(relname AS text), CAST(attname AS text) FROM pg_catalog.pg_attribute AS att \

@@ -199,12 +199,13 @@ const INHERITS: &str = "\
     SELECT count(*) AS number FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid \
     WHERE CAST(CAST($1 AS text) AS regclass) IN (i.inhrelid, i.inhparent) AND NOT c.relispartition";
 
-/// Foreign keys that write a table's columns: of its schema, its name, and two of them.
+/// Foreign keys that write a table's columns: of its schema, its name, and two of them. Both sides name the table, or MariaDB
+/// opens every table of every database.
 const CASCADES: &str = "\
     SELECT count(*) AS number FROM information_schema.key_column_usage AS k \
-    JOIN information_schema.referential_constraints AS r ON r.constraint_schema = k.constraint_schema \
-    AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name \
+    JOIN information_schema.referential_constraints AS r ON r.constraint_name = k.constraint_name \
     WHERE k.table_schema = coalesce($1, database()) AND k.table_name = $2 AND k.column_name IN ($3, $4) \
+    AND r.constraint_schema = coalesce($1, database()) AND r.table_name = $2 \
     AND (r.update_rule IN ('CASCADE', 'SET NULL') OR r.delete_rule = 'SET NULL')";
 
 /// What keeps a column from soaking there: of the table, the plaintext column and the codec.

@@ -139,6 +139,7 @@ impl<D: Driver> SoakPass for Pass<D> {
                     if now.since != from.since {
                         from = At {
                             lane: from.lane,
+                            position: now.position.filter(|_| !whole),
                             ..now
                         };
                         let behind = last_in(&taken, from.since);
@@ -187,9 +188,7 @@ impl<D: Driver> SoakPass for Pass<D> {
     fn restart(&mut self) {
         self.at.position = None;
         self.whole = true;
-        if let Some(taken) = self.taken.as_ref().map(|taken| taken.try_lock()) {
-            taken.map(|mut taken| *taken = Taken::default()).ok(); // nobody is at work
-        }
+        self.taken = None; // a batch that failed is met again
     }
 
     fn beside(&mut self) -> Option<Box<dyn SoakPass>> {

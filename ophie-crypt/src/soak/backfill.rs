@@ -1,6 +1,6 @@
 //! The rows of before, sealed batch after batch.
 //!
-//! Invariant: the KMS is asked while nothing is locked, and the database alone knows how far it is, so that a backfill may be
+//! Invariant: the KMS is asked while no row is locked, and the database alone knows how far it is, so that a backfill may be
 //! killed anywhere and several may run. Absent: SQL (`store`), how a row is sealed (`seal`).
 
 use core::{
@@ -10,11 +10,12 @@ use core::{
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use tokio::time::sleep;
+use tokio::{sync::Mutex, time::sleep};
 
 use super::{
     Rows, SealRows, SoakColumn, SoakJobError, SoakPass, Soaker,
-    seal::{RETRY, Sessions, seal_rows},
+    seal::{RETRY, seal_rows},
+    sessions::Sessions,
     worker::not_now,
 };
 use crate::store::ModelError;
@@ -57,56 +58,52 @@ impl Soaker {
         } else {
             0
         };
-        let mut workers = self.hired(&soak).await?;
-        let sealed = Sealed {
-            count: AtomicU64::new(0),
+        let mut passes = self.hired(&soak).await?;
+        let work = Work {
+            sessions: Mutex::new(Sessions::new(&self.keyring, self.provisions)),
+            sealed: AtomicU64::new(0),
             total,
         };
-        let (mut done, mut whole) = (Backfilled::default(), false);
-        loop {
-            let passes = workers.iter_mut();
-            let passes = passes.map(|worker| self.pass(&soak, worker, &sealed));
-            let passed = try_join_all(passes).await?;
-            let follows = passed.contains(&true);
-            let written = sealed.count.load(Relaxed).saturating_sub(done.written);
+        let mut done = Backfilled::default();
+        for whole in 0.. {
+            let workers = passes.iter_mut();
+            let workers = workers.map(|pass| self.pass(&soak, pass.as_mut(), &work));
+            try_join_all(workers).await?;
+            let written = work.sealed.load(Relaxed).saturating_sub(done.written);
             done.written = done.written.saturating_add(written);
             done.pending = self.store.count(&soak, Rows::Pending).await?;
             done.stopped = self.is_stopped();
             // A whole pass that wrote nothing met only rows that cannot be sealed, or that others hold.
-            if done.stopped || done.pending == 0 || (whole && (written == 0 || follows)) {
-                return Ok(done);
+            let is_over = whole > 0 && (written == 0 || whole == WHOLE);
+            if done.stopped || done.pending == 0 || is_over {
+                break;
             }
             // From the first row, also where another worker moves the cursor: behind it are those that were passed over.
-            for worker in &mut workers {
-                worker.pass.restart();
+            for pass in &mut passes {
+                pass.restart();
             }
-            whole = true;
         }
+        Ok(done)
     }
 
     /// As many as were asked for, and as the database takes.
-    async fn hired(&self, soak: &SoakColumn) -> Result<Vec<Worker>, SoakJobError> {
-        let sessions = || Sessions::new(&self.keyring, self.provisions);
+    async fn hired(&self, soak: &SoakColumn) -> Result<Vec<Box<dyn SoakPass>>, SoakJobError> {
         let mut first = self.store.pass(soak).await?;
         let others = (1..self.workers).map_while(|_| first.beside());
         let others: Vec<_> = others.collect();
-        let passes = core::iter::once(first).chain(others);
-        Ok(passes
-            .map(|pass| Worker {
-                pass,
-                sessions: sessions(),
-            })
-            .collect())
+        Ok(core::iter::once(first).chain(others).collect())
     }
 
-    /// From where the cursor is to the end of the table, or until it only follows those who write there, and says so.
+    /// From where the cursor is to the end of the table, or until it only follows those who write there.
     async fn pass(
         &self,
         soak: &SoakColumn,
-        worker: &mut Worker,
-        sealed: &Sealed,
-    ) -> Result<bool, SoakJobError> {
-        let Worker { pass, sessions } = worker;
+        pass: &mut dyn SoakPass,
+        work: &Work,
+    ) -> Result<(), SoakJobError> {
+        // What it asks for may be taken by any of them before it comes to it.
+        let taken = self.batch.saturating_mul(self.workers);
+        let mut known = Arc::default();
         let (mut stuck, mut short) = (0_u32, 0_u32);
         // After a full batch of owners who were known before, the next is most likely theirs, too: one that meets others
         // ends before their rows.
@@ -117,19 +114,18 @@ impl Soaker {
             }
             let (asked, mut met) = (asks, false);
             if asked {
-                let ahead = pass.owners_ahead(self.batch).await?;
+                let mut sessions = work.sessions.lock().await;
+                if self.is_stopped() {
+                    break; // while it waited
+                }
+                let ahead = pass.owners_ahead(taken).await?;
                 if ahead.is_empty() {
                     break;
                 }
-                for owner in &ahead {
-                    met |= !sessions.knows(owner);
-                    // The KMS is asked while nothing is locked.
-                    if sessions.open(owner).await? {
-                        sessions.reserve(owner, self.batch).await?;
-                    }
-                }
+                met = sessions.open_all(&ahead, self.batch).await?;
+                known = sessions.snapshot();
             }
-            let (known, column) = (sessions.snapshot(), soak.clone());
+            let (known, column) = (Arc::clone(&known), soak.clone());
             let seal: SealRows = Arc::new(move |rows| seal_rows(&column, &known, rows));
             let filled = match pass.fill(self.batch, seal).await {
                 Err(ModelError::Busy) => {
@@ -141,8 +137,8 @@ impl Soaker {
             if !filled.admitted {
                 return Err(SoakJobError::Interrupted);
             }
-            let before = sealed.count.fetch_add(filled.written, Relaxed);
-            self.tell(before.saturating_add(filled.written), sealed.total);
+            let before = work.sealed.fetch_add(filled.written, Relaxed);
+            self.tell(before.saturating_add(filled.written), work.total);
             let is_short = filled.read < u64::from(self.batch);
             asks = met || is_short;
             if is_short && !asked {
@@ -164,25 +160,24 @@ impl Soaker {
                 self.rest().await;
             }
         }
-        Ok(short > HELD && stuck <= HELD)
+        Ok(())
     }
 }
 
-/// One of those who seal side by side.
-struct Worker {
-    pass: Box<dyn SoakPass>,
-    sessions: Sessions,
-}
-
-/// What all of them have sealed.
-struct Sealed {
-    count: AtomicU64,
+/// What those who seal side by side share.
+struct Work {
+    sessions: Mutex<Sessions>,
+    /// Rows that they have sealed.
+    sealed: AtomicU64,
     /// Of how many.
     total: u64,
 }
 
 /// What another worker holds is free as soon as it is written.
 pub(super) const FIRST_RETRY: Duration = Duration::from_millis(10);
+
+/// From the first row, so many times: then only those are left that others held each time, or have written since.
+const WHOLE: u32 = 3;
 
 /// How often rows that others hold are looked at before they are left for the next pass; and how many batches in a row are not
 /// full before the end counts as reached.

@@ -4,7 +4,8 @@
 
 use super::{
     Gate, Rows, SoakColumn, SoakJobError, SoakRow, SoakState, Soaker, Wrong,
-    seal::{Looked, RETRY, Sessions},
+    seal::{Looked, RETRY},
+    sessions::Sessions,
     worker::not_now,
 };
 use crate::store::ModelError;
@@ -103,16 +104,17 @@ impl Soaker {
             let page = self.store.page(&soak, after.as_deref(), self.batch).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
+            let sealed = page.iter().filter(|row| row.sealed.is_some());
+            sessions.open_all(sealed.map(|row| &row.owner), 0).await?;
             let mut rows = Vec::new();
             for row in page {
-                if row.sealed.is_none() || !sessions.open(&row.owner).await? {
+                if row.sealed.is_none() || !sessions.open(&row.owner, 0).await? {
                     continue;
                 }
-                if !lacks_plaintext(sessions.look(&soak, &row)?) {
-                    continue;
+                if lacks_plaintext(sessions.look(&soak, &row)?) {
+                    sessions.open(&row.owner, 1).await?;
+                    rows.extend(sessions.again(&soak, row)?);
                 }
-                sessions.reserve(&row.owner, 1).await?;
-                rows.extend(sessions.again(&soak, row)?);
             }
             let keys: Vec<String> = rows.iter().map(|row| row.row.key.clone()).collect();
             let all = u64::try_from(keys.len()).unwrap_or(u64::MAX);
@@ -157,10 +159,10 @@ impl Soaker {
         let Some(row) = row.filter(|row| row.sealed.is_some()) else {
             return Ok(One::Changed);
         };
-        if !sessions.open(&row.owner).await? || !lacks_plaintext(sessions.look(soak, &row)?) {
+        if !sessions.open(&row.owner, 0).await? || !lacks_plaintext(sessions.look(soak, &row)?) {
             return Ok(One::Changed);
         }
-        sessions.reserve(&row.owner, 1).await?;
+        sessions.open(&row.owner, 1).await?;
         let old = row.sealed.clone();
         let Some(row) = sessions.again(soak, row)? else {
             return Ok(One::Changed);

@@ -66,6 +66,7 @@ mod known;
 mod lag;
 mod migration;
 mod seal;
+mod sessions;
 mod state;
 mod store;
 #[cfg(test)]

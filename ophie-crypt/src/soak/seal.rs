@@ -1,120 +1,25 @@
-//! The keys of many owners, for jobs that go through a table row by row.
+//! A row of a soak under its owner's keys: sealed, looked at, and given back.
 //!
-//! Invariant: an owner's keys are asked for once while a job goes on, not once for each of its rows.
-//! Absent: which rows (`worker`, `verify`).
+//! Invariant: what seals rows within a transaction does no I/O. Absent: where the keys come from (`sessions`), which rows
+//! (`backfill`, `verify`, `jobs`).
 
 use core::time::Duration;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
 
 use super::{
     Decrypted, PlainRow, SealedRow, Sealing, SoakColumn, SoakIndex, SoakJobError, SoakedRow,
-    hooks::same_bytes, verify::Wrong,
+    hooks::same_bytes,
+    sessions::{Keys, Open, Sessions},
+    verify::Wrong,
 };
 use crate::{
     IndexedColumn,
     error::{Error, NoSession, OpenError, SealError},
     hazmat::aead::{Nonce, Nonces},
-    keyring::{Keyring, ProvisionError, SessionError},
-    owner::CanonicalId,
-    session::{Purpose, Session},
+    session::Session,
     value::OwnerKeys,
 };
 
-/// Owners whose keys a job holds at a time.
-const OWNERS: usize = 20_000;
-
-/// Sessions of a job. An owner without keys is remembered as one, and whether they were destroyed.
-pub(super) struct Sessions {
-    keyring: Keyring,
-    /// Whether owners who have no keys get some.
-    provisions: bool,
-    open: Arc<Open>,
-    /// Of those who have no keys.
-    shredded: HashSet<CanonicalId>,
-}
-
-/// By owner; `None` for one who has no keys.
-pub(super) type Open = HashMap<CanonicalId, Option<Session>>;
-
 impl Sessions {
-    pub(super) fn new(keyring: &Keyring, provisions: bool) -> Self {
-        Self {
-            keyring: keyring.clone(),
-            provisions,
-            open: Arc::default(),
-            shredded: HashSet::new(),
-        }
-    }
-
-    /// Opens an owner's session, if it is not open; whether it has one.
-    pub(super) async fn open(&mut self, owner: &CanonicalId) -> Result<bool, SoakJobError> {
-        if let Some(known) = self.open.get(owner)
-            && known
-                .as_ref()
-                .is_none_or(|session| session.ended().is_none())
-        {
-            return Ok(known.is_some());
-        }
-        if self.open.len() >= OWNERS {
-            self.open = Arc::default();
-            self.shredded.clear();
-        }
-        let opened = if self.provisions {
-            self.keyring.open_or_provision(owner, PURPOSE).await
-        } else {
-            let opened = self.keyring.open(owner, PURPOSE).await;
-            opened.map_err(ProvisionError::Session)
-        };
-        let session = match opened {
-            Ok(session) => Some(session),
-            Err(ProvisionError::Shredded | ProvisionError::Session(SessionError::Shredded)) => {
-                self.shredded.insert(owner.clone());
-                None
-            }
-            Err(
-                ProvisionError::EmptyOwner
-                | ProvisionError::LongOwner
-                | ProvisionError::Session(
-                    SessionError::UnknownOwner | SessionError::EmptyOwner | SessionError::LongOwner,
-                ),
-            ) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let has_keys = session.is_some();
-        // It is nobody else's between two batches.
-        Arc::make_mut(&mut self.open).insert(owner.clone(), session);
-        Ok(has_keys)
-    }
-
-    /// Whether an owner was asked for already.
-    pub(super) fn knows(&self, owner: &CanonicalId) -> bool {
-        self.open.contains_key(owner)
-    }
-
-    /// Makes sure that the owner's session may seal so many more.
-    pub(super) async fn reserve(
-        &self,
-        owner: &CanonicalId,
-        count: u32,
-    ) -> Result<(), SoakJobError> {
-        match self.session(owner) {
-            Some(session) => Ok(session.reserve(count).await?),
-            None => Ok(()),
-        }
-    }
-
-    /// What a transaction may use that outlives this borrow.
-    pub(super) fn snapshot(&self) -> Arc<Open> {
-        Arc::clone(&self.open)
-    }
-
-    fn session(&self, owner: &CanonicalId) -> Option<&Session> {
-        self.open.get(owner).and_then(Option::as_ref)
-    }
-
     /// What is wrong with a row.
     pub(super) fn look(&self, soak: &SoakColumn, row: &SoakedRow) -> Result<Looked, SoakJobError> {
         let plain = match (&row.plain, &row.sealed) {
@@ -126,12 +31,10 @@ impl Sessions {
             (Some(_), None) => return Ok(Looked::Pending),
             (Some(plain), Some(_)) => plain,
         };
-        let Some(session) = self.session(&row.owner) else {
-            let wrong = match self.shredded.contains(&row.owner) {
-                true => Wrong::Shredded,
-                false => Wrong::NoKeys,
-            };
-            return Ok(Looked::of(Some(wrong)));
+        let session = match self.keys(&row.owner) {
+            Some(Keys::Open(session)) => session,
+            Some(Keys::Shredded) => return Ok(Looked::of(Some(Wrong::Shredded))),
+            Some(Keys::None) | None => return Ok(Looked::of(Some(Wrong::NoKeys))),
         };
         let sealed = row.sealed.as_deref().unwrap_or_default();
         let pinned = match session.pin() {
@@ -184,7 +87,7 @@ impl Sessions {
         soak: &SoakColumn,
         row: SoakedRow,
     ) -> Result<Option<Decrypted>, SoakJobError> {
-        let (Some(session), Some(sealed)) = (self.session(&row.owner), &row.sealed) else {
+        let (Some(Keys::Open(session)), Some(sealed)) = (self.keys(&row.owner), &row.sealed) else {
             return Ok(None);
         };
         let column = soak.column();
@@ -225,7 +128,7 @@ impl Looked {
     }
 }
 
-/// Seals rows within a transaction: no I/O, and no code of the application.
+/// Seals rows within a transaction: no code of the application, either.
 pub(super) fn seal_rows(soak: &SoakColumn, sessions: &Open, rows: &[PlainRow]) -> Vec<Sealing> {
     let mut nonces = Nonces::for_values(rows.len());
     let mut stopped = false;
@@ -235,8 +138,8 @@ pub(super) fn seal_rows(soak: &SoakColumn, sessions: &Open, rows: &[PlainRow]) -
         }
         let sealing = match sessions.get(&row.owner) {
             None => Sealing::Stop,
-            Some(None) => Sealing::Skip,
-            Some(Some(session)) => seal_row(soak, session, row, &mut nonces),
+            Some(Keys::None | Keys::Shredded) => Sealing::Skip,
+            Some(Keys::Open(session)) => seal_row(soak, session, row, &mut nonces),
         };
         stopped = matches!(sealing, Sealing::Stop);
         sealing
@@ -279,8 +182,6 @@ fn seal_row(soak: &SoakColumn, session: &Session, row: &PlainRow, nonces: &mut N
         Err(_) => Sealing::Stop,
     }
 }
-
-const PURPOSE: Purpose = Purpose::new("soak");
 
 /// Between two tries of what others hold.
 pub(super) const RETRY: Duration = Duration::from_millis(200);

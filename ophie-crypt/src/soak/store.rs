@@ -271,7 +271,8 @@ pub trait SoakPass: Send {
     /// [`ModelError`].
     async fn fill(&mut self, limit: u32, seal: SealRows) -> Result<Filled, ModelError>;
 
-    /// Begins anew at the first row, wherever the cursor is: others move it.
+    /// Begins anew at the first row, wherever the cursor is: others move it. One of several of a process goes by itself from
+    /// then on, as those of other processes do, so that it meets what a failed batch of another has left.
     fn restart(&mut self);
 
     /// A pass for another worker of this process, which goes on behind the rows that each of them has taken. None where one

@@ -5,8 +5,7 @@
 use core::fmt;
 
 use super::{
-    Rows, SoakJobError, SoakState, SoakedRow, Soaker,
-    seal::{Looked, Sessions},
+    Rows, SoakJobError, SoakState, SoakedRow, Soaker, seal::Looked, sessions::Sessions,
     worker::not_now,
 };
 
@@ -119,6 +118,9 @@ impl Soaker {
             let page = self.store.page(&soak, after.as_deref(), self.batch).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
+            sessions
+                .open_all(page.iter().map(|row| &row.owner), 0)
+                .await?;
             for row in &page {
                 report.rows = report.rows.saturating_add(1);
                 match self.judge(&soak, &mut sessions, row).await? {
@@ -150,7 +152,7 @@ impl Soaker {
         sessions: &mut Sessions,
         row: &SoakedRow,
     ) -> Result<Looked, SoakJobError> {
-        sessions.open(&row.owner).await?;
+        sessions.open(&row.owner, 0).await?;
         let first = sessions.look(soak, row)?;
         if !matches!(first, Looked::Wrong(_)) {
             return Ok(first);
@@ -158,7 +160,7 @@ impl Soaker {
         let Some(again) = self.store.reread(soak, &row.key).await? else {
             return Ok(Looked::Right); // deleted
         };
-        sessions.open(&again.owner).await?;
+        sessions.open(&again.owner, 0).await?;
         sessions.look(soak, &again)
     }
 }

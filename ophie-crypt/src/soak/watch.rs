@@ -86,7 +86,7 @@ impl SoakWatch {
         watch.beat().await?;
         let mut columns = watch.0.columns.iter();
         if let Err(early) = columns.try_for_each(|watched| watch.writes_alone(&watched.column)) {
-            watch.stop().await?;
+            watch.stop().await.ok(); // or its heartbeat expires
             return Err(SoakJobError::Early(early));
         }
         tokio::spawn(keep_beating(Arc::downgrade(&watch.0)));

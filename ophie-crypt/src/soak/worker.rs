@@ -133,8 +133,10 @@ impl Soaker {
         self
     }
 
-    /// How many transactions of a backfill are under way at a time: 1 by default, and 1 on SQLite, which has one writer. Each has
-    /// a connection: while the database writes what one has sealed, the next one seals.
+    /// How many transactions of a backfill are under way at a time: 1 by default, 16 at most, and 1 on SQLite, which has one
+    /// writer. Each has a connection: while the database writes what one has sealed, the next one seals. Beside them, up to
+    /// eight owners' keys are fetched at a time. Rows that a first pass has left are met again by each of them for itself,
+    /// where MariaDB has them wait for one another.
     #[must_use]
     pub fn workers(mut self, count: u32) -> Self {
         self.workers = count.clamp(1, 16);

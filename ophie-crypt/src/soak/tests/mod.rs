@@ -7,6 +7,7 @@ mod guard;
 mod model;
 mod rows;
 mod script;
+mod sessions;
 #[allow(
     clippy::print_stderr,
     clippy::unwrap_in_result,

@@ -8,8 +8,8 @@ use crate::{
     owner::OwnerId,
     rotation::Rotation,
     soak::{
-        SoakColumn, SoakJobError, SoakState, SoakedRow, VerifyReport, Wrong,
-        seal::{Sessions, seal_rows},
+        SoakColumn, SoakJobError, SoakState, SoakedRow, VerifyReport, Wrong, seal::seal_rows,
+        sessions::Keys,
     },
     store::{ModelError, ModelStore},
 };
@@ -293,19 +293,6 @@ async fn a_backfill_seals_what_is_pending_and_nothing_else() {
     assert_eq!((done.written, done.pending), (0, 1));
 }
 
-/// A job may go on for longer than its sessions do.
-#[tokio::test]
-async fn a_session_that_ended_is_not_the_owners_any_more() {
-    let world = World::new(SoakState::Verify).await;
-    let (mut sessions, ada) = (
-        Sessions::new(&world.soaker.keyring, false),
-        "ada".canonical(),
-    );
-    assert!(sessions.open(&ada).await.unwrap() && sessions.knows(&ada));
-    world.soaker.keyring.shred("ada").await.unwrap();
-    assert!(!sessions.open(&ada).await.unwrap());
-}
-
 /// What follows a row that cannot be sealed yet is met again in its order.
 #[tokio::test]
 async fn nothing_is_sealed_behind_an_owner_whose_keys_are_not_open() {
@@ -317,8 +304,8 @@ async fn nothing_is_sealed_behind_an_owner_whose_keys_are_not_open() {
         owner: owner.canonical(),
         plain: b"Mom".to_vec().into(),
     };
-    let ada = ("ada".canonical(), Some(world.session.clone()));
-    let open = [ada, ("without keys".canonical(), None)].into();
+    let ada = ("ada".canonical(), Keys::Open(world.session.clone()));
+    let open = [ada, ("without keys".canonical(), Keys::None)].into();
     let rows = ["ada", "without keys", "ada", "not open", "ada"].map(row);
     let sealed = seal_rows(&soak, &open, &rows);
     let what: Vec<_> = sealed

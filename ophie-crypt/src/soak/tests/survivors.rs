@@ -18,7 +18,8 @@ use crate::{
         Heartbeat, PlainRow, Sealing, SoakColumn, SoakJobError, SoakProcess,
         SoakState::{self, Dropped, DualWrite, Expand, Retired, Sealed, Soak},
         Soakable, lookup,
-        seal::{Sessions, seal_rows},
+        seal::seal_rows,
+        sessions::Keys,
     },
     store::ModelError,
 };
@@ -330,24 +331,6 @@ async fn plaintext_is_dropped_by_its_name_alone() {
     assert_eq!(again.unwrap(), ["old pages"]);
 }
 
-#[tokio::test]
-async fn a_job_keeps_the_sessions_that_it_opened() {
-    let world = World::new(Sealed).await;
-    let mut sessions = Sessions::new(&world.soaker.keyring, true);
-    let [ada, ben] = ["ada", "ben"].map(|owner| owner.canonical());
-    assert!(!sessions.knows(&ada));
-    for owner in [&ada, &ben] {
-        assert!(sessions.open(owner).await.unwrap());
-    }
-    assert!(sessions.knows(&ada) && sessions.knows(&ben));
-
-    // More than a session has by itself.
-    sessions.reserve(&ada, 100_000).await.unwrap();
-    let open = sessions.snapshot();
-    let pinned = open[&ada].as_ref().unwrap().pin().unwrap();
-    pinned.spend(100_000, super::NAME).unwrap();
-}
-
 /// A UUID that stands in a text column as something else.
 #[tokio::test]
 async fn what_is_no_uuid_is_passed_over() {
@@ -373,7 +356,7 @@ async fn what_is_no_uuid_is_passed_over() {
         owner: ada.clone(),
         plain: plain.to_vec().into(),
     };
-    let open = [(ada.clone(), Some(world.session.clone()))].into();
+    let open = [(ada.clone(), Keys::Open(world.session.clone()))].into();
     let sealed = seal_rows(&soak, &open, &[row(&[7; 16]), row(b"no id"), row(&[7; 17])]);
     let are = matches!(
         sealed[..],

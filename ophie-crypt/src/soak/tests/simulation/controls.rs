@@ -11,7 +11,7 @@ use super::{
         Protection::{
             Acknowledged, AppliesFirst, AtVersion, Compares, ComparesEmptied, Deaths, Decrypted,
             DropLooks, Emptied, Expires, Floor, Guard, GuardGoes, LocksRows, LooksAgain,
-            NoOldBinaries, NothingPending, RefusingTrigger, TwinUnknown, Verified,
+            NoOldBinaries, NothingPending, Quiet, RefusingTrigger, TwinUnknown, Verified,
         },
         Without,
     },
@@ -73,23 +73,27 @@ missed! {
     the_guard_empties_what_stands_beside_other_plaintext: Guard; DualWrite; Read, OldRead;
     plaintext_of_the_shredded_is_refused: Protection::Refusal(Refusal::Shredded); Any; CameBack;
     plaintext_alone_is_refused: Protection::Refusal(Refusal::Alone); Sealed; Read;
-    ciphertext_alone_is_refused: Protection::Refusal(Refusal::NoPlaintext); Soak; Read;
+    ciphertext_alone_is_refused: Protection::Refusal(Refusal::NoPlaintext); Soak; Read, OldRead;
     plaintext_is_refused_once_it_goes: RefusingTrigger; Retired; Read, CameBack;
     the_guard_goes_before_plaintext_does: GuardGoes, ComparesEmptied; Retired; Read, CameBack;
     a_null_out_sees_a_guard_that_stayed: GuardGoes; Retired; Job;
     a_backfill_locks_what_it_reads: LocksRows; Backfill; Read, Job;
     what_comes_back_is_what_was_opened: Compares; Sealed; Read;
     nothing_is_pending_where_plaintext_goes: NothingPending, LooksAgain; Sealed; Read;
+    what_was_sealed_is_what_was_written: Verified, Quiet; Verify; Read, OldRead;
+    rows_are_looked_for_once_more_by_the_step_itself: LooksAgain; Sealed; Read, OldRead;
     every_row_has_its_plaintext_before_it_counts: Verified, Decrypted, LooksAgain; Sealed; Read, OldRead;
     nobody_knows_the_plaintext_when_it_is_dropped: TwinUnknown, DropLooks; Retired; Read;
 }
 
-/// Each of these is held by another, too: the step looks for what its gates look for, and nothing is left for a drop to lose.
+/// Each of these is held by another, too: a step looks for what its gates look for, nothing is left for a drop to lose, and
+/// who reads both says that they differ.
 #[test]
 fn what_is_held_twice_is_not_missed() {
     is_spared(&[NothingPending], Some(SoakState::Sealed));
-    is_spared(&[LooksAgain], Some(SoakState::Sealed));
     is_spared(&[Decrypted], Some(SoakState::Sealed));
+    is_spared(&[Verified], Some(SoakState::Verify));
+    is_spared(&[Quiet], Some(SoakState::Verify));
     is_spared(&[ComparesEmptied], Some(SoakState::Retired));
     is_spared(&[Emptied], Some(SoakState::Retired));
 }

@@ -90,6 +90,8 @@ pub(super) struct Database {
     pub(super) emptied: Option<i64>,
     pub(super) txs: BTreeMap<u64, Tx>,
     pub(super) locked_by: Option<u64>,
+    /// Whether the next batch is ended to solve a deadlock.
+    pub(super) deadlock: bool,
     pub(super) written: BTreeMap<i64, Value>,
     pub(super) stamp: u64,
 }
@@ -144,6 +146,7 @@ impl Database {
             emptied: None,
             txs: BTreeMap::new(),
             locked_by: None,
+            deadlock: false,
             written: BTreeMap::new(),
             stamp: 0,
         }

@@ -10,9 +10,10 @@ use super::{
     fault::Fault,
     model::Release,
     operator::{Operator, Task},
+    process::Process,
     protections::Protection,
     store::{Handle, Wire},
-    turns::{Of, PROCESSES, Run, TOOLS},
+    turns::{Of, PROCESSES, Run, TOOLS, acknowledges},
 };
 
 impl Run {
@@ -43,6 +44,36 @@ impl Run {
         let mut database = self.world.database();
         database.soak.version += 1;
         (database.soak.state, database.known) = now;
+        Ok(())
+    }
+
+    /// What a binary of before has written, and not committed, when they were refused.
+    pub(super) async fn written_before(&mut self) -> Result<(), Fault> {
+        self.admits_old(true);
+        self.old_writer();
+        self.goes_on(self.actors.len() - 1).await?;
+        self.admits_old(false);
+        Ok(())
+    }
+
+    fn admits_old(&self, admits: bool) {
+        self.old.store(admits, SeqCst);
+        let mut database = self.world.database();
+        database.soak.admits_old = admits;
+        let state = database.soak.state;
+        database.tell(state, admits);
+    }
+
+    /// A statement that runs after its process has ended.
+    pub(super) async fn of_the_dead(&mut self) -> Result<(), Fault> {
+        let process = Process::new(&self.world, &self.keys, Release::Twinless);
+        acknowledges(&process).await;
+        let writer = self.writer();
+        self.go(Of::Nobody, writer.of_the_dead(Arc::clone(&process)));
+        self.goes_on(self.actors.len() - 1).await?;
+        let ended = process.watch.process();
+        let mut database = self.world.database();
+        database.beats.retain(|beat| beat.process != ended);
         Ok(())
     }
 
@@ -151,7 +182,8 @@ impl Run {
     }
 
     pub(super) fn rarely(&mut self) {
-        match self.random.below(3) {
+        match self.random.below(4) {
+            1 => self.world.database().deadlock = true,
             0 => {
                 let jump = self.random.of(&[40_000_000, 40_000_000, -40_000_000]);
                 let mut database = self.world.database();

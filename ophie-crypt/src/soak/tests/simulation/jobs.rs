@@ -2,6 +2,8 @@
 //!
 //! Invariant: between what locks rows and what writes them, others have their turns. Absent: steps.
 
+use std::sync::{Arc, Mutex};
+
 use async_trait::async_trait;
 
 use super::{
@@ -42,7 +44,7 @@ impl Handle {
     async fn lock_next(
         &self,
         tx: &Transaction,
-        after: Option<&str>,
+        after: impl Fn() -> Option<String> + Send,
         limit: u32,
         locks: bool,
         condition: impl Fn(&Database, &Row) -> bool + Send,
@@ -64,7 +66,8 @@ impl Handle {
             self.world.turn().await;
         }
         let mut database = self.world.database();
-        let rows = database.behind(after);
+        let after = after();
+        let rows = database.behind(after.as_deref());
         let rows = rows.filter(|(_, row)| condition(&database, row));
         let rows: Vec<(i64, Row)> = rows.map(|(key, row)| (key, row.clone())).collect();
         let mut locked = Vec::new();
@@ -91,7 +94,7 @@ impl Handle {
         };
         let both = |_: &Database, row: &Row| row.plain.is_some() && row.sealed.is_some();
         let rows = self
-            .lock_next(&tx, position.as_deref(), limit, true, both)
+            .lock_next(&tx, || position.clone(), limit, true, both)
             .await?;
         let Some((last, _)) = rows.last() else {
             return Ok(Some(0));
@@ -159,7 +162,9 @@ impl Handle {
             return Ok(Vec::new());
         }
         let any = |_: &Database, row: &Row| is_any_sealed(row);
-        let rows = self.lock_next(&tx, after, limit, true, any).await?;
+        let rows = self
+            .lock_next(&tx, || after.map(str::to_owned), limit, true, any)
+            .await?;
         self.world.turn().await;
         for (key, row) in &rows {
             let bare = Row {
@@ -243,6 +248,8 @@ impl Handle {
             position,
             state,
             since,
+            whole: false,
+            taken: None,
         }))
     }
 }
@@ -260,6 +267,9 @@ struct Pass {
     position: Option<String>,
     state: SoakState,
     since: i64,
+    whole: bool,
+    /// Up to which row others of its process have taken them, in which state.
+    taken: Option<Arc<Mutex<(i64, i64)>>>,
 }
 
 impl Pass {
@@ -280,19 +290,28 @@ impl Pass {
             .database()
             .without
             .has(Protection::LocksRows);
-        let after = self.position.as_deref();
+        // Nobody else goes on while it looks for the last that was taken and takes more.
         self.handle
-            .lock_next(tx, after, limit, locks, pending)
+            .lock_next(tx, || self.behind(), limit, locks, pending)
             .await
+    }
+
+    /// Behind which row it goes on.
+    fn behind(&self) -> Option<String> {
+        let taken = self.taken.as_ref().map(|taken| *taken.lock().unwrap());
+        let taken = taken.filter(|(since, _)| *since == self.since);
+        let own = self.position.as_ref().map(|key| key.parse().unwrap());
+        let last = own.max(taken.map(|(_, last)| last));
+        last.map(|key: i64| key.to_string())
     }
 }
 
 #[async_trait]
 impl SoakPass for Pass {
     async fn owners_ahead(&mut self, limit: u32) -> Result<Vec<CanonicalId>, ModelError> {
-        let after = self.position.clone();
         self.handle
             .call(|database| {
+                let after = self.behind();
                 let rows = database.behind(after.as_deref());
                 let rows = rows.filter(|(_, row)| is_of(database, row, Rows::Pending));
                 let owners = rows
@@ -325,6 +344,7 @@ impl SoakPass for Pass {
                 return Ok(Filled::default());
             }
             if since != self.since {
+                let position = position.filter(|_| !self.whole);
                 (self.state, self.since, self.position) = (state, since, position);
                 rows = self.next_plain(&tx, limit).await?;
             }
@@ -336,8 +356,16 @@ impl SoakPass for Pass {
         };
         let plains: Vec<PlainRow> = rows.iter().map(plain).collect();
         let sealings = seal(&plains);
+        let stop = |sealing: &Sealing| matches!(sealing, Sealing::Stop);
+        let met = sealings.iter().position(stop).unwrap_or(rows.len());
+        if let (Some(taken), Some((last, _))) = (&self.taken, rows[..met].last()) {
+            *taken.lock().unwrap() = (self.since, *last);
+        }
         for _ in 0..3 {
             world.turn().await;
+        }
+        if core::mem::take(&mut world.database().deadlock) {
+            return Err(ModelError::Busy);
         }
         let mut filled = Filled {
             admitted: true,
@@ -381,6 +409,19 @@ impl SoakPass for Pass {
     }
 
     fn restart(&mut self) {
-        self.position = None;
+        (self.position, self.whole, self.taken) = (None, true, None);
+    }
+
+    fn beside(&mut self) -> Option<Box<dyn SoakPass>> {
+        if self.handle.world.database().kind == Kind::Sqlite {
+            return None;
+        }
+        let taken = self.taken.get_or_insert_default();
+        Some(Box::new(Self {
+            handle: self.handle.clone(),
+            position: self.position.clone(),
+            taken: Some(Arc::clone(taken)),
+            ..*self
+        }))
     }
 }

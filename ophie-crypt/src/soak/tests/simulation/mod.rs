@@ -9,6 +9,7 @@
 //! these are adjacent. A seed that failed is named; with `OPHIE_CRYPT_TEST_SIMULATION` it runs alone, and
 //! `OPHIE_CRYPT_TEST_SIMULATIONS` says how many there are. Absent: SQL.
 
+mod barrier;
 mod beginning;
 mod check;
 mod controls;

@@ -1,4 +1,4 @@
-//! Two workers, and a row that somebody else has while both pass it.
+//! Rows that somebody else has while workers pass them.
 
 use core::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -11,6 +11,7 @@ use super::{
     keys::Keys,
     model::{COLUMN, Release, TABLE},
     protections::Without,
+    random::Random,
     store::Handle,
     world::{Transaction, World},
 };
@@ -28,22 +29,8 @@ async fn a_row_that_was_passed_over_is_met_again() {
         Without::default(),
     ));
     for key in 0..6 {
-        let mut database = world.database();
-        let stamp = database.next();
-        let row = Row {
-            owner: 7,
-            plain: Some(b"Mom".to_vec()),
-            ..Row::default()
-        };
-        database.rows.insert(key, Stored { row, stamp });
+        put(&world, key, 7);
     }
-    let pending = || {
-        let database = world.database();
-        database
-            .behind(None)
-            .filter(|(_, row)| is_pending(row))
-            .count()
-    };
     let worker = || {
         let handle = Handle::of_tool(&world, Release::Lowest.models());
         let soaker = Soaker::new(&keys.keyring, handle);
@@ -70,7 +57,7 @@ async fn a_row_that_was_passed_over_is_met_again() {
                 Poll::Pending => {}
             }
         }
-        if pending() == 1 {
+        if pending(&world) == 1 {
             held.take(); // both have passed it
         }
     }
@@ -78,5 +65,72 @@ async fn a_row_that_was_passed_over_is_met_again() {
         .into_iter()
         .map(|done| done.unwrap().unwrap().written)
         .sum();
-    assert_eq!((written, pending()), (6, 0));
+    assert_eq!((written, pending(&world)), (6, 0));
+}
+
+/// Of one call, whose batches fail now and then, as somebody has the table or some of its rows for a while, and end by a deadlock.
+#[tokio::test(start_paused = true)]
+async fn workers_of_one_call_leave_no_row() {
+    let base = Keys::new().await;
+    let keys = base.of(0, false).await;
+    let mut failed = 0;
+    for seed in 1..400 {
+        let mut random = Random::new(seed);
+        let kind = random.of(&[Kind::Postgres, Kind::MariaDb, Kind::Sqlite]);
+        let world = World::new(Database::new(kind, SoakState::Backfill, Without::default()));
+        for key in 0..12 {
+            put(&world, key, random.of(&keys.owners()));
+        }
+        let handle = Handle::of_tool(&world, Release::Lowest.models());
+        let soaker = Soaker::new(&keys.keyring, handle).pause(Duration::ZERO);
+        let soaker = soaker.batch(2).workers(3);
+        let mut call = pin!(soaker.backfill(TABLE, COLUMN));
+        let (mut held, mut turns) = (None, 0);
+        let done = loop {
+            turns += 1;
+            if turns < 90 && random.one_in(6) {
+                world.database().deadlock = true;
+            }
+            if turns < 60 && random.one_in(8) {
+                let other = Transaction::begin(&world);
+                let locked = match random.one_in(2) {
+                    true => world.database().try_lock_table(other.id),
+                    false => other.try_lock(random.of(&[0, 3, 6, 9])),
+                };
+                failed += u32::from(locked);
+                held = Some((other, turns + random.of(&[3, 12, 30])));
+            }
+            held = held.filter(|(_, until)| *until > turns);
+            match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+                Poll::Ready(done) => break done.unwrap(),
+                Poll::Pending if !world.has_let_go() => {
+                    tokio::time::advance(Duration::from_millis(250)).await;
+                }
+                Poll::Pending => {}
+            }
+        };
+        assert_eq!(
+            (done.written, pending(&world)),
+            (12, 0),
+            "seed {seed}, {kind:?}"
+        );
+    }
+    assert!(failed > 400, "{failed}");
+}
+
+fn put(world: &World, key: i64, owner: i64) {
+    let mut database = world.database();
+    let stamp = database.next();
+    let row = Row {
+        owner,
+        plain: Some(b"Mom".to_vec()),
+        ..Row::default()
+    };
+    database.rows.insert(key, Stored { row, stamp });
+}
+
+fn pending(world: &World) -> usize {
+    let database = world.database();
+    let all = database.behind(None);
+    all.filter(|(_, row)| is_pending(row)).count()
 }

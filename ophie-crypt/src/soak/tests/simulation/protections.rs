@@ -44,6 +44,7 @@ pub(super) enum Protection {
     Floor,
     NoOldBinaries,
     NothingPending,
+    Quiet,
     TwinUnknown,
     Verified,
 }

@@ -212,6 +212,9 @@ impl SoakStore for Handle {
                     (beat.floor, beat.knows_twin) = (SoakState::Plain, true);
                 }
                 beat.knows_twin &= !off(Protection::TwinUnknown);
+                if off(Protection::Quiet) {
+                    beat.odd = 0;
+                }
                 beat
             };
             let beats = database.beats.iter().map(read).collect();

@@ -122,6 +122,7 @@ impl Run {
                 acknowledges(process).await;
             }
         }
+        run.late(state).await.ok(); // they do no wrong so far
         while run.processes.len() < PROCESSES {
             let release = run.release();
             run.start(release).await;
@@ -137,7 +138,8 @@ impl Run {
         let handle = Handle::of_tool(&self.world, Release::Lowest.models());
         let batch = 1 + u32::try_from(self.random.below(3)).unwrap();
         let soaker = Soaker::new(&self.keys.keyring, handle);
-        soaker.pause(Duration::ZERO).batch(batch)
+        let workers = self.random.of(&[1, 1, 2, 3]);
+        soaker.pause(Duration::ZERO).batch(batch).workers(workers)
     }
 
     /// A process that has read the states.
@@ -304,7 +306,7 @@ impl Run {
 }
 
 /// It reads the states, and says so.
-async fn acknowledges(process: &Process) {
+pub(super) async fn acknowledges(process: &Process) {
     let mut beating = core::pin::pin!(process.watch.beat());
     while poll_fn(|cx| Poll::Ready(beating.as_mut().poll(cx)))
         .await

@@ -129,6 +129,34 @@ impl Writer {
         Ok(())
     }
 
+    /// A row of a process that has ended since, of a release that knows no plaintext. (Were there plaintext beside it, nobody
+    /// could tell it from the same text written again: that is for a verify to find.)
+    pub(super) async fn of_the_dead(mut self, process: Arc<Process>) -> Result<(), Fault> {
+        let (key, owner) = self.pick();
+        let text = Some(format!("v{}", self.world.database().next()));
+        let Some(Ok(bound)) = process.bind(owner, text.as_deref()) else {
+            return Ok(());
+        };
+        for _ in 0..self.random.of(&[1, 3, 6, 12]) {
+            self.world.turn().await;
+        }
+        let tx = Transaction::begin(&self.world);
+        if tx.lock(key).await.is_err() || tx.seen(key).is_some() {
+            return Ok(());
+        }
+        let row = Row {
+            owner,
+            plain: None,
+            sealed: bound.sealed,
+            fingerprint: bound.fingerprint,
+        };
+        if tx.write(key, Some(row)).is_ok() {
+            tx.means(key, Some(self.value(owner, text)));
+            self.end(tx).await;
+        }
+        Ok(())
+    }
+
     /// Bound in `Retired`, before the column went back to `Soak` and forward again: `Sealed` admits it, where who goes by
     /// `Soak` still reads NULL. And before it went back to `Plain`, where nothing is refused.
     fn is_too_late(&self, bound: &Bound) -> bool {
