@@ -13,16 +13,20 @@ use super::table::World;
 use crate::{
     GeneratedDek, Keyring,
     clock::Clock,
-    hazmat::data_key::Dek,
+    hazmat::{aead::Nonce, data_key::Dek},
     kms::{Kms, KmsCall, KmsError, LocalKms, WrappedDek},
     owner::{CanonicalId, OwnerId},
+    plaintext::Codec,
     rotation::Rotation,
+    session::Purpose,
     soak::{
         SoakState,
         sessions::{Keys, Sessions},
     },
     store::{ANNOUNCED_FOR, MemoryKeyStore, RotationStore as _, Step, StepTo},
 };
+
+const PURPOSE: Purpose = Purpose::new("tests");
 
 fn owners<const N: usize>() -> [CanonicalId; N] {
     core::array::from_fn(|n| format!("owner {n}").canonical())
@@ -149,4 +153,44 @@ async fn what_seals_no_more_is_fetched_anew() {
     let seals = Step::new(ada.clone(), generation, StepTo::Sealing);
     keys.step(&seals).await.unwrap();
     assert!(sessions.open(&ada, 100_000).await.unwrap());
+}
+
+/// Ada is at the hard stop of her DEK; her row has its plaintext, and is not sealed anew.
+#[tokio::test]
+async fn who_seals_no_more_is_in_nobodys_way() {
+    let world = World::new(SoakState::Sealed).await;
+    let (right, mut other) = (
+        world.row("1", Some("Mom"), Some("Mom")),
+        world.row("2", None, Some("Dad")),
+    );
+    let ben = world.soaker.keyring.open_or_provision("ben", PURPOSE).await;
+    let pinned = ben.unwrap().pin().unwrap();
+    let sealed = pinned
+        .keys()
+        .seal_bytes(&super::NAME, Codec::TEXT, b"Dad", Nonce::make());
+    (other.owner, other.sealed) = ("ben".canonical(), Some(sealed.unwrap()));
+    world.put([right, other]);
+    let mut count = 1 << 26;
+    while count > 0 {
+        match world.session.reserve(count).await {
+            Ok(()) => {
+                let left = world.session.budget().unwrap().left();
+                world
+                    .session
+                    .pin()
+                    .unwrap()
+                    .spend(left, super::NAME)
+                    .unwrap();
+            }
+            Err(_) => count /= 2,
+        }
+    }
+    assert_eq!(
+        world
+            .soaker
+            .decrypt_back("people", "name_ct")
+            .await
+            .unwrap(),
+        1
+    );
 }
