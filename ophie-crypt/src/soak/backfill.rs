@@ -34,8 +34,8 @@ pub struct Backfilled {
 
 impl Soaker {
     /// Seals the rows of before, until none is pending or nothing more can be done: also once it only meets what binaries
-    /// of before write meanwhile, row by row. Owners without keys get some, unless they were shredded: then their plaintext
-    /// goes, which nothing else would take before their rows are swept.
+    /// of before write meanwhile, row by row, and after three passes from the first row, whoever writes. Owners without keys get
+    /// some, unless they were shredded: then their plaintext goes, which nothing else would take before their rows are swept.
     ///
     /// # Errors
     ///
