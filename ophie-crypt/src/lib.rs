@@ -24,6 +24,8 @@ mod hex;
 mod keyring;
 mod kms;
 mod ledger;
+#[cfg(test)]
+mod logged;
 pub mod manual;
 #[cfg(feature = "memory")]
 pub mod memory;
