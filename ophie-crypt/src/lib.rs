@@ -33,6 +33,8 @@ mod metrics;
 mod model;
 mod owner;
 mod owner_type;
+#[cfg(test)]
+mod passed_on;
 mod plaintext;
 #[cfg(test)]
 mod printed;
