@@ -3,6 +3,10 @@
 //! In these docs the manual is the module [`manual`].
 #![forbid(unsafe_code)]
 
+// As `passed_on` names it, which other crates' tests take too.
+#[cfg(test)]
+extern crate self as ophie_crypt;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::{
-    BudgetStatus, CanonicalId, Dek, GeneratedDek, KeyStore, Keyring, Kms, KmsCall, KmsError, Lease,
-    LeaseError, LeaseRequest, LocalKms, MAX_INVOCATIONS, MemoryKeyStore, Purpose, SessionError,
-    WrappedDek, passed_on::pass_on,
+    BudgetStatus, CanonicalId, Dek, KeyStore, Keyring, Kms, KmsCall, KmsError, Lease, LeaseError,
+    LeaseRequest, LocalKms, MAX_INVOCATIONS, MemoryKeyStore, Purpose, SessionError, WrappedDek,
+    passed_on::pass_on,
 };
 
 const OWNER: &str = "owner-canary";
@@ -89,9 +89,7 @@ impl Moody {
 
 #[async_trait]
 impl Kms for Moody {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.0.make_dek(call).await
-    }
+    pass_on!(0: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         match self.1.load(SeqCst) {
@@ -103,18 +101,6 @@ impl Kms for Moody {
             2 => Err(KmsError::refused("no")),
             _ => core::future::pending().await,
         }
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 
