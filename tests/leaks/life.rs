@@ -107,7 +107,8 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
     sqlx::raw_sql(super::TABLE).execute(&pool).await.unwrap();
 
     let deks = Arc::new(Mutex::new(Vec::new()));
-    let store = super::store(&pool).await;
+    let store = Store::new(pool.clone()); // where the rows are, so that all is in one place
+    store.migrate().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let master = folder.path().join("master.key");
     let keyring = Keyring::builder()
