@@ -9,8 +9,8 @@ use ophie_crypt::{
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 
 use crate::{
-    place::{ADA, BEN, is_postgres, keyring},
-    world::{Database, Kind, Store},
+    place::{ADA, BEN, keyring},
+    world::{Database, Kind, Store, is_postgres, literal},
 };
 
 const PURPOSE: Purpose = Purpose::new("tests");
@@ -93,11 +93,7 @@ impl World {
     }
 
     pub(crate) fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
+        literal(self.kind, bytes)
     }
 
     /// A row as the application writes it; every fifth has no name.

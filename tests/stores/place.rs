@@ -8,7 +8,7 @@ use ophie_crypt::{
 };
 use ophie_crypt_sqlx::{Encrypted, Owner, Sealed};
 
-use crate::world::{Database, Kind, Store};
+use crate::world::{Database, Kind, Store, is_postgres, literal};
 
 const PURPOSE: Purpose = Purpose::new("tests");
 pub(crate) const ADA: i64 = 7;
@@ -86,11 +86,7 @@ impl Place {
     }
 
     pub(crate) fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
+        literal(self.kind, bytes)
     }
 
     pub(crate) async fn put(&self, id: i64, owner: i64, text: Option<&[u8]>, mood: &[u8]) {
@@ -168,13 +164,6 @@ impl Place {
         assert_eq!(waits, Some(WaitsFor::Announcement));
         self.pass(true).await;
     }
-}
-
-pub(crate) fn is_postgres(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
-    )
 }
 
 pub(crate) fn keyring(kms: &Arc<LocalKms>, store: Arc<dyn Store>) -> Keyring {

@@ -44,6 +44,33 @@ pub(crate) enum Kind {
     AsyncPostgres,
 }
 
+pub(crate) fn is_mariadb(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::SqlxMariaDb | Kind::DieselMariaDb | Kind::AsyncMariaDb
+    )
+}
+
+pub(crate) fn is_postgres(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
+    )
+}
+
+pub(crate) fn is_sqlite(kind: Kind) -> bool {
+    matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite)
+}
+
+/// Bytes in a statement.
+pub(crate) fn literal(kind: Kind, bytes: &[u8]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    match is_postgres(kind) {
+        true => format!("'\\x{hex}'::bytea"),
+        false => format!("x'{hex}'"),
+    }
+}
+
 /// A database of its own, and SQLx's connections to it for changes by hand.
 pub(crate) enum Database {
     Memory(Arc<MemoryKeyStore>),
