@@ -5,6 +5,8 @@
 mod app;
 #[path = "web/client.rs"]
 mod client;
+#[path = "../ophie-crypt/src/passed_on.rs"]
+mod passed_on;
 #[path = "web/refused.rs"]
 mod refused;
 

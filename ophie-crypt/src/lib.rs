@@ -3,6 +3,10 @@
 //! In these docs the manual is the module [`manual`].
 #![forbid(unsafe_code)]
 
+// As `passed_on` names it, which other crates' tests take too.
+#[cfg(test)]
+extern crate self as ophie_crypt;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
@@ -24,6 +28,8 @@ mod hex;
 mod keyring;
 mod kms;
 mod ledger;
+#[cfg(test)]
+mod logged;
 pub mod manual;
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -31,6 +37,8 @@ mod metrics;
 mod model;
 mod owner;
 mod owner_type;
+#[cfg(test)]
+mod passed_on;
 mod plaintext;
 #[cfg(test)]
 mod printed;

@@ -10,7 +10,7 @@ use std::{
 
 use ophie_crypt::{
     AuditStore, EncryptedModel, FileLedger, KeyStore, Keyring, LocalKms, Models, Purpose,
-    RotationStore, Session, ShredStore,
+    RotationStore, Session,
 };
 use ophie_crypt_sqlx::{
     Encrypted, MySqlKeyStore, Owner, PostgresAudit, PostgresKeyStore, SqliteKeyStore, SqliteModels,
@@ -56,6 +56,26 @@ pub(crate) enum Program {
     Application,
     /// With notes and people, as this release has them.
     Release(&'static str),
+}
+
+/// `$call` with the pool of whichever database it is.
+macro_rules! on_pool {
+    ($rows:expr, |$pool:ident| $call:expr) => {
+        match $rows {
+            Rows::MariaDb(rows) => {
+                let $pool = rows.pool();
+                $call
+            }
+            Rows::Postgres(rows) => {
+                let $pool = rows.pool();
+                $call
+            }
+            Rows::Sqlite(rows) => {
+                let $pool = rows.pool();
+                $call
+            }
+        }
+    };
 }
 
 pub(crate) struct Place {
@@ -175,19 +195,22 @@ impl Place {
 
     pub(crate) async fn tried(&self, sql: &str) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.to_owned());
-        match &self.rows {
-            Rows::MariaDb(rows) => sqlx::raw_sql(sql).execute(rows.pool()).await.map(drop),
-            Rows::Postgres(rows) => sqlx::raw_sql(sql).execute(rows.pool()).await.map(drop),
-            Rows::Sqlite(rows) => sqlx::raw_sql(sql).execute(rows.pool()).await.map(drop),
-        }
+        on_pool!(&self.rows, |pool| sqlx::raw_sql(sql)
+            .execute(pool)
+            .await
+            .map(drop))
+    }
+
+    async fn keys_of_sqlite(&self) -> sqlx::SqlitePool {
+        let url = format!("sqlite:{}", self.path("keys.db").display());
+        sqlx::SqlitePool::connect(&url).await.unwrap()
     }
 
     /// On the database of the keys.
     pub(crate) async fn execute_on_keys(&self, sql: &str) {
         match self.kind {
             Kind::Sqlite => {
-                let url = format!("sqlite:{}", self.path("keys.db").display());
-                let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+                let pool = self.keys_of_sqlite().await;
                 sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
                     .execute(&pool)
                     .await
@@ -200,20 +223,10 @@ impl Place {
 
     pub(crate) async fn count(&self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql.to_owned());
-        match &self.rows {
-            Rows::MariaDb(rows) => sqlx::query_scalar(sql)
-                .fetch_one(rows.pool())
-                .await
-                .unwrap(),
-            Rows::Postgres(rows) => sqlx::query_scalar(sql)
-                .fetch_one(rows.pool())
-                .await
-                .unwrap(),
-            Rows::Sqlite(rows) => sqlx::query_scalar(sql)
-                .fetch_one(rows.pool())
-                .await
-                .unwrap(),
-        }
+        on_pool!(&self.rows, |pool| sqlx::query_scalar(sql)
+            .fetch_one(pool)
+            .await
+            .unwrap())
     }
 
     /// Bytes in the database of the keys.
@@ -228,8 +241,7 @@ impl Place {
                 .await
                 .unwrap(),
             Rows::Sqlite(_) => {
-                let url = format!("sqlite:{}", self.path("keys.db").display());
-                let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+                let pool = self.keys_of_sqlite().await;
                 sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap()
             }
         }
@@ -248,14 +260,6 @@ impl Place {
 
     /// The key store, as the application has it.
     pub(crate) async fn store(&self) -> Arc<dyn RotationStore> {
-        match &self.rows {
-            Rows::MariaDb(rows) => Arc::new(MySqlKeyStore::new(rows.pool().clone())),
-            Rows::Postgres(rows) => Arc::new(PostgresKeyStore::new(rows.pool().clone())),
-            Rows::Sqlite(_) => Arc::new(SqliteKeyStore::open(self.path("keys.db")).await.unwrap()),
-        }
-    }
-
-    pub(crate) async fn shreds(&self) -> Arc<dyn ShredStore> {
         match &self.rows {
             Rows::MariaDb(rows) => Arc::new(MySqlKeyStore::new(rows.pool().clone())),
             Rows::Postgres(rows) => Arc::new(PostgresKeyStore::new(rows.pool().clone())),
@@ -321,20 +325,10 @@ impl Place {
     pub(crate) async fn readable(&self, owner: i64) -> usize {
         let session = self.session(owner).await;
         let sql = AssertSqlSafe(format!("SELECT text FROM notes WHERE owner = {owner}"));
-        let values: Vec<Vec<u8>> = match &self.rows {
-            Rows::MariaDb(rows) => sqlx::query_scalar(sql)
-                .fetch_all(rows.pool())
-                .await
-                .unwrap(),
-            Rows::Postgres(rows) => sqlx::query_scalar(sql)
-                .fetch_all(rows.pool())
-                .await
-                .unwrap(),
-            Rows::Sqlite(rows) => sqlx::query_scalar(sql)
-                .fetch_all(rows.pool())
-                .await
-                .unwrap(),
-        };
+        let values: Vec<Vec<u8>> = on_pool!(&self.rows, |pool| sqlx::query_scalar(sql)
+            .fetch_all(pool)
+            .await
+            .unwrap());
         let opens = |value: &Vec<u8>| {
             let sealed = ophie_crypt_sqlx::Sealed::<String, note::text>::from_bytes(value.clone());
             let opened = sealed.open(&session);

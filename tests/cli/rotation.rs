@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::{process::Child, time::timeout};
 
 use crate::{
     on_each_database,
     place::{Kind, Place, Program},
-    soaking::stopped::stopped_at,
+    soaking::stopped::{interrupt, stopped_at},
 };
 
 on_each_database! {
@@ -21,12 +20,7 @@ const ROTATE: [&str; 4] = ["keys", "rotate", "--owner", "int:7"];
 
 /// The two minutes of the announcement are over.
 async fn announced_long_ago(place: &Place) {
-    let past = match place.kind {
-        Kind::Sqlite => "1577836800000000",
-        _ => "'2020-01-01 00:00:00'",
-    };
-    let sql = format!("UPDATE ophie_crypt_budgets SET announced_at = {past} WHERE generation = 2");
-    place.execute_on_keys(&sql).await;
+    long_ago(place, "announced_at", 2).await;
 }
 
 /// How many values are sealed anew until nothing is waited for but others' transactions, of which the servers of the tests
@@ -46,11 +40,16 @@ async fn to_the_end(place: &Place, rotate: &[&str]) -> u64 {
 
 /// Nobody seals under the first generation any more.
 async fn leases_are_over(place: &Place) {
+    long_ago(place, "leased_until", 1).await;
+}
+
+async fn long_ago(place: &Place, column: &str, generation: u32) {
     let past = match place.kind {
         Kind::Sqlite => "1577836800000000",
         _ => "'2020-01-01 00:00:00'",
     };
-    let sql = format!("UPDATE ophie_crypt_budgets SET leased_until = {past} WHERE generation = 1");
+    let sql =
+        format!("UPDATE ophie_crypt_budgets SET {column} = {past} WHERE generation = {generation}");
     place.execute_on_keys(&sql).await;
 }
 
@@ -181,11 +180,6 @@ async fn resealed(place: &Place, child: &mut Child, least: i64) {
     seen.await.unwrap();
 }
 
-fn signal(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
-}
-
 async fn ctrl_c_stops_between_batches_and_the_next_call_goes_on(kind: Kind) {
     const ROWS: usize = 1500;
     let place = Place::new(kind).await;
@@ -199,7 +193,7 @@ async fn ctrl_c_stops_between_batches_and_the_next_call_goes_on(kind: Kind) {
         .spawn()
         .unwrap();
     resealed(&place, &mut child, 30).await;
-    signal(&child, Signal::INT);
+    interrupt(&child);
     let stopped = place.wait(child).await.ends(130).json();
     assert_eq!(stopped["interrupted"], true);
     assert!(under_newest(&place).await < i64::try_from(ROWS).unwrap());
@@ -210,7 +204,7 @@ async fn ctrl_c_stops_between_batches_and_the_next_call_goes_on(kind: Kind) {
         .spawn()
         .unwrap();
     resealed(&place, &mut child, 200).await;
-    signal(&child, Signal::KILL);
+    child.start_kill().unwrap();
     place.wait(child).await.ends(-9);
     assert_eq!(place.readable(7).await, ROWS);
 
@@ -286,7 +280,7 @@ async fn the_second_ctrl_c_ends_it_at_once() {
             assert!(child.try_wait().unwrap().is_none());
         }
         while child.try_wait().unwrap().is_none() {
-            signal(&child, Signal::INT);
+            interrupt(&child);
             tokio::time::sleep(Duration::from_millis(20)).await; // two at once would be one
         }
     });

@@ -176,7 +176,7 @@ async fn a_restore_is_replayed_by_name(kind: Kind) {
         .await
         .ends(0);
     let seven = place
-        .shreds()
+        .store()
         .await
         .load(&CanonicalId::integer(7))
         .await

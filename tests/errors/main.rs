@@ -14,6 +14,9 @@ mod diesel;
 #[cfg(test)]
 mod labels;
 #[cfg(test)]
+#[path = "../../ophie-crypt/src/passed_on.rs"]
+mod passed_on;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod sqlx;

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ophie_crypt::{
-    BoundColumn, ColumnRef, Dek, GeneratedDek, KeyStore, Keyring, Kms, KmsCall, KmsError, LocalKms,
+    BoundColumn, ColumnRef, Dek, KeyStore, Keyring, Kms, KmsCall, KmsError, LocalKms,
     MemoryKeyStore, NoSession, OwnerId, Purpose, Session, WrappedDek,
 };
+
+use crate::passed_on::pass_on;
 
 pub(crate) const ALICE: i64 = 11;
 const BOB: i64 = 22;
@@ -34,27 +36,13 @@ struct Fickle {
 
 #[async_trait]
 impl Kms for Fickle {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.kms.make_dek(call).await
-    }
+    pass_on!(kms: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         if self.refuses.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(KmsError::refused("access denied"));
         }
         self.kms.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.kms.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.kms.holds(kek)
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use ophie_crypt::{
-    CanonicalId, Dek, EncryptedModel, GeneratedDek, Json, KeyStore, Keyring, Kms, KmsCall,
-    KmsError, LocalKms, OwnerId, Purpose, WrappedDek,
+    CanonicalId, EncryptedModel, GeneratedDek, Json, KeyStore, Keyring, Kms, KmsCall, KmsError,
+    LocalKms, OwnerId, Purpose,
 };
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 use sqlx::{ConnectOptions, QueryBuilder, pool::PoolOptions};
@@ -19,6 +19,7 @@ use super::{
     jobs,
 };
 use crate::{
+    passed_on::pass_on,
     search::{CONTROL, Planted, canaries},
     texts::Texts,
 };
@@ -44,30 +45,12 @@ pub(crate) struct Spy<K>(pub(crate) K, pub(crate) Arc<Mutex<Vec<[u8; 32]>>>);
 
 #[async_trait]
 impl<K: Kms> Kms for Spy<K> {
+    pass_on!(0: unwrap_dek, rewrap_dek, forget_all_but, holds);
+
     async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
         let made = self.0.make_dek(call).await?;
         self.1.lock().unwrap().push(*made.dek.expose_secret());
         Ok(made)
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
-        self.0.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    async fn forget_all_but(&self, generations: &[u32], call: &KmsCall) -> Result<(), KmsError> {
-        self.0.forget_all_but(generations, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 
@@ -124,7 +107,8 @@ pub(crate) async fn live(database: &Database, texts: &Texts) -> (Planted, Pool) 
     sqlx::raw_sql(super::TABLE).execute(&pool).await.unwrap();
 
     let deks = Arc::new(Mutex::new(Vec::new()));
-    let store = super::store(&pool).await;
+    let store = Store::new(pool.clone()); // where the rows are, so that all is in one place
+    store.migrate().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let master = folder.path().join("master.key");
     let keyring = Keyring::builder()

@@ -27,6 +27,9 @@ mod diesel;
 #[cfg(test)]
 mod mariadb;
 #[cfg(test)]
+#[path = "../../ophie-crypt/src/passed_on.rs"]
+mod passed_on;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod search;

@@ -43,12 +43,6 @@ const PLAIN_PEOPLE: &str =
 
 const OR_UPDATE: &str = "ON DUPLICATE KEY UPDATE text = VALUES(text)";
 
-async fn store(pool: &db::Pool) -> Store {
-    let store = Store::new(pool.clone());
-    store.migrate().await.unwrap();
-    store
-}
-
 /// In one statement.
 async fn insert_many(
     pool: &db::Pool,

@@ -40,12 +40,6 @@ const PLAIN_PEOPLE: &str =
 
 const OR_UPDATE: &str = "ON CONFLICT (user_id, text_fp) DO UPDATE SET text = excluded.text";
 
-async fn store(pool: &db::Pool) -> Store {
-    let store = Store::new(pool.clone());
-    store.migrate().await.unwrap();
-    store
-}
-
 /// As an array.
 async fn insert_many(
     pool: &db::Pool,

@@ -39,13 +39,6 @@ const PLAIN_PEOPLE: &str =
 
 const OR_UPDATE: &str = "ON CONFLICT (user_id, text_fp) DO UPDATE SET text = excluded.text";
 
-/// In the same file, so that all is in one place.
-async fn store(pool: &db::Pool) -> Store {
-    let store = Store::new(pool.clone());
-    store.migrate().await.unwrap();
-    store
-}
-
 /// In one statement.
 async fn insert_many(
     pool: &db::Pool,

@@ -78,18 +78,7 @@ async fn one_struct_in_every_state() {
         let Some(next) = state.next().filter(|next| *next < SoakState::Dropped) else {
             break;
         };
-        if state.is_filled() {
-            assert_eq!(soaker.backfill("people", "name_ct").await.unwrap().pending, 0);
-        }
-        if next == SoakState::Retired {
-            soaker.admit_old_binaries("people", "name_ct", false).await.unwrap();
-            process.watch.beat().await.unwrap();
-        }
-        if matches!(next, SoakState::Soak | SoakState::Retired) {
-            assert!(soaker.verify("people", "name_ct").await.unwrap().is_clean());
-        }
-        soaker.step("people", "name_ct", next).await.unwrap();
-        process.watch.beat().await.unwrap();
+        process.go_on(&soaker, state, next).await;
     }
     soaker.null_out("people", "name_ct").await.unwrap();
     session.scope_sync(|| assert_eq!(read(&mut diesel), expected, "without plaintext"));

@@ -92,18 +92,7 @@ async fn one_set_of_statements_in_every_state() {
         let Some(next) = state.next().filter(|next| *next < SoakState::Dropped) else {
             break;
         };
-        if state.is_filled() {
-            assert_eq!(soaker.backfill("people", "name_ct").await.unwrap().pending, 0);
-        }
-        if next == SoakState::Retired {
-            soaker.admit_old_binaries("people", "name_ct", false).await.unwrap();
-            process.watch.beat().await.unwrap();
-        }
-        if matches!(next, SoakState::Soak | SoakState::Retired) {
-            assert!(soaker.verify("people", "name_ct").await.unwrap().is_clean());
-        }
-        soaker.step("people", "name_ct", next).await.unwrap();
-        process.watch.beat().await.unwrap();
+        process.go_on(&soaker, state, next).await;
         states.push(next);
     }
     assert_eq!(states.len(), 7);

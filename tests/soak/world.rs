@@ -121,4 +121,20 @@ impl Process {
         let purpose = Purpose::new("soak");
         self.keyring.open_or_provision(&owner, purpose).await.ok()
     }
+
+    /// With what must come before this step on.
+    pub(super) async fn go_on(&self, soaker: &Soaker, state: SoakState, next: SoakState) {
+        if state.is_filled() {
+            assert_eq!(soaker.backfill("people", "name_ct").await.unwrap().pending, 0);
+        }
+        if next == SoakState::Retired {
+            soaker.admit_old_binaries("people", "name_ct", false).await.unwrap();
+            self.watch.beat().await.unwrap();
+        }
+        if matches!(next, SoakState::Soak | SoakState::Retired) {
+            assert!(soaker.verify("people", "name_ct").await.unwrap().is_clean());
+        }
+        soaker.step("people", "name_ct", next).await.unwrap();
+        self.watch.beat().await.unwrap();
+    }
 }

@@ -32,6 +32,9 @@ macro_rules! query_scalar {
 }
 
 #[cfg(test)]
+#[path = "../../ophie-crypt/src/passed_on.rs"]
+mod passed_on;
+#[cfg(test)]
 #[path = "paths/mod.rs"]
 mod paths;
 

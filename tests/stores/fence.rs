@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ophie_crypt::{EncryptedModel, Keyring, LocalKms, ModelError, Models, Purpose, Session};
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 
-use crate::world::{Database, Kind, Tables};
+use crate::world::{Database, Kind, Tables, is_postgres, is_sqlite, literal};
 
 every_database!(
     the_owners_own_values_get_in,
@@ -67,17 +67,6 @@ struct LongTwo {
 pub(crate) const ADA: i64 = -7;
 pub(crate) const BEN: i64 = 8;
 
-fn is_postgres(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
-    )
-}
-
-fn is_sqlite(kind: Kind) -> bool {
-    matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite)
-}
-
 /// A database with keys, two owners and a fence around the models' tables.
 pub(crate) struct Fenced {
     kind: Kind,
@@ -131,11 +120,7 @@ impl Fenced {
     }
 
     pub(crate) fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
+        literal(self.kind, bytes)
     }
 
     /// A sealed text as a literal.

@@ -11,7 +11,7 @@ use ophie_crypt::{
 use uuid::Uuid;
 
 use crate::{
-    rotation::{back, next as next_dek},
+    rotation::{back, changed, next as next_dek, too_early},
     world::{Keys, Kind},
 };
 
@@ -52,14 +52,6 @@ async fn announce(keys: &Keys) -> IndexAnnouncement {
 async fn step(keys: &Keys, generation: u8, to: IndexStepTo) -> Result<(), StepError> {
     let step = IndexStep::new(keys.owner.clone(), generation, to);
     keys.store.step_index(&step).await
-}
-
-fn too_early(stepped: &Result<(), StepError>) -> bool {
-    matches!(stepped, Err(StepError::TooEarly))
-}
-
-fn changed(stepped: &Result<(), StepError>) -> bool {
-    matches!(stepped, Err(StepError::Changed))
 }
 
 async fn states(keys: &Keys) -> Vec<(u8, IndexKeyState)> {

@@ -13,10 +13,7 @@ use ophie_crypt::{
 };
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 
-use crate::{
-    place::is_postgres,
-    world::{Database, Kind, Tables},
-};
+use crate::world::{Database, Kind, Tables, is_postgres, literal};
 
 every_database!(
     rows_are_found_by_owner_and_generation,
@@ -89,13 +86,7 @@ impl World {
         };
         let literal = |bytes: Option<&[u8]>| match bytes {
             None => "NULL".to_owned(),
-            Some(bytes) => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                match is_postgres(self.kind) {
-                    true => format!("'\\x{hex}'::bytea"),
-                    false => format!("x'{hex}'"),
-                }
-            }
+            Some(bytes) => literal(self.kind, bytes),
         };
         let sql = format!(
             "INSERT INTO {quote}odd people{quote} VALUES ({owner}, {}, {})",

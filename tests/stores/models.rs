@@ -11,7 +11,7 @@ use ophie_crypt::{CanonicalId, ColumnRef, EncryptedModel, KeyId, ModelError, Mod
 use ophie_crypt_sqlx::{Encrypted, Owner};
 use uuid::Uuid;
 
-use crate::world::{Database, Kind, Tables};
+use crate::world::{Database, Kind, Tables, literal};
 
 every_database!(
     envelopes_are_found_by_owner_and_key,
@@ -125,13 +125,7 @@ impl World {
 
     /// Bytes as a literal.
     fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match self.kind {
-            Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres => {
-                format!("'\\x{hex}'::bytea")
-            }
-            _ => format!("x'{hex}'"),
-        }
+        literal(self.kind, bytes)
     }
 
     async fn make_tombstones(&self) {

@@ -1,19 +1,14 @@
 //! Keys in one database and an application's rows with fingerprints in another, for rotations of index keys.
 
-use std::sync::Arc;
-
 use ophie_crypt::{
-    EncryptedModel, IndexKeyState, KeyStore, Keyring, LocalKms, Models, OwnerId, Purpose, Rotation,
-    RotationStore, Session, WaitsFor,
+    EncryptedModel, IndexKeyState, KeyStore, Models, OwnerId, Rotation, Session, WaitsFor,
 };
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner};
 
 use crate::{
-    place::{ADA, BEN, is_postgres, keyring},
-    world::{Database, Kind, Store},
+    place::{ADA, Place},
+    world::{Kind, is_postgres},
 };
-
-const PURPOSE: Purpose = Purpose::new("tests");
 
 #[derive(EncryptedModel)]
 #[crypt(table = "indexed_people")]
@@ -33,19 +28,12 @@ pub(crate) struct Person {
 pub(crate) type NameFp = BlindIndex<String, person::name_fp>;
 pub(crate) type MailFp = BlindIndex<String, person::mail_fp>;
 
-/// Keys in one database, the application's rows in another.
 pub(crate) struct World {
-    kind: Kind,
-    keys: Database,
-    pub(crate) app: Database,
-    kms: Arc<LocalKms>,
-    keyring: Keyring,
-    store: Arc<dyn Store>,
+    pub(crate) place: Place,
 }
 
 impl World {
     pub(crate) async fn new(kind: Kind) -> Self {
-        let (keys, app) = (Database::create(kind).await, Database::create(kind).await);
         let (bytes, fp) = match kind {
             _ if is_postgres(kind) => ("BYTEA", "BYTEA"),
             Kind::SqlxSqlite | Kind::DieselSqlite => ("BLOB", "BLOB"),
@@ -58,46 +46,24 @@ impl World {
              CREATE INDEX by_name ON indexed_people (user_id, name_fp); \
              CREATE INDEX by_mail ON indexed_people (user_id, mail_fp)"
         );
-        app.run_plain(&table).await.unwrap();
-        let kms = Arc::new(LocalKms::ephemeral().unwrap());
-        let store = keys.store(kind).await;
-        store.migrate().await.unwrap();
-        let keyring = keyring(&kms, Arc::clone(&store));
-        for owner in [ADA, BEN] {
-            keyring.provision(&owner).await.unwrap();
-        }
         Self {
-            kind,
-            keys,
-            app,
-            kms,
-            keyring,
-            store,
+            place: Place::with(kind, &table, Models::new().with::<Person>()).await,
         }
     }
 
     /// As another process would rotate.
     pub(crate) async fn rotation(&self) -> Rotation {
-        let store = self.keys.store(self.kind).await;
-        let models = self.app.models(self.kind, Models::new().with::<Person>());
-        let keys: Arc<dyn RotationStore> = store.clone();
-        Rotation::new(keyring(&self.kms, store), keys, models.await)
-            .page(7)
-            .without_sidecars()
+        self.place.rotation().await
     }
 
     pub(crate) async fn session(&self, owner: i64) -> Session {
-        let session = self.keyring.open(&owner, PURPOSE).await.unwrap();
+        let session = self.place.session(owner).await;
         session.refresh().await.unwrap();
         session
     }
 
     pub(crate) fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
+        self.place.literal(bytes)
     }
 
     /// A row as the application writes it; every fifth has no name.
@@ -123,7 +89,7 @@ impl World {
 
     pub(crate) async fn write(&self, session: &Session, id: i64, owner: i64) {
         let sql = self.insert(session, id, owner);
-        self.app.run_plain(&sql).await.unwrap();
+        self.place.app.run_plain(&sql).await.unwrap();
     }
 
     pub(crate) async fn count(&self, column: &str, owner: i64, [one, other]: [&[u8]; 2]) -> i64 {
@@ -131,7 +97,7 @@ impl World {
         let sql = format!(
             "SELECT COUNT(*) FROM indexed_people WHERE user_id = {owner} AND {column} IN ({one}, {other})"
         );
-        self.app.number(&sql).await
+        self.place.app.number(&sql).await
     }
 
     /// How many rows look-ups by name and by mail find.
@@ -163,7 +129,7 @@ impl World {
             let sql = format!(
                 "SELECT COUNT(*) FROM indexed_people WHERE user_id = {owner} AND substr({column}, 1, 1) = {first}"
             );
-            count += self.app.number(&sql).await;
+            count += self.place.app.number(&sql).await;
         }
         count
     }
@@ -180,7 +146,7 @@ impl World {
                  WHERE owner = $1 AND state = 'draining'"
             }
         };
-        self.keys.run(sql, &ADA.canonical()).await.unwrap();
+        self.place.keys.run(sql, &ADA.canonical()).await.unwrap();
     }
 
     /// To a second key that may be written.
@@ -192,7 +158,13 @@ impl World {
     }
 
     pub(crate) async fn states(&self) -> Vec<(u8, IndexKeyState)> {
-        let record = self.store.load(&ADA.canonical()).await.unwrap().unwrap();
+        let record = self
+            .place
+            .store
+            .load(&ADA.canonical())
+            .await
+            .unwrap()
+            .unwrap();
         let keys = record.index_keys().iter();
         keys.map(|key| (key.generation(), key.state())).collect()
     }

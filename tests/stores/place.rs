@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ophie_crypt::{
-    EncryptedModel, KeyStore, Keyring, LocalKms, Models, OwnerId, Purpose, Rotation, RotationStore,
-    Session, WaitsFor,
+    EncryptedModel, KeyStore, Keyring, LocalKms, Models, OwnerId, Progress, Purpose, Rotation,
+    RotationStore, Session, WaitsFor,
 };
 use ophie_crypt_sqlx::{Encrypted, Owner, Sealed};
 
-use crate::world::{Database, Kind, Store};
+use crate::world::{Database, Kind, Store, is_postgres, literal};
 
 const PURPOSE: Purpose = Purpose::new("tests");
 pub(crate) const ADA: i64 = 7;
@@ -34,18 +34,25 @@ pub(crate) struct Place {
     kms: Arc<LocalKms>,
     keyring: Keyring,
     pub(crate) store: Arc<dyn Store>,
+    models: Models,
 }
 
 impl Place {
+    /// With notes.
     pub(crate) async fn new(kind: Kind) -> Self {
-        let (keys, app) = (Database::create(kind).await, Database::create(kind).await);
         let bytes = if is_postgres(kind) { "BYTEA" } else { "BLOB" };
         let table = format!(
             "CREATE TABLE rotated_notes (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, \
              text {bytes}, mood {bytes} NOT NULL, frozen {bytes}, CHECK (frozen = mood)); \
              CREATE INDEX by_owner ON rotated_notes (user_id)"
         );
-        app.run_plain(&table).await.unwrap();
+        Self::with(kind, &table, Models::new().with::<Note>()).await
+    }
+
+    /// With another table, of these models.
+    pub(crate) async fn with(kind: Kind, table: &str, models: Models) -> Self {
+        let (keys, app) = (Database::create(kind).await, Database::create(kind).await);
+        app.run_plain(table).await.unwrap();
         let kms = Arc::new(LocalKms::ephemeral().unwrap());
         let store = keys.store(kind).await;
         store.migrate().await.unwrap();
@@ -60,13 +67,14 @@ impl Place {
             kms,
             keyring,
             store,
+            models,
         }
     }
 
     /// As another process would rotate.
     pub(crate) async fn rotation(&self) -> Rotation {
         let store = self.keys.store(self.kind).await;
-        let models = self.app.models(self.kind, Models::new().with::<Note>());
+        let models = self.app.models(self.kind, self.models.clone());
         let keys: Arc<dyn RotationStore> = store.clone();
         Rotation::new(keyring(&self.kms, store), keys, models.await)
             .page(7)
@@ -86,11 +94,7 @@ impl Place {
     }
 
     pub(crate) fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
+        literal(self.kind, bytes)
     }
 
     pub(crate) async fn put(&self, id: i64, owner: i64, text: Option<&[u8]>, mood: &[u8]) {
@@ -170,17 +174,21 @@ impl Place {
     }
 }
 
-pub(crate) fn is_postgres(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
-    )
-}
-
-pub(crate) fn keyring(kms: &Arc<LocalKms>, store: Arc<dyn Store>) -> Keyring {
+fn keyring(kms: &Arc<LocalKms>, store: Arc<dyn Store>) -> Keyring {
     let store: Arc<dyn KeyStore> = store;
     let builder = Keyring::builder().kms(Arc::clone(kms)).key_store(store);
     builder.recheck(Duration::from_millis(50)).build().unwrap()
+}
+
+/// As far as it comes. PostgreSQL does not say whose transactions are open: those of other tests are waited for too.
+pub(crate) async fn settle(rotation: &Rotation) -> Progress {
+    loop {
+        let progress = rotation.advance(&ADA).await.unwrap();
+        if progress.waits_for != Some(WaitsFor::Transactions) {
+            return progress;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 pub(crate) fn said(id: i64, owner: i64) -> String {

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use ophie_crypt::{IndexKeyState, Progress, Rotation, WaitsFor};
+use ophie_crypt::{IndexKeyState, Progress, WaitsFor};
 
 use crate::{
     people::{NameFp, World, name_of, person},
-    place::{ADA, BEN},
+    place::{ADA, BEN, settle},
     world::Kind,
 };
 
@@ -23,17 +23,6 @@ every_database!(
     refused_rows_keep_the_old_key,
     two_rows_of_one_value_keep_the_old_key,
 );
-
-/// As far as it comes. PostgreSQL does not say whose transactions are open: those of other tests are waited for too.
-async fn settle(rotation: &Rotation) -> Progress {
-    loop {
-        let progress = rotation.advance(&ADA).await.unwrap();
-        if progress.waits_for != Some(WaitsFor::Transactions) {
-            return progress;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 /// Two workers of two processes, and the application, which writes and looks up in a third that hears late of each step.
 async fn no_look_up_misses_while_others_write(kind: Kind) {
@@ -151,10 +140,10 @@ async fn odd_rows_stay_as_they_are(kind: Kind) {
     for (id, name) in [(1, &changed), (2, &anothers), (3, &bound.into_bytes())] {
         let name = world.literal(name);
         let sql = format!("UPDATE indexed_people SET name = {name} WHERE id = {id}");
-        world.app.run_plain(&sql).await.unwrap();
+        world.place.app.run_plain(&sql).await.unwrap();
     }
     let lost = "UPDATE indexed_people SET name = NULL WHERE id = 4";
-    world.app.run_plain(lost).await.unwrap();
+    world.place.app.run_plain(lost).await.unwrap();
     let rotation = world.rotation().await;
     world.begin(&rotation).await;
     rotation.advance(&ADA).await.unwrap();
@@ -181,7 +170,7 @@ async fn odd_rows_stay_as_they_are(kind: Kind) {
         "DELETE FROM indexed_people WHERE id IN (1, 2, 4)",
         &format!("UPDATE indexed_people SET name_fp = {fingerprint} WHERE id = 3"),
     ] {
-        world.app.run_plain(change).await.unwrap();
+        world.place.app.run_plain(change).await.unwrap();
     }
     assert_eq!(settle(&rotation).await.waits_for, None);
 }
@@ -196,7 +185,7 @@ async fn refused_rows_keep_the_old_key(kind: Kind) {
     drop(session);
     let frozen = [2, 3, 11];
     let freeze = "UPDATE indexed_people SET frozen = mail_fp WHERE id IN (2, 3, 11)";
-    world.app.run_plain(freeze).await.unwrap();
+    world.place.app.run_plain(freeze).await.unwrap();
     let rotation = world.rotation().await;
     world.begin(&rotation).await;
     rotation.advance(&ADA).await.unwrap();
@@ -214,7 +203,7 @@ async fn refused_rows_keep_the_old_key(kind: Kind) {
 
     for id in frozen {
         let thaw = format!("UPDATE indexed_people SET frozen = NULL WHERE id = {id}");
-        world.app.run_plain(&thaw).await.unwrap();
+        world.place.app.run_plain(&thaw).await.unwrap();
     }
     let progress = settle(&rotation).await;
     assert_eq!((progress.reindexed, progress.waits_for), (3, None));
@@ -225,7 +214,7 @@ async fn refused_rows_keep_the_old_key(kind: Kind) {
 async fn two_rows_of_one_value_keep_the_old_key(kind: Kind) {
     let world = World::new(kind).await;
     let unique = "CREATE UNIQUE INDEX one_mail ON indexed_people (user_id, mail_fp)";
-    world.app.run_plain(unique).await.unwrap();
+    world.place.app.run_plain(unique).await.unwrap();
     let session = world.session(ADA).await;
     for id in 1..10 {
         world.write(&session, id, ADA).await;
@@ -238,7 +227,7 @@ async fn two_rows_of_one_value_keep_the_old_key(kind: Kind) {
     let made = settle(&rotation).await;
     assert_eq!((made.reindexed, made.duplicates), (17, 0));
     // From a process that does not write the new key yet, past the index.
-    world.app.run_plain(&again).await.unwrap();
+    world.place.app.run_plain(&again).await.unwrap();
     world.pass(false).await;
     let progress = settle(&rotation).await;
     assert_eq!(progress.waits_for, Some(WaitsFor::Values));
@@ -246,7 +235,7 @@ async fn two_rows_of_one_value_keep_the_old_key(kind: Kind) {
     let session = world.session(ADA).await;
     assert_eq!(world.find(&session, 3, ADA).await.1, 2, "both are found");
     let delete = "DELETE FROM indexed_people WHERE id = 103";
-    world.app.run_plain(delete).await.unwrap();
+    world.place.app.run_plain(delete).await.unwrap();
     assert_eq!(settle(&rotation).await.waits_for, None);
 }
 
@@ -269,14 +258,14 @@ async fn an_open_transaction_is_waited_for() {
         let rotation = world.rotation().await;
         world.begin(&rotation).await;
         let change = "UPDATE indexed_people SET user_id = user_id WHERE id = 1";
-        let held = world.app.hold(change).await;
+        let held = world.place.app.hold(change).await;
         let progress = rotation.advance(&ADA).await.unwrap();
         assert_eq!(progress.waits_for, Some(WaitsFor::Transactions), "{kind:?}");
         held.commit().await;
         let progress = settle(&rotation).await;
         assert_eq!(progress.waits_for, Some(WaitsFor::Writers), "{kind:?}");
         assert_eq!(world.of(ADA, 1).await, 0);
-        let held = world.app.hold(&second).await;
+        let held = world.place.app.hold(&second).await;
         world.pass(false).await;
         for _ in 0..2 {
             let progress = rotation.advance(&ADA).await.unwrap();
@@ -305,8 +294,8 @@ async fn an_old_snapshot_misses_nothing_and_a_row_in_one_is_waited_for() {
             _ => "",
         };
         let snapshot = format!("{isolation}SELECT COUNT(*) FROM indexed_people");
-        let writer = world.app.hold(&format!("{snapshot}; {second}")).await;
-        let mut reader = world.app.hold(&snapshot).await;
+        let writer = world.place.app.hold(&format!("{snapshot}; {second}")).await;
+        let mut reader = world.place.app.hold(&snapshot).await;
 
         rotation.advance(&ADA).await.unwrap();
         world.pass(false).await;

@@ -13,7 +13,7 @@ use ophie_crypt_sqlx::Sealed;
 use tokio::sync::watch;
 
 use crate::{
-    place::{ADA, BEN, Place, expected, note, said, seal_mood, seal_text},
+    place::{ADA, BEN, Place, expected, note, said, seal_mood, seal_text, settle},
     world::Kind,
 };
 
@@ -25,17 +25,6 @@ every_database!(
     refused_values_keep_the_old_key,
     what_was_announced_before_a_restore_never_seals,
 );
-
-/// As far as it comes. PostgreSQL does not say whose transactions are open: those of other tests are waited for too.
-async fn settle(rotation: &Rotation) -> Progress {
-    loop {
-        let progress = rotation.advance(&ADA).await.unwrap();
-        if progress.waits_for != Some(WaitsFor::Transactions) {
-            return progress;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 async fn destroy(rotation: &Rotation) {
     loop {

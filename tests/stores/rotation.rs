@@ -63,11 +63,11 @@ async fn step(keys: &Keys, generation: u32, to: StepTo) -> Result<(), StepError>
     keys.store.step(&step).await
 }
 
-fn too_early(stepped: &Result<(), StepError>) -> bool {
+pub(crate) fn too_early(stepped: &Result<(), StepError>) -> bool {
     matches!(stepped, Err(StepError::TooEarly))
 }
 
-fn changed(stepped: &Result<(), StepError>) -> bool {
+pub(crate) fn changed(stepped: &Result<(), StepError>) -> bool {
     matches!(stepped, Err(StepError::Changed))
 }
 

@@ -11,7 +11,7 @@ use ophie_crypt::{
 use crate::{
     cancelled::cut_off,
     shredding::World,
-    world::{Database, Kind, Shares, first_keys},
+    world::{Database, Kind, Shares, first_keys, is_postgres},
 };
 
 every_store!(
@@ -152,8 +152,7 @@ async fn an_owner_whose_shares_were_destroyed_gets_none(kind: Kind) {
     // One who never had any is remembered too.
     shares.destroy_all(&owner("cy")).await.unwrap();
     assert!(shares.destroyed_at(&owner("cy")).await.unwrap().is_some());
-    let is_postgres = crate::place::is_postgres(kind);
-    let residue = match is_postgres {
+    let residue = match is_postgres(kind) {
         true => Residue::Gone,
         false => Residue::Unknown,
     };
@@ -279,13 +278,13 @@ async fn a_share_that_was_changed_is_an_error(kind: Kind) {
     let (database, shares) = tables(kind).await;
     let ada = owner("ada");
     shares.put(&ada, 1, id(1), &share(1)).await.unwrap();
-    let short = match crate::place::is_postgres(kind) {
+    let short = match is_postgres(kind) {
         true => "UPDATE ophie_crypt_shares SET share = substr(share, 1, 31) WHERE owner = $1",
         false => "UPDATE ophie_crypt_shares SET share = x'00' WHERE owner = $1",
     };
     database.run(short, &ada).await.unwrap_err();
     let zero = match kind {
-        _ if crate::place::is_postgres(kind) => {
+        _ if is_postgres(kind) => {
             "UPDATE ophie_crypt_shares SET share = decode(repeat('00', 32), 'hex') WHERE owner = $1"
         }
         Kind::SqlxSqlite | Kind::DieselSqlite => {
@@ -308,9 +307,7 @@ async fn no_error_shows_a_share(kind: Kind) {
     let ada = owner("owner-canary");
     shares.put(&ada, 1, id(1), &secret).await.unwrap();
     let refuse = match kind {
-        _ if crate::place::is_postgres(kind) => {
-            "ALTER TABLE ophie_crypt_shares ADD CHECK (generation < 2)"
-        }
+        _ if is_postgres(kind) => "ALTER TABLE ophie_crypt_shares ADD CHECK (generation < 2)",
         Kind::SqlxSqlite | Kind::DieselSqlite => {
             "CREATE TRIGGER refused BEFORE INSERT ON ophie_crypt_shares BEGIN \
                  SELECT RAISE(ABORT, 'refused'); END"
@@ -364,7 +361,7 @@ async fn a_shredder_destroys_them_and_the_receipt_says_when(kind: Kind) {
         assert_eq!(receipt.shares_from, Some(at.max(receipt.live_from)));
         let text = receipt.to_string();
         assert!(text.contains("second shares of DEKs destroyed, if there were any\n"));
-        let vacuumed = match crate::place::is_postgres(kind) {
+        let vacuumed = match is_postgres(kind) {
             true => ": key tables and the table of second shares vacuumed",
             false => "not done key tables and the table of second shares vacuumed",
         };

@@ -16,7 +16,7 @@ use ophie_crypt::{
 use ophie_crypt_sqlx::{Encrypted, MySqlModels, Owner, SqliteModels};
 use tempfile::TempDir;
 
-use crate::world::{Database, Kind, Store, provision};
+use crate::world::{Database, Kind, Store, is_postgres, provision};
 
 #[derive(EncryptedModel)]
 #[crypt(table = "notes", tombstone = "deleted_at")]
@@ -139,10 +139,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new(kind: Kind) -> Self {
         let keys = Database::create(kind).await;
-        let is_postgres = matches!(
-            kind,
-            Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
-        );
+        let is_postgres = is_postgres(kind);
         let rows = match is_postgres {
             true => None,
             false => Some(Database::create(kind).await),

@@ -13,7 +13,8 @@ use ophie_crypt::{
 };
 use ophie_crypt_sqlx::{BlindIndex, Encrypted, Owner, Soak};
 
-use crate::world::{Database, Kind, Tables};
+use crate::world::{Database, Kind, Tables, literal};
+pub(crate) use crate::world::{is_mariadb, is_postgres};
 
 every_database!(
     a_column_goes_all_the_way_and_back,
@@ -46,20 +47,6 @@ pub(crate) const TABLE: &str = "people";
 pub(crate) const COLUMN: &str = "name_ct";
 pub(crate) const ADA: i64 = 7;
 pub(crate) const BEN: i64 = 8;
-
-pub(crate) fn is_postgres(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
-    )
-}
-
-pub(crate) fn is_mariadb(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::SqlxMariaDb | Kind::DieselMariaDb | Kind::AsyncMariaDb
-    )
-}
 
 pub(crate) struct Soaking {
     pub(crate) kind: Kind,
@@ -134,11 +121,7 @@ impl Soaking {
     }
 
     pub(crate) fn literal(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match is_postgres(self.kind) {
-            true => format!("'\\x{hex}'::bytea"),
-            false => format!("x'{hex}'"),
-        }
+        literal(self.kind, bytes)
     }
 
     pub(crate) async fn count(&self, condition: &str) -> i64 {

@@ -44,6 +44,33 @@ pub(crate) enum Kind {
     AsyncPostgres,
 }
 
+pub(crate) fn is_mariadb(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::SqlxMariaDb | Kind::DieselMariaDb | Kind::AsyncMariaDb
+    )
+}
+
+pub(crate) fn is_postgres(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::SqlxPostgres | Kind::DieselPostgres | Kind::AsyncPostgres
+    )
+}
+
+pub(crate) fn is_sqlite(kind: Kind) -> bool {
+    matches!(kind, Kind::SqlxSqlite | Kind::DieselSqlite)
+}
+
+/// Bytes in a statement.
+pub(crate) fn literal(kind: Kind, bytes: &[u8]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    match is_postgres(kind) {
+        true => format!("'\\x{hex}'::bytea"),
+        false => format!("x'{hex}'"),
+    }
+}
+
 /// A database of its own, and SQLx's connections to it for changes by hand.
 pub(crate) enum Database {
     Memory(Arc<MemoryKeyStore>),
@@ -125,17 +152,23 @@ impl Database {
         }
     }
 
-    /// A new store with connections of its own, as another process would have it.
-    pub(crate) async fn store(&self, kind: Kind) -> Arc<dyn Store> {
-        let url = match self {
-            Self::Memory(store) => return store.clone(),
+    fn url(&self) -> &str {
+        match self {
+            Self::Memory(_) => unreachable!("there is no database in memory"),
             Self::MariaDb(database) => database.url(),
             Self::Postgres(database) => database.url(),
             Self::Sqlite(database) => database.url(),
-        };
+        }
+    }
+
+    /// A new store with connections of its own, as another process would have it.
+    pub(crate) async fn store(&self, kind: Kind) -> Arc<dyn Store> {
+        if let Self::Memory(store) = self {
+            return store.clone();
+        }
         over_pool!(
             kind,
-            url,
+            self.url(),
             [
                 MySqlKeyStore,
                 PostgresKeyStore,
@@ -147,15 +180,9 @@ impl Database {
 
     /// The application's tables, over the driver of this kind.
     pub(crate) async fn models(&self, kind: Kind, models: Models) -> Arc<dyn Tables> {
-        let url = match self {
-            Self::Memory(_) => unreachable!("there are no tables in memory"),
-            Self::MariaDb(database) => database.url(),
-            Self::Postgres(database) => database.url(),
-            Self::Sqlite(database) => database.url(),
-        };
         over_pool!(
             kind,
-            url,
+            self.url(),
             [MySqlModels, PostgresModels, SqliteModels, DieselModels],
             models
         )
@@ -163,18 +190,13 @@ impl Database {
 
     /// A ledger in a table, over the driver of this kind; in memory's place, one in a file.
     pub(crate) async fn ledger(&self, kind: Kind) -> Arc<dyn Table> {
-        let url = match self {
-            Self::Memory(_) => {
-                let file = std::env::temp_dir().join(format!("ophie-crypt-{}", Uuid::new_v4()));
-                return Arc::new(FileLedger::open_or_create(file).unwrap());
-            }
-            Self::MariaDb(database) => database.url(),
-            Self::Postgres(database) => database.url(),
-            Self::Sqlite(database) => database.url(),
-        };
+        if kind == Kind::Memory {
+            let file = std::env::temp_dir().join(format!("ophie-crypt-{}", Uuid::new_v4()));
+            return Arc::new(FileLedger::open_or_create(file).unwrap());
+        }
         over_pool!(
             kind,
-            url,
+            self.url(),
             [MySqlLedger, PostgresLedger, SqliteLedger, DieselLedger]
         )
     }
@@ -186,15 +208,12 @@ impl Database {
 
     /// Of the key store that is called so.
     pub(crate) async fn shares_of(&self, kind: Kind, key_store: &str) -> Arc<dyn Shares> {
-        let url = match self {
-            Self::Memory(_) => return Arc::new(MemoryShares::new()),
-            Self::MariaDb(database) => database.url(),
-            Self::Postgres(database) => database.url(),
-            Self::Sqlite(database) => database.url(),
-        };
+        if kind == Kind::Memory {
+            return Arc::new(MemoryShares::new());
+        }
         over_pool!(
             kind,
-            url,
+            self.url(),
             [MySqlShares, PostgresShares, SqliteShares, DieselShares],
             key_store
         )
@@ -210,33 +229,16 @@ impl Database {
 
     /// A statement in a transaction that stays open.
     pub(crate) async fn hold(&self, sql: &str) -> Held {
-        match self {
+        let mut held = match self {
             Self::Memory(_) => unreachable!("there is no SQL in memory"),
-            Self::MariaDb(database) => {
-                let mut tx = database.pool().begin().await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-                    .execute(&mut *tx)
-                    .await
-                    .unwrap();
-                Held::MariaDb(tx)
-            }
-            Self::Postgres(database) => {
-                let mut tx = database.pool().begin().await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-                    .execute(&mut *tx)
-                    .await
-                    .unwrap();
-                Held::Postgres(tx)
-            }
+            Self::MariaDb(database) => Held::MariaDb(database.pool().begin().await.unwrap()),
+            Self::Postgres(database) => Held::Postgres(database.pool().begin().await.unwrap()),
             Self::Sqlite(database) => {
-                let mut tx = database.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-                    .execute(&mut *tx)
-                    .await
-                    .unwrap();
-                Held::Sqlite(tx)
+                Held::Sqlite(database.pool().begin_with("BEGIN IMMEDIATE").await.unwrap())
             }
-        }
+        };
+        held.run(sql).await.unwrap();
+        held
     }
 
     /// Statements without parameters.

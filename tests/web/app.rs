@@ -23,14 +23,14 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use ophie_crypt::{
-    Dek, EncryptedModel, GeneratedDek, InSession, Keyring, Kms, KmsCall, KmsError, LocalKms,
-    Purpose, Session, SessionLayer, WrappedDek,
+    Dek, EncryptedModel, InSession, Keyring, Kms, KmsCall, KmsError, LocalKms, Purpose, Session,
+    SessionLayer, WrappedDek,
 };
 use ophie_crypt_sqlx::{Encrypted, Owner, SqliteKeyStore};
 use ophie_crypt_tests::sqlite::{Database, Pool};
 use sqlx::{Executor, FromRow};
 
-use crate::Result;
+use crate::{Result, passed_on::pass_on};
 
 #[derive(EncryptedModel, sqlx::FromRow)]
 #[crypt(table = "notes")]
@@ -53,17 +53,7 @@ pub(crate) struct Switch {
 
 #[async_trait]
 impl Kms for Switch {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.kms.make_dek(call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.kms.rewrap_dek(wrapped, call).await
-    }
+    pass_on!(kms: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         self.unwraps.fetch_add(1, SeqCst);
@@ -72,10 +62,6 @@ impl Kms for Switch {
             Some(error) => Err(error),
             None => self.kms.unwrap_dek(wrapped, call).await,
         }
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.kms.holds(kek)
     }
 }
 

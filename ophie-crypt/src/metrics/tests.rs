@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::{
-    BudgetStatus, CanonicalId, Dek, DekRecord, GeneratedDek, IndexKeyRecord, KeyStore, Keyring,
-    Kms, KmsCall, KmsError, Lease, LeaseError, LeaseRequest, LocalKms, MAX_INVOCATIONS,
-    MemoryKeyStore, OwnerRecord, Purpose, SessionError, StoreError, WrappedDek,
+    BudgetStatus, CanonicalId, Dek, KeyStore, Keyring, Kms, KmsCall, KmsError, Lease, LeaseError,
+    LeaseRequest, LocalKms, MAX_INVOCATIONS, MemoryKeyStore, Purpose, SessionError, WrappedDek,
+    passed_on::pass_on,
 };
 
 const OWNER: &str = "owner-canary";
@@ -89,9 +89,7 @@ impl Moody {
 
 #[async_trait]
 impl Kms for Moody {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.0.make_dek(call).await
-    }
+    pass_on!(0: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         match self.1.load(SeqCst) {
@@ -103,18 +101,6 @@ impl Kms for Moody {
             2 => Err(KmsError::refused("no")),
             _ => core::future::pending().await,
         }
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 
@@ -210,35 +196,12 @@ struct Worn(MemoryKeyStore);
 
 #[async_trait]
 impl KeyStore for Worn {
-    async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
-        self.0.load(owner).await
-    }
-
-    async fn insert_if_absent(
-        &self,
-        owner: &CanonicalId,
-        dek: &DekRecord,
-        index_key: &IndexKeyRecord,
-    ) -> Result<(), StoreError> {
-        self.0.insert_if_absent(owner, dek, index_key).await
-    }
-
-    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
-        self.0.version(owner).await
-    }
+    pass_on!(0: load, insert_if_absent, version, changes, shred);
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
         let lease = self.0.lease(request).await?;
         let granted = BudgetStatus::ROTATE_AT + lease.granted();
         Ok(Lease::new(lease.count(), granted, lease.version()))
-    }
-
-    async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
-        self.0.changes(within).await
-    }
-
-    async fn shred(&self, owner: &CanonicalId) -> Result<Option<crate::ShredId>, StoreError> {
-        self.0.shred(owner).await
     }
 }
 

@@ -9,10 +9,8 @@ use crate::{
     audit::{AuditError, AuditEvent, AuditSink, AuditStep, KmsResult},
     keyring::ProvisionError,
     owner::OwnerId,
-    store::{
-        DekRecord, IndexKeyRecord, KeyStore, Lease, LeaseError, LeaseRequest, OwnerRecord,
-        StoreError,
-    },
+    passed_on::pass_on,
+    store::{DekRecord, IndexKeyRecord, KeyStore, StoreError},
 };
 
 const ADA: &str = "ada";
@@ -100,9 +98,7 @@ struct Dying {
 
 #[async_trait]
 impl KeyStore for Dying {
-    async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
-        self.memory.load(owner).await
-    }
+    pass_on!(memory: load, version, lease, changes, shred);
 
     async fn insert_if_absent(
         &self,
@@ -114,25 +110,6 @@ impl KeyStore for Dying {
             true => Err(StoreError::unavailable("dead")),
             false => self.memory.insert_if_absent(owner, dek, index_key).await,
         }
-    }
-
-    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
-        self.memory.version(owner).await
-    }
-
-    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
-        self.memory.lease(request).await
-    }
-
-    async fn changes(
-        &self,
-        within: core::time::Duration,
-    ) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
-        self.memory.changes(within).await
-    }
-
-    async fn shred(&self, owner: &CanonicalId) -> Result<Option<crate::ShredId>, StoreError> {
-        self.memory.shred(owner).await
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     kms::WrappedDek,
     ledger::LedgerHead,
     model::Models,
+    passed_on::pass_on,
     session::BudgetStatus,
     shred::{ShredStep, ShredStore, Shreds},
 };
@@ -272,34 +273,7 @@ async fn a_store_without_notifications_tells_nothing() {
     struct Still(MemoryKeyStore);
     #[async_trait]
     impl KeyStore for Still {
-        async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
-            self.0.load(owner).await
-        }
-
-        async fn insert_if_absent(
-            &self,
-            owner: &CanonicalId,
-            dek: &DekRecord,
-            index_key: &IndexKeyRecord,
-        ) -> Result<(), StoreError> {
-            self.0.insert_if_absent(owner, dek, index_key).await
-        }
-
-        async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
-            self.0.version(owner).await
-        }
-
-        async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
-            self.0.lease(request).await
-        }
-
-        async fn changes(&self, within: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
-            self.0.changes(within).await
-        }
-
-        async fn shred(&self, owner: &CanonicalId) -> Result<Option<ShredId>, StoreError> {
-            self.0.shred(owner).await
-        }
+        pass_on!(0: load, insert_if_absent, version, lease, changes, shred);
     }
     let still = Arc::new(Still(MemoryKeyStore::new()));
     assert!(!is_ready(still.notified()).await);

@@ -39,12 +39,7 @@ async fn ctrl_c_stops_a_backfill_between_batches_and_the_next_call_goes_on() {
         .spawn()
         .unwrap();
     let sealed = "SELECT count(*) FROM people WHERE name_ct IS NOT NULL";
-    let seen = timeout(Duration::from_secs(60), async {
-        while place.count(sealed).await < 3 {
-            assert!(child.try_wait().unwrap().is_none(), "it ended before");
-        }
-    });
-    seen.await.unwrap();
+    until(&place, &mut child, sealed, |count| count >= 3).await;
     interrupt(&child);
     let stopped = place.wait(child).await.ends(130).json();
     assert_eq!(stopped["interrupted"], true);
@@ -142,12 +137,7 @@ async fn ctrl_c_stops_the_step_to_plain_between_batches() {
         .spawn()
         .unwrap();
     let sealed = "SELECT count(*) FROM people WHERE name_ct IS NOT NULL";
-    let begun = timeout(Duration::from_secs(60), async {
-        while place.count(sealed).await > ROWS - 3 {
-            assert!(child.try_wait().unwrap().is_none(), "it ended before");
-        }
-    });
-    begun.await.unwrap();
+    until(&place, &mut child, sealed, |count| count <= ROWS - 3).await;
     interrupt(&child);
     let stopped = place.wait(child).await.ends(130).json();
     assert_eq!(
@@ -214,8 +204,13 @@ pub(crate) async fn stopped_at(place: &Place, table: &str, words: &[&str]) {
 /// Until this holds of a connection of the command's.
 async fn at_work(place: &Place, child: &mut Child, what: &str) {
     let here = format!("{HERE} AND {what}");
+    until(place, child, &here, |count| count > 0).await;
+}
+
+/// Until this is counted, while the command runs.
+async fn until(place: &Place, child: &mut Child, sql: &str, is_so: impl Fn(i64) -> bool) {
     let seen = timeout(Duration::from_secs(60), async {
-        while place.count(&here).await == 0 {
+        while !is_so(place.count(sql).await) {
             assert!(child.try_wait().unwrap().is_none(), "it ended before");
         }
     });

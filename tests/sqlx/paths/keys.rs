@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Store,
     db::{Database, Pool},
+    passed_on::pass_on,
 };
 
 /// A new database with the library's tables.
@@ -57,6 +58,8 @@ struct Racing(Counting);
 
 #[async_trait::async_trait]
 impl Kms for Racing {
+    pass_on!(0: unwrap_dek, rewrap_dek, holds);
+
     async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
         let made = self.0.make_dek(call).await;
         while self.0.1.made.load(Ordering::SeqCst) < 2 {
@@ -64,26 +67,12 @@ impl Kms for Racing {
         }
         made
     }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
-        self.0.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
-    }
 }
 
 #[async_trait::async_trait]
 impl Kms for Counting {
+    pass_on!(0: rewrap_dek, holds);
+
     async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
         self.1.made.fetch_add(1, Ordering::SeqCst);
         self.0.make_dek(call).await
@@ -92,18 +81,6 @@ impl Kms for Counting {
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         self.1.unwrapped.fetch_add(1, Ordering::SeqCst);
         self.0.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 

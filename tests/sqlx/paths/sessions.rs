@@ -9,8 +9,8 @@ use std::{
 };
 
 use ophie_crypt::{
-    BuildError, Dek, Error, GeneratedDek, Keyring, Kms, KmsCall, KmsError, LocalKms, NoSession,
-    OwnerError, SealError, Session, WrappedDek,
+    BuildError, Dek, Error, Keyring, Kms, KmsCall, KmsError, LocalKms, NoSession, OwnerError,
+    SealError, Session, WrappedDek,
 };
 use ophie_crypt_sqlx::Owner;
 
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Store,
     db::{Db, sql},
+    passed_on::pass_on,
 };
 
 fn seal_error(reason: NoSession) -> Error {
@@ -46,27 +47,13 @@ struct Once(Arc<LocalKms>, AtomicBool);
 
 #[async_trait::async_trait]
 impl Kms for Once {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.0.make_dek(call).await
-    }
+    pass_on!(0: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         if self.1.swap(true, Ordering::SeqCst) {
             return Err(KmsError::unavailable("it answers once"));
         }
         self.0.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 

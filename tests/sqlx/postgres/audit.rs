@@ -11,8 +11,7 @@ use std::{
 
 use futures_util::future::try_join_all;
 use ophie_crypt::{
-    AuditFinding, AuditSink, AuditVerifier, Dek, GeneratedDek, Kms, KmsCall, KmsError, LocalKms,
-    WrappedDek,
+    AuditFinding, AuditSink, AuditVerifier, Dek, Kms, KmsCall, KmsError, LocalKms, WrappedDek,
 };
 use sqlx::{
     AssertSqlSafe,
@@ -28,6 +27,7 @@ use uuid::Uuid;
 use crate::{
     Store,
     db::Pool,
+    passed_on::pass_on,
     paths::audit::{Trail, events},
 };
 
@@ -263,27 +263,13 @@ struct SilentFor(Arc<LocalKms>, &'static str);
 
 #[async_trait::async_trait]
 impl Kms for SilentFor {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.0.make_dek(call).await
-    }
+    pass_on!(0: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         if wrapped.kek() == self.1 {
             return Err(KmsError::unavailable("an answer that cannot be read"));
         }
         self.0.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 

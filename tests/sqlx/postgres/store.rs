@@ -176,22 +176,25 @@ fn documented_grants(number: usize) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// A role with the documented grants, and no others.
-#[tokio::test]
-async fn a_role_that_may_change_no_key() {
-    let keys = Keys::new().await;
-    let role = format!("app_{}", Uuid::new_v4().simple());
-    let grants = documented_grants(0).replace(" app;", &format!(" {role};"));
-    assert_eq!(grants.matches(&role).count(), 7, "{grants}");
+/// Connections of a new role to which the block of this number grants what it does to the one that it names: so often.
+async fn granted(keys: &Keys, name: &str, number: usize, times: usize) -> Pool {
+    let role = format!("{name}_{}", Uuid::new_v4().simple());
+    let grants = documented_grants(number).replace(&format!(" {name};"), &format!(" {role};"));
+    assert_eq!(grants.matches(&role).count(), times, "{grants}");
     let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
     sqlx::raw_sql(AssertSqlSafe(grants))
         .execute(&keys.pool)
         .await
         .unwrap();
-    let pool = PgPoolOptions::new()
-        .connect_with(options(&keys).username(&role))
-        .await
-        .unwrap();
+    let options = options(keys).username(&role);
+    PgPoolOptions::new().connect_with(options).await.unwrap()
+}
+
+/// A role with the documented grants, and no others.
+#[tokio::test]
+async fn a_role_that_may_change_no_key() {
+    let keys = Keys::new().await;
+    let pool = granted(&keys, "app", 0, 7).await;
     let store = Store::new(pool.clone());
     provision(&store, &CanonicalId::text("ben")).await.unwrap();
     store.load(&keys.owner).await.unwrap().unwrap();
@@ -225,16 +228,7 @@ async fn a_role_that_may_change_no_key() {
     let head = guarded.installation().await.unwrap().ledger;
     guarded.raise_epoch(2, &head).await.unwrap();
 
-    let role = format!("shredder_{}", Uuid::new_v4().simple());
-    let grants = documented_grants(2).replace(" shredder;", &format!(" {role};"));
-    assert_eq!(grants.matches(&role).count(), 3, "{grants}");
-    let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
-    let granted = sqlx::raw_sql(AssertSqlSafe(grants))
-        .execute(&keys.pool)
-        .await;
-    granted.unwrap();
-    let worker = PgPoolOptions::new().connect_with(options(&keys).username(&role));
-    let worker = Store::new(worker.await.unwrap());
+    let worker = Store::new(granted(&keys, "shredder", 2, 3).await);
     let worked = Shredder::builder(worker.clone(), ledger.clone())
         .build()
         .work()
@@ -244,16 +238,7 @@ async fn a_role_that_may_change_no_key() {
     assert!(shreds[0].done_at.is_some() && shreds[0].vacuumed_at.is_none());
     worker.shred(&CanonicalId::text("ben")).await.unwrap_err();
 
-    let role = format!("restorer_{}", Uuid::new_v4().simple());
-    let grants = documented_grants(3).replace(" restorer;", &format!(" {role};"));
-    assert_eq!(grants.matches(&role).count(), 3, "{grants}");
-    let grants = format!("CREATE ROLE {role} LOGIN; {grants}");
-    let granted = sqlx::raw_sql(AssertSqlSafe(grants))
-        .execute(&keys.pool)
-        .await;
-    granted.unwrap();
-    let restorer = PgPoolOptions::new().connect_with(options(&keys).username(&role));
-    let restorer = Store::new(restorer.await.unwrap());
+    let restorer = Store::new(granted(&keys, "restorer", 3, 3).await);
     let replayed = restore_replay(&restorer, &ledger).await.unwrap();
     assert_eq!(replayed, 0);
     let other = FileLedger::open_or_create(folder.path().join("other")).unwrap();

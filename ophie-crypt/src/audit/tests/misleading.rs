@@ -4,10 +4,11 @@ use std::sync::{Mutex, atomic::AtomicUsize};
 
 use super::{store::Rows, verifying::Trail, *};
 use crate::{
-    GeneratedDek, Kms, KmsCall, KmsError,
+    Kms, KmsCall, KmsError,
     hazmat::data_key::Dek,
     kms::{LocalKms, WrappedDek},
     ledger::{Ledger, LedgerEntry, LedgerError, LedgerHead},
+    passed_on::pass_on,
 };
 
 /// Answers for all wrapped keys but one.
@@ -15,27 +16,13 @@ struct SilentFor(Arc<LocalKms>, WrappedDek);
 
 #[async_trait]
 impl Kms for SilentFor {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.0.make_dek(call).await
-    }
+    pass_on!(0: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         if *wrapped == self.1 {
             return Err(KmsError::unavailable("an answer that cannot be read"));
         }
         self.0.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.0.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 
@@ -63,27 +50,13 @@ async fn a_kms_that_stumbles_is_no_finding() {
     struct Stumbles(Arc<LocalKms>, AtomicUsize);
     #[async_trait]
     impl Kms for Stumbles {
-        async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-            self.0.make_dek(call).await
-        }
+        pass_on!(0: make_dek, rewrap_dek, holds);
 
         async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
             if self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2 {
                 return Err(KmsError::unavailable("it comes again"));
             }
             self.0.unwrap_dek(wrapped, call).await
-        }
-
-        async fn rewrap_dek(
-            &self,
-            wrapped: &WrappedDek,
-            call: &KmsCall,
-        ) -> Result<WrappedDek, KmsError> {
-            self.0.rewrap_dek(wrapped, call).await
-        }
-
-        fn holds(&self, kek: &str) -> bool {
-            self.0.holds(kek)
         }
     }
     let trail = Trail::new().await;

@@ -18,7 +18,8 @@ use self::world::{ADA, World};
 use super::*;
 use crate::{
     hazmat::data_key::Dek,
-    kms::{GeneratedDek, KmsCall, KmsError, LocalKms, WrappedDek},
+    kms::{KmsCall, KmsError, LocalKms, WrappedDek},
+    passed_on::pass_on,
     store::MemoryKeyStore,
 };
 
@@ -43,26 +44,12 @@ impl Gate {
 
 #[async_trait]
 impl Kms for Gate {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.kms.make_dek(call).await
-    }
+    pass_on!(kms: make_dek, rewrap_dek, holds);
 
     async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
         self.unwraps.fetch_add(1, SeqCst);
         self.permits.acquire().await.unwrap().forget();
         self.kms.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.kms.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.kms.holds(kek)
     }
 }
 
@@ -167,21 +154,11 @@ async fn a_failure_is_not_remembered_and_a_panic_is_an_error() {
     struct Panics(LocalKms, AtomicUsize);
     #[async_trait]
     impl Kms for Panics {
-        async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-            self.0.make_dek(call).await
-        }
+        pass_on!(0: make_dek, rewrap_dek, holds);
 
         async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
             assert!(self.1.fetch_add(1, SeqCst) >= 2, "on purpose");
             self.0.unwrap_dek(wrapped, call).await
-        }
-
-        async fn rewrap_dek(&self, _: &WrappedDek, _: &KmsCall) -> Result<WrappedDek, KmsError> {
-            panic!("on purpose")
-        }
-
-        fn holds(&self, _: &str) -> bool {
-            true
         }
     }
     let kms = Panics(LocalKms::ephemeral().unwrap(), AtomicUsize::new(0));

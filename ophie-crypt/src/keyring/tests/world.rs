@@ -9,6 +9,7 @@ use crate::{
     audit::{AuditError, AuditEvent, AuditSink},
     hazmat::data_key::{DataKey, Dek},
     kms::{EncryptionContext, GeneratedDek, KmsCall, KmsError, LocalKms, WrappedDek},
+    passed_on::pass_on,
     store::{
         DekBlob, DekRecord, DekState, IndexKeyRecord, Lease, MemoryKeyStore, OwnerRecord,
         StoreError,
@@ -190,6 +191,8 @@ impl Drop for Asking<'_> {
 
 #[async_trait]
 impl Kms for CountingKms {
+    pass_on!(local: rewrap_dek, holds);
+
     async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
         self.check()?;
         self.local.make_dek(call).await
@@ -209,18 +212,6 @@ impl Kms for CountingKms {
         }
         call.note_request_id("request");
         self.local.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.local.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.local.holds(kek)
     }
 }
 

@@ -3,7 +3,10 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::super::*;
-use super::rows::{ADA, WORD, World, bound, fingerprint};
+use super::{
+    rows::{WORD, World, bound, fingerprint},
+    world::ADA,
+};
 use crate::{
     adapter,
     blind_index::Fingerprint,

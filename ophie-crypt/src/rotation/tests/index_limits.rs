@@ -1,7 +1,7 @@
 //! How many index keys an owner can have: what a DEK may still seal, and a byte's worth of numbers.
 
 use super::super::*;
-use super::rows::{ADA, World};
+use super::{rows::World, world::ADA};
 use crate::store::{IndexKeyState, KeyStore, MAX_INVOCATIONS, WRITERS_OVER_FOR};
 
 #[tokio::test]

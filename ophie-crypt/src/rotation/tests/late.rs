@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     error::{Error, OpenError},
+    passed_on::pass_on,
     session::Purpose,
-    shred::ShredId,
-    store::{IndexKeyRecord, Lease, LeaseError, LeaseRequest, MemoryKeyStore, StoreError},
+    store::{MemoryKeyStore, StoreError},
 };
 
 /// The keys, and no word of what changes in them.
@@ -15,33 +15,10 @@ struct Deaf(Arc<MemoryKeyStore>);
 
 #[async_trait]
 impl KeyStore for Deaf {
-    async fn load(&self, owner: &CanonicalId) -> Result<Option<OwnerRecord>, StoreError> {
-        self.0.load(owner).await
-    }
-
-    async fn insert_if_absent(
-        &self,
-        owner: &CanonicalId,
-        dek: &DekRecord,
-        index_key: &IndexKeyRecord,
-    ) -> Result<(), StoreError> {
-        self.0.insert_if_absent(owner, dek, index_key).await
-    }
-
-    async fn version(&self, owner: &CanonicalId) -> Result<Option<u64>, StoreError> {
-        self.0.version(owner).await
-    }
-
-    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, LeaseError> {
-        self.0.lease(request).await
-    }
+    pass_on!(0: load, insert_if_absent, version, lease, shred);
 
     async fn changes(&self, _: Duration) -> Result<Vec<(CanonicalId, u64)>, StoreError> {
         Ok(Vec::new())
-    }
-
-    async fn shred(&self, owner: &CanonicalId) -> Result<Option<ShredId>, StoreError> {
-        self.0.shred(owner).await
     }
 }
 

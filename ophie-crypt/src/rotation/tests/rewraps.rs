@@ -3,27 +3,17 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::{Dek, GeneratedDek, Kms, KmsCall, KmsError, WrappedDek};
+use crate::{Kms, KmsCall, KmsError, WrappedDek, passed_on::pass_on};
 
 /// Gives, for a blob that is to be wrapped anew, that of another key: it unwraps, under the same context.
 struct Swaps(LocalKms);
 
 #[async_trait]
 impl Kms for Swaps {
-    async fn make_dek(&self, call: &KmsCall) -> Result<GeneratedDek, KmsError> {
-        self.0.make_dek(call).await
-    }
-
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
-        self.0.unwrap_dek(wrapped, call).await
-    }
+    pass_on!(0: make_dek, unwrap_dek, holds);
 
     async fn rewrap_dek(&self, _: &WrappedDek, call: &KmsCall) -> Result<WrappedDek, KmsError> {
         Ok(self.0.make_dek(call).await?.wrapped)
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.0.holds(kek)
     }
 }
 

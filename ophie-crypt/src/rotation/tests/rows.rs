@@ -7,7 +7,10 @@ use std::sync::{
 
 use async_trait::async_trait;
 
-use super::super::*;
+use super::{
+    super::*,
+    world::{ADA, PURPOSE, Text, keyring, text_column},
+};
 use crate::{
     __private::Derived,
     adapter,
@@ -20,36 +23,16 @@ use crate::{
     kms::LocalKms,
     model::{ColumnInfo, EncryptedModel, IndexedColumn, ModelInfo, Models},
     plaintext::{Codec, Plaintext},
-    session::{Purpose, Session},
+    session::Session,
     store::{
         IndexKeyState, IndexedRow, KeyStore, MemoryKeyStore, ModelError, Reindex, Reseal,
         WRITERS_OVER_FOR,
     },
 };
 
-pub(super) const ADA: &str = "ada";
-const PURPOSE: Purpose = Purpose::new("test");
 pub(super) const WORD: ColumnRef = ColumnRef::new("words", "word").with_padding(32);
 const WORD_FP: ColumnRef = ColumnRef::new("words", "word_fp");
 
-macro_rules! text_column {
-    ($name:ident, $kind:ident) => {
-        struct $name;
-
-        impl ColumnType for $name {
-            const KIND: Kind = Kind::$kind;
-            const CODEC: Option<Codec> = Some(String::CODEC);
-            type Plain = String;
-            type Made = String;
-
-            fn make(plain: String) -> String {
-                plain
-            }
-        }
-    };
-}
-
-text_column!(Text, Encrypted);
 text_column!(TextFp, BlindIndex);
 
 /// The marker of the index.
@@ -252,14 +235,7 @@ impl World {
         let clock = Clock::default();
         let keys = Arc::new(MemoryKeyStore::with_clock(clock.clone()));
         let kms = Arc::new(LocalKms::ephemeral().unwrap());
-        let keyring = || {
-            Keyring::builder()
-                .kms(Arc::clone(&kms))
-                .key_store(Arc::clone(&keys))
-                .clock(clock.clone())
-                .build()
-                .unwrap()
-        };
+        let keyring = || keyring(Arc::clone(&kms), &keys, &clock);
         let (keyring, late) = (keyring(), keyring());
         keyring.provision(ADA).await.unwrap();
         let tables = Arc::new(Tables {

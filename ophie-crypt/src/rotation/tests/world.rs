@@ -26,22 +26,30 @@ use crate::{
 };
 
 pub(super) const ADA: &str = "ada";
-const PURPOSE: Purpose = Purpose::new("test");
+pub(super) const PURPOSE: Purpose = Purpose::new("test");
 pub(super) const TEXT: ColumnRef = ColumnRef::new("notes", "text");
 pub(super) const NAME: ColumnRef = ColumnRef::new("notes", "name").with_padding(32);
 
-struct Text;
+/// A column of texts, of this kind.
+macro_rules! text_column {
+    ($name:ident, $kind:ident) => {
+        pub(super) struct $name;
 
-impl ColumnType for Text {
-    const KIND: Kind = Kind::Encrypted;
-    const CODEC: Option<Codec> = Some(String::CODEC);
-    type Plain = String;
-    type Made = String;
+        impl ColumnType for $name {
+            const KIND: Kind = Kind::$kind;
+            const CODEC: Option<Codec> = Some(String::CODEC);
+            type Plain = String;
+            type Made = String;
 
-    fn make(plain: String) -> String {
-        plain
-    }
+            fn make(plain: String) -> String {
+                plain
+            }
+        }
+    };
 }
+pub(super) use text_column;
+
+text_column!(Text, Encrypted);
 
 struct Note;
 
@@ -205,12 +213,7 @@ impl World {
     pub(super) async fn with(kms: impl Kms) -> Self {
         let clock = Clock::default();
         let keys = Arc::new(MemoryKeyStore::with_clock(clock.clone()));
-        let keyring = Keyring::builder()
-            .kms(kms)
-            .key_store(Arc::clone(&keys))
-            .clock(clock.clone())
-            .build()
-            .unwrap();
+        let keyring = keyring(kms, &keys, &clock);
         keyring.provision(ADA).await.unwrap();
         let tables = Arc::new(Tables {
             models: Models::new().with::<Note>(),
@@ -229,12 +232,7 @@ impl World {
 
     /// The same keys and tables with another KMS, as a process of the next deploy has them.
     pub(super) fn next(self, kms: impl Kms) -> Self {
-        let keyring = Keyring::builder()
-            .kms(kms)
-            .key_store(Arc::clone(&self.keys))
-            .clock(self.clock.clone())
-            .build()
-            .unwrap();
+        let keyring = keyring(kms, &self.keys, &self.clock);
         let tables = Arc::clone(&self.tables);
         let rotation = Rotation::new(keyring.clone(), Arc::clone(&self.keys), tables);
         Self {
@@ -306,4 +304,13 @@ impl World {
         self.clock
             .pass(Keyring::MAX_TTL + LEASES_OVER_FOR + Duration::from_secs(1));
     }
+}
+
+pub(super) fn keyring(kms: impl Kms, keys: &Arc<MemoryKeyStore>, clock: &Clock) -> Keyring {
+    Keyring::builder()
+        .kms(kms)
+        .key_store(Arc::clone(keys))
+        .clock(clock.clone())
+        .build()
+        .unwrap()
 }

@@ -5,10 +5,8 @@ use core::{
     sync::atomic::{AtomicU32, AtomicU64},
     time::Duration,
 };
-use std::{fmt::Write, sync::Mutex};
 
 use tokio::{sync::Notify, time::timeout};
-use tracing::{Event, Metadata, Subscriber, field, span};
 
 use super::{
     worker::{behind_the_horizon, shred},
@@ -17,6 +15,7 @@ use super::{
 use crate::{
     __private::Derived,
     column::{ColumnRef, Kind},
+    logged::Logged,
     model::{ColumnInfo, EncryptedModel, ModelInfo, Models},
     shred::round::Round,
     store::{ModelError, unasked::only_models},
@@ -178,38 +177,6 @@ async fn a_vacuum_that_hangs_is_given_up() {
     assert_eq!((now.vacuumed_at, now.done_at), (None, None));
 }
 
-/// All that is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl field::Visit for Log {
-    fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
-        write!(self.0.lock().unwrap(), "{field}={value:?} ").unwrap();
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
 /// By the shred's id and how often, and not by whose it is.
 #[tokio::test]
 async fn what_does_not_go_forward_is_logged_without_its_owner() {
@@ -217,16 +184,12 @@ async fn what_does_not_go_forward_is_logged_without_its_owner() {
     let left = Left::new(0, 0);
     left.refuses.store(true, SeqCst);
     shred(&store, "ada").await;
-    // While there is but one, an event that another test comes to first counts as one that nobody wants.
-    let _another = tracing::Dispatch::new(Log::default());
-    let log = Log::default();
-    let logging = tracing::subscriber::set_default(log.clone());
+    let logged = Logged::here();
     let worked = shredder(&store, &ledger, &left).work().await.unwrap();
-    drop(logging);
+    let log = logged.take();
     assert_eq!(worked.failed, 1);
     let shreds = store.shreds_of(&[CanonicalId::text("ada")]).await;
     let id = shreds.unwrap()[0].id;
-    let log = log.0.lock().unwrap().clone();
     assert!(log.contains(&format!("shred={id} attempts=1 ")), "{log}");
     assert!(log.contains("down") && !log.contains("ada"), "{log}");
 }
