@@ -13,9 +13,10 @@ use super::table::World;
 use crate::{
     GeneratedDek, Keyring,
     clock::Clock,
-    hazmat::{aead::Nonce, data_key::Dek},
-    kms::{Kms, KmsCall, KmsError, LocalKms, WrappedDek},
+    hazmat::aead::Nonce,
+    kms::{Kms, KmsCall, KmsError, LocalKms},
     owner::{CanonicalId, OwnerId},
+    passed_on::pass_on,
     plaintext::Codec,
     rotation::Rotation,
     session::Purpose,
@@ -95,21 +96,7 @@ impl Kms for Together {
         self.kms.make_dek(call).await
     }
 
-    async fn unwrap_dek(&self, wrapped: &WrappedDek, call: &KmsCall) -> Result<Dek, KmsError> {
-        self.kms.unwrap_dek(wrapped, call).await
-    }
-
-    async fn rewrap_dek(
-        &self,
-        wrapped: &WrappedDek,
-        call: &KmsCall,
-    ) -> Result<WrappedDek, KmsError> {
-        self.kms.rewrap_dek(wrapped, call).await
-    }
-
-    fn holds(&self, kek: &str) -> bool {
-        self.kms.holds(kek)
-    }
+    pass_on!(kms: unwrap_dek, rewrap_dek, holds);
 }
 
 #[tokio::test(start_paused = true)]
