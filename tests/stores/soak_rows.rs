@@ -8,13 +8,15 @@ use ophie_crypt::soak::{
 use ophie_crypt_sqlx::Encrypted;
 
 use crate::{
-    soaking::{ADA, COLUMN, Soaking, TABLE, is_postgres, person},
+    soaking::{ADA, COLUMN, Soaking, TABLE, is_mariadb, is_postgres, person},
     world::Kind,
 };
 
 every_database!(
     a_pass_begins_anew_wherever_the_cursor_is,
+    a_key_of_many_digits_is_that_of_one_row,
     a_pass_begins_behind_others,
+    a_verify_that_finds_something_closes_the_gate_again,
     a_worker_waits_for_no_cursor_of_another,
     backfills_share_a_table,
     verify_names_what_is_wrong,
@@ -54,6 +56,55 @@ async fn a_pass_begins_anew_wherever_the_cursor_is(kind: Kind) {
     assert_eq!(one.fill(10, Arc::clone(&seal)).await.unwrap().written, 1);
     two.restart();
     assert_eq!(two.fill(10, seal).await.unwrap().read, 0);
+}
+
+/// Also where a float would be the same for several.
+async fn a_key_of_many_digits_is_that_of_one_row(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    let wider = match kind {
+        _ if is_postgres(kind) => "ALTER TABLE people ALTER COLUMN id TYPE numeric(30)",
+        _ if is_mariadb(kind) => "ALTER TABLE people MODIFY id decimal(30, 0) NOT NULL",
+        _ => return, // its keys have 64 bits
+    };
+    soaking.run(wider).await.unwrap();
+    for id in 0..8 {
+        let id = 1_834_567_890_123_456_000 + id;
+        let name = format!("'name {id}'");
+        soaking.insert(id, ADA, &name).await.unwrap();
+    }
+    soaking.until(SoakState::Backfill).await;
+    let done = soaking.soaker.backfill(TABLE, COLUMN).await.unwrap();
+    assert_eq!((done.written, done.pending), (8, 0));
+    let report = soaking.soaker.verify(TABLE, COLUMN).await.unwrap();
+    assert!(report.is_clean() && report.rows == 8, "{report:?}");
+    soaking.until(SoakState::Retired).await;
+    let emptied = soaking.soaker.null_out(TABLE, COLUMN).await;
+    assert_eq!(emptied.unwrap(), 8);
+}
+
+/// What one before it has found lets no step through any more.
+async fn a_verify_that_finds_something_closes_the_gate_again(kind: Kind) {
+    let soaking = Soaking::new(kind).await;
+    for (id, name) in [(1, "'Mom'"), (2, "'Dad'")] {
+        soaking.insert(id, ADA, name).await.unwrap();
+    }
+    soaking.until(SoakState::Sealed).await;
+    let soaker = &soaking.soaker;
+    let refused = soaker.admit_old_binaries(TABLE, COLUMN, false).await;
+    refused.unwrap();
+    soaking.watch.beat().await.unwrap();
+    let unmet = async || {
+        let unmet = soaker.unmet(TABLE, COLUMN, SoakState::Retired).await;
+        unmet.unwrap()
+    };
+    assert!(soaker.verify(TABLE, COLUMN).await.unwrap().is_clean());
+    assert_eq!(unmet().await, []);
+    let other = soaking.sealed("Mom");
+    let swapped = format!("UPDATE people SET name_ct = {other} WHERE id = 2");
+    soaking.run(&swapped).await.unwrap();
+    let report = soaker.verify(TABLE, COLUMN).await.unwrap();
+    assert_eq!(report.wrong_rows, 1);
+    assert_eq!(unmet().await, [Gate::Verified]);
 }
 
 async fn backfills_share_a_table(kind: Kind) {

@@ -108,12 +108,22 @@ impl<D: Driver> ModelTables<D> {
     /// # Errors
     ///
     /// [`ModelError`].
-    pub async fn verified(&self, soak: &SoakColumn, version: i64) -> Result<(), ModelError> {
+    pub async fn verified(
+        &self,
+        soak: &SoakColumn,
+        version: i64,
+        clean: bool,
+    ) -> Result<(), ModelError> {
         // Who writes the table may hold its state; a verify that was not remembered is begun again.
         let waits = waits_briefly(D::DIALECT);
+        // What is wrong is wrong in each version.
+        let (verified, of) = match clean {
+            true => ("$1", "version = $1"),
+            false => ("NULL", "$1 > 0"),
+        };
         let sql = format!(
-            "{waits}UPDATE ophie_crypt_soaks SET verified = $1 \
-             WHERE table_name = $2 AND column_name = $3 AND version = $1"
+            "{waits}UPDATE ophie_crypt_soaks SET verified = {verified} \
+             WHERE table_name = $2 AND column_name = $3 AND {of}"
         );
         let column = soak.column();
         let statement = Statement::new(D::DIALECT, sql).bind(version);

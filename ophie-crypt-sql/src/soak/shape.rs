@@ -209,6 +209,11 @@ impl Shape {
                 format!("CAST({text} AS UNSIGNED)")
             }
             Dialect::MySql if kind.contains("int") => format!("CAST({text} AS SIGNED)"),
+            // As it compares one with a text, both are floats, of 53 bits.
+            Dialect::MySql if kind.starts_with("decimal") => {
+                let precise = kind.find(')').and_then(|end| kind.get(..=end));
+                format!("CAST({text} AS {})", precise.unwrap_or(kind))
+            }
             Dialect::MySql => text.to_owned(),
             Dialect::Postgres => format!("CAST(CAST({text} AS text) AS {kind})"),
             Dialect::Sqlite => format!("CAST({text} AS INTEGER)"),

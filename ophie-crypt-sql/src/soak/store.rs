@@ -137,8 +137,9 @@ macro_rules! soak_store {
                 &self,
                 soak: &$crate::private::ophie_crypt::soak::SoakColumn,
                 version: i64,
+                clean: bool,
             ) -> Result<(), $crate::private::ophie_crypt::ModelError> {
-                self.tables.verified(soak, version).await
+                self.tables.verified(soak, version, clean).await
             }
 
             async fn empty(

@@ -220,7 +220,7 @@ impl fmt::Display for Gate {
                 "a live process has not acknowledged the present state; wait for its heartbeat, or stop it"
             }
             Self::Decrypted => {
-                "rows have ciphertext without plaintext; run the decrypt-back job to its end"
+                "rows have ciphertext without plaintext; run the decrypt-back job to its end, and a sweep where owners were shredded"
             }
             Self::Emptied => "rows have plaintext; run the null-out to its end",
             Self::Floor => {

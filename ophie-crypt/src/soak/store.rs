@@ -158,12 +158,18 @@ pub trait SoakStore: ModelStore {
     /// [`ModelError`].
     async fn reread(&self, soak: &SoakColumn, key: &str) -> Result<Option<SoakedRow>, ModelError>;
 
-    /// Remembers that a full verify which began at this version found nothing.
+    /// Remembers what a verify that began at this version found: nothing, in all of the table, if it is `clean`; otherwise that
+    /// something is wrong, which takes back what one before it has found.
     ///
     /// # Errors
     ///
     /// [`ModelError`].
-    async fn verified(&self, soak: &SoakColumn, version: i64) -> Result<(), ModelError>;
+    async fn verified(
+        &self,
+        soak: &SoakColumn,
+        version: i64,
+        clean: bool,
+    ) -> Result<(), ModelError>;
 
     /// Sets the plaintext of some rows to NULL that have ciphertext, if the column is [closed](Self::close); says of how many, and `None` if a row's ciphertext
     /// changed with it, in which case nothing did.
@@ -245,7 +251,7 @@ handed_on! {
     count(soak: &SoakColumn, rows: Rows) -> u64;
     page(soak: &SoakColumn, after: Option<&str>, limit: u32) -> Vec<SoakedRow>;
     reread(soak: &SoakColumn, key: &str) -> Option<SoakedRow>;
-    verified(soak: &SoakColumn, version: i64) -> ();
+    verified(soak: &SoakColumn, version: i64, clean: bool) -> ();
     empty(soak: &SoakColumn, limit: u32) -> Option<u64>;
     decrypted(soak: &SoakColumn, rows: Vec<Decrypted>) -> u64;
     drop_twin(soak: &SoakColumn, from: &SoakRow) -> bool;

@@ -4,10 +4,15 @@
 
 use core::fmt;
 
+use tokio::time::sleep;
+
 use super::{
-    Rows, SoakJobError, SoakState, SoakedRow, Soaker, seal::Looked, sessions::Sessions,
+    Rows, SoakJobError, SoakState, SoakedRow, Soaker,
+    seal::{Looked, RETRY},
+    sessions::Sessions,
     worker::not_now,
 };
+use crate::store::ModelError;
 
 /// What a verify found.
 ///
@@ -97,7 +102,7 @@ impl fmt::Display for Wrong {
 impl Soaker {
     /// Opens and compares every row, under its owner's keys: from `Verify` to `Sealed`. Run it on the primary.
     ///
-    /// A full verify that finds nothing is remembered for the state in which it began.
+    /// A full verify that finds nothing is remembered for the state in which it began, until one finds something.
     ///
     /// # Errors
     ///
@@ -111,12 +116,12 @@ impl Soaker {
         let mut sessions = Sessions::new(&self.keyring, false);
         let mut report = VerifyReport::default();
         let mut after: Option<String> = None;
-        loop {
-            if self.is_stopped() {
-                return Ok(report);
-            }
+        while !self.is_stopped() {
             let page = self.store.page(&soak, after.as_deref(), self.batch).await?;
-            let Some(last) = page.last() else { break };
+            let Some(last) = page.last() else {
+                report.complete = true;
+                break;
+            };
             after = Some(last.key.clone());
             sessions
                 .open_all(page.iter().map(|row| &row.owner), 0)
@@ -138,9 +143,16 @@ impl Soaker {
             self.tell(report.rows, total);
             self.rest().await;
         }
-        report.complete = true;
         if report.is_clean() {
-            self.store.verified(&soak, row.version).await?;
+            self.store.verified(&soak, row.version, true).await?;
+        } else if report.wrong_rows > 0 {
+            // Or what was found before lets a step through.
+            while let Err(error) = self.store.verified(&soak, row.version, false).await {
+                match error {
+                    ModelError::Busy => sleep(RETRY).await,
+                    error => return Err(error.into()),
+                }
+            }
         }
         Ok(report)
     }

@@ -142,7 +142,7 @@ unasked! {
     empty_sealed(&SoakColumn, Option<&str>, u32) -> Vec<String>;
     page(&SoakColumn, Option<&str>, u32) -> Vec<SoakedRow>;
     reread(&SoakColumn, &str) -> Option<SoakedRow>;
-    verified(&SoakColumn, i64) -> ();
+    verified(&SoakColumn, i64, bool) -> ();
     decrypted(&SoakColumn, Vec<Decrypted>) -> u64;
     drop_twin(&SoakColumn, &SoakRow) -> bool;
     rewrite(&SoakColumn) -> ();

@@ -276,8 +276,8 @@ impl SoakStore for Table {
         Ok(rows.iter().find(|row| row.key == key).map(copy))
     }
 
-    async fn verified(&self, _: &SoakColumn, version: i64) -> Result<(), ModelError> {
-        self.soak.lock().unwrap().verified = Some(version);
+    async fn verified(&self, _: &SoakColumn, version: i64, clean: bool) -> Result<(), ModelError> {
+        self.soak.lock().unwrap().verified = clean.then_some(version);
         Ok(())
     }
 

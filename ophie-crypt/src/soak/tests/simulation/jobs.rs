@@ -221,7 +221,7 @@ impl Handle {
         Ok(row.map(|row| soaked(key, &row)))
     }
 
-    pub(super) async fn verifying(&self, version: i64) -> Result<(), ModelError> {
+    pub(super) async fn verifying(&self, version: i64, clean: bool) -> Result<(), ModelError> {
         self.world.turn().await;
         let kind = self.world.database().kind;
         let lock = match kind {
@@ -230,7 +230,9 @@ impl Handle {
         };
         {
             let mut database = self.world.database();
-            if database.soak.version == version {
+            if !clean {
+                database.soak.verified = None;
+            } else if database.soak.version == version {
                 database.soak.verified = Some(version);
             }
         }

@@ -318,8 +318,8 @@ impl SoakStore for Handle {
         self.reading(key.parse().unwrap()).await
     }
 
-    async fn verified(&self, _: &SoakColumn, version: i64) -> Result<(), ModelError> {
-        self.verifying(version).await
+    async fn verified(&self, _: &SoakColumn, version: i64, clean: bool) -> Result<(), ModelError> {
+        self.verifying(version, clean).await
     }
 
     async fn empty(&self, _: &SoakColumn, limit: u32) -> Result<Option<u64>, ModelError> {
