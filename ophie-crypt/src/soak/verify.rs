@@ -114,6 +114,7 @@ impl Soaker {
         }
         let total = self.store.count(&soak, Rows::All).await?;
         let mut sessions = Sessions::new(&self.keyring, false);
+        let version = row.version;
         let mut report = VerifyReport::default();
         let mut after: Option<String> = None;
         while !self.is_stopped() {
@@ -132,6 +133,9 @@ impl Soaker {
                     Looked::Right => {}
                     Looked::Pending => report.pending = report.pending.saturating_add(1),
                     Looked::Wrong(wrong) => {
+                        if report.wrong_rows == 0 {
+                            self.take_back(&soak, version).await?;
+                        }
                         report.wrong_rows = report.wrong_rows.saturating_add(1);
                         if report.wrong.len() < VerifyReport::NAMED {
                             let key = row.key.clone();
@@ -144,17 +148,19 @@ impl Soaker {
             self.rest().await;
         }
         if report.is_clean() {
-            self.store.verified(&soak, row.version, true).await?;
-        } else if report.wrong_rows > 0 {
-            // Or what was found before lets a step through.
-            while let Err(error) = self.store.verified(&soak, row.version, false).await {
-                match error {
-                    ModelError::Busy => sleep(RETRY).await,
-                    error => return Err(error.into()),
-                }
-            }
+            self.store.verified(&soak, version, true).await?;
         }
         Ok(report)
+    }
+
+    /// What a verify before has found lets no step through from now on, however this one ends.
+    async fn take_back(&self, soak: &super::SoakColumn, version: i64) -> Result<(), SoakJobError> {
+        loop {
+            match self.store.verified(soak, version, false).await {
+                Err(ModelError::Busy) => sleep(RETRY).await,
+                taken => return Ok(taken?),
+            }
+        }
     }
 
     /// Of a row that looks wrong, what it is under a lock: somebody may be writing it.
